@@ -108,8 +108,8 @@ def check_weight(
         )
     _check_same_dtype(weight, dtype, name)
     if values and known(weight):
-        values = np.asarray(weight)
-        _refuse(~np.isfinite(values), values, name, "must be finite", "replace NaN and inf")
+        checked = np.asarray(weight)
+        _refuse(~np.isfinite(checked), checked, name, "must be finite", "replace NaN and inf")
 
 
 def check_constant(
