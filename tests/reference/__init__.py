@@ -1,0 +1,16 @@
+"""Independent reference: one neuron at a time, event by event, plain Python floats (float64).
+
+Nothing here shares code, formulas for crossings, or data layout with the library: every threshold
+crossing and every extremum is found by bisection.
+"""
+
+from ._gradients import central_difference as central_difference
+from ._leaky import leaky_integral as leaky_integral
+from ._leaky import leaky_maximum as leaky_maximum
+from ._leaky import leaky_value as leaky_value
+from ._networks import CONSTANTS as CONSTANTS
+from ._networks import Networks as Networks
+from ._networks import random_networks as random_networks
+from ._neuron import Neuron as Neuron
+from ._neuron import Run as Run
+from ._neuron import simulate as simulate
