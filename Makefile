@@ -1,0 +1,68 @@
+# Everything a contributor runs. `make help` lists the targets; CONTRIBUTING.md explains them.
+
+# Interpreter that creates the environment (3.11 or newer); later steps use the environment's own.
+PYTHON ?= python3
+VENV ?= .venv
+# Extra pip options for installing torch only, e.g. to choose another torch build.
+TORCH_PIP_FLAGS ?=
+# Test processes; each one loads torch and JAX (about 0.5 GB).
+WORKERS ?= 2
+# Extra arguments for the program behind `make demo`, `make bench` and the pytest run.
+ARGS ?=
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TYPECHECK_LINK := .typecheck/evtorch
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint types check format bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(STAMP) ## create .venv with everything needed to run, test and benchmark
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: evtorch needs Python 3.11 or newer, but '$(PYTHON)' is" \
+	       "$$($(PYTHON) --version 2>&1 || echo missing). Choose another: make venv PYTHON=python3.12" >&2; \
+	  exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+# torch goes first and alone, so that TORCH_PIP_FLAGS concerns nothing else.
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(VENV) (the first time takes a few minutes)"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(TORCH_PIP_FLAGS) torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
+	@touch $@
+
+demo: venv ## train on Yin-Yang and write model, metrics and figure to runs/yinyang
+	$(BIN)/python examples/yinyang.py --out runs/yinyang $(ARGS)
+
+test: lint types check ## lint + types + tests, among them a smoke run of every example
+
+lint: venv ## ruff: rules and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: venv $(TYPECHECK_LINK) ## pyright
+	$(BIN)/pyright
+
+check: venv ## the tests alone
+	$(BIN)/pytest --numprocesses $(WORKERS) $(ARGS)
+
+# The three folders become `evtorch.*` only when installed; this link shows pyright the same names.
+$(TYPECHECK_LINK):
+	@mkdir -p $(@D)
+	@ln -s .. $@
+
+format: venv ## let ruff fix and format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: venv ## time evtorch against jaxsnn, into benchmarks/results
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+clean: ## remove everything the targets above created
+	rm -rf $(VENV) .typecheck .pytest_cache .ruff_cache .hypothesis build dist runs *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
