@@ -2,10 +2,12 @@
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 from jax.typing import ArrayLike
 
 from ._events import Events
-from ._validate import check_spike_times
+from ._overflow import OnOverflow, handle_overflow
+from ._validate import check_events, check_integer, check_spike_times
 
 
 def events_from_spike_times(spikes: ArrayLike, *, validate: bool = True) -> Events:
@@ -30,3 +32,56 @@ def events_from_spike_times(spikes: ArrayLike, *, validate: bool = True) -> Even
     index = jnp.where(jnp.isinf(time), -1, neuron)
     time, index = jax.lax.sort((time, index), num_keys=1, is_stable=True)
     return Events(time, index)
+
+
+def spike_times_from_events(
+    events: Events,
+    neurons: int,
+    max_spikes: int,
+    *,
+    on_overflow: OnOverflow = "error",
+    validate: bool = True,
+) -> Array:
+    """Sort the events of a stream by the neurons that they come from.
+
+    Differentiable with respect to the times.
+
+    **Arguments:**
+
+    - ``events``: `Events` of shape ``(..., M)``, times in seconds.
+    - ``neurons``: number of neurons.
+    - ``max_spikes``: room for this many spikes per neuron.
+    - ``on_overflow``: what to do about lost spikes: ``"error"``, ``"warn"`` or ``"truncate"``.
+    - ``validate``: whether to check the values (shape and dtype are always checked).
+
+    **Returns:** spike times, shape ``(..., neurons, max_spikes)``, ``inf`` where there is no
+    spike.
+
+    **Raises:** ``ValueError`` for a neuron with more than ``max_spikes`` spikes (``"truncate"``
+    keeps the first ones); under ``jit`` the computation fails with a
+    ``jax.errors.JaxRuntimeError``.
+    """
+    check_integer(neurons, "neurons", 0)
+    check_integer(max_spikes, "max_spikes", 1)
+    check_events(events, neurons, values=validate)
+
+    def one_sample(time: Array, index: Array) -> tuple[Array, Array]:
+        inside = (index >= 0) & (index < neurons)
+        neuron, time = jax.lax.sort(
+            (jnp.where(inside, index, neurons), time), num_keys=1, is_stable=True
+        )
+        first = jnp.searchsorted(neuron, neuron)
+        rank = jnp.arange(neuron.shape[0], dtype=first.dtype) - first
+        placed = (neuron < neurons) & (rank < max_spikes)
+        slot = jnp.where(placed, neuron * max_spikes + rank, neurons * max_spikes)
+        spikes = jnp.full(neurons * max_spikes, jnp.inf, time.dtype).at[slot].set(time, mode="drop")
+        lost = jnp.sum(~placed & (time < jnp.inf), dtype=jnp.int32)
+        return spikes.reshape(neurons, max_spikes), lost
+
+    spikes, lost = jnp.vectorize(one_sample, signature="(m),(m)->(n,k),()")(
+        jnp.asarray(events.time), jnp.asarray(events.index, jnp.int32)
+    )
+    handle_overflow(
+        lost, on_overflow, f"a neuron has more than max_spikes = {max_spikes} spikes; raise it"
+    )
+    return spikes

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from ._events import Events
 
@@ -18,7 +19,7 @@ _FLOATS = (np.dtype("float32"), np.dtype("float64"))
 
 def known(x: Any) -> bool:
     """Whether the values of ``x`` are known now, which they are not while JAX traces."""
-    return not isinstance(x, jax.core.Tracer)
+    return not isinstance(x, Tracer)
 
 
 def canonical_dtype(x: Any) -> np.dtype:
@@ -189,6 +190,20 @@ def check_duration(value: Any, name: str, *, infinite: bool = True, positive: bo
         raise ValueError(f"{name} must be {'> 0' if positive else '>= 0'}, got {value}")
     if math.isinf(value) and not infinite:
         raise ValueError(f"{name} must be finite, got {value}")
+
+
+def check_raster(raster: Any, name: str = "raster", *, values: bool = True) -> None:
+    """Check a dense raster ``(time, ..., neurons)`` of zeros and ones, of any dtype."""
+    if not (hasattr(raster, "dtype") and hasattr(raster, "shape")):
+        raise TypeError(
+            f"{name} must be an array (time, ..., neurons), got {type(raster).__name__}"
+        )
+    if raster.ndim < 2:
+        raise ValueError(f"{name} must have shape (time, ..., neurons), got {raster.shape}")
+    if values and known(raster):
+        checked = np.asarray(raster)
+        wrong = (checked != 0) & (checked != 1)
+        _refuse(wrong, checked, name, "must hold only 0 and 1", "make dt small enough")
 
 
 def _check_float(x: Any, name: str, expected: str) -> None:
