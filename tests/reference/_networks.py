@@ -57,20 +57,14 @@ class Networks:
         )
 
     def measure(self, name: str) -> np.ndarray:
-        """``(networks, out)``: the least margin, the least slope, or the largest condition."""
-        return np.array(
-            [
-                [
-                    {
-                        "margin": run.margin,
-                        "slope": min(run.slopes, default=math.inf),
-                        "condition": max(run.condition, default=0.0),
-                    }[name]
-                    for run in network
-                ]
-                for network in self.runs
-            ]
-        )
+        """``(networks, out)``: "margin", "gap", least "slope" or largest "condition" of a run."""
+        of_run = {
+            "margin": lambda run: run.margin,
+            "gap": lambda run: run.gap,
+            "slope": lambda run: min(run.slopes, default=math.inf),
+            "condition": lambda run: max(run.condition, default=0.0),
+        }[name]
+        return np.array([[of_run(run) for run in network] for network in self.runs])
 
     def select(self, keep: np.ndarray) -> "Networks":
         """The networks at which ``keep (networks,)`` holds."""
@@ -103,7 +97,7 @@ def _random_constants(rng: np.random.Generator, shape: tuple[int, int]) -> dict[
     )
     v_leak = np.where((v_reset == 0) & (rng.random(shape) < 0.5), 0.0, v_leak)
     kind = rng.random(shape)
-    refractory = np.where(kind < 0.5, 0.0, rng.exponential(0.7, shape))
+    refractory = np.where(kind < 0.5, 0.0, 0.01 + rng.exponential(0.7, shape))
     refractory = np.where(kind > 0.85, math.inf, refractory)
     return {
         "tau_mem": tau_syn * ratio,
@@ -123,31 +117,34 @@ def random_networks(
     post: int = 4,
     max_spikes: int = 4,
     t_max: float = math.inf,
-    unit: float = 1.0,
+    duration: float = 6.0,
+    fixed: dict[str, float] | None = None,
     dtype: DTypeLike = np.float64,
 ) -> Networks:
     """Draw ``networks`` layers ``(pre -> post)``; times in units of about one ``tau_syn``.
 
-    Input slots are ``inf`` with probability 1/5, and every fourth network has two coincident
-    inputs. The reference sees the values as rounded to ``dtype``.
+    Inputs lie in ``[0.05, duration]``, a fifth of their slots is ``inf``, and every fourth network
+    has two coincident ones. Constants in ``fixed`` have that value in all neurons. The reference
+    sees all values as rounded to ``dtype``.
     """
     rng = np.random.default_rng(seed)
-    spikes = np.sort(rng.uniform(0.05, 6, (networks, pre, input_spikes)), axis=-1)
+    spikes = np.sort(rng.uniform(0.05, duration, (networks, pre, input_spikes)), axis=-1)
     coincident = rng.random(networks) < 0.25
     spikes[coincident, 1] = spikes[coincident, 0]
     missing = rng.random(spikes.shape) < 0.2
     spikes = np.sort(np.where(missing, math.inf, spikes), axis=-1)
     constants = _random_constants(rng, (networks, post))
+    for name, value in (fixed or {}).items():
+        constants[name] = np.full((networks, post), value)
     # A postsynaptic potential's height falls with tau_mem / tau_syn.
     height = (constants["v_threshold"] - constants["v_reset"]) * (
         0.5 + constants["tau_mem"] / constants["tau_syn"]
     )
     weight = rng.normal(0.45, 1.1, (networks, post, pre)) * height[..., None]
-    drawn = Networks(
+    return Networks(
         spikes.astype(dtype),
         weight.astype(dtype),
         {name: value.astype(dtype) for name, value in constants.items()},
         t_max,
         max_spikes,
     )
-    return drawn if unit == 1.0 else drawn.scaled(unit)

@@ -47,6 +47,9 @@ class Run:
     margin: float = math.inf
     """Distance to another spike pattern, in units of ``v_threshold - v_reset``: how far every
     silent stretch stayed below threshold and every firing one would have risen above it."""
+    gap: float = math.inf
+    """Distance in units of ``tau_mem`` between an input and a spike or an end of refractoriness,
+    where gradients jump."""
     overflow: bool = False
     """Whether there was a further spike up to ``t_max``."""
     segments: list[tuple[float, float, float, bool]] = field(default_factory=list)
@@ -165,4 +168,7 @@ def simulate(
         shifted = (scale / jump + carried) / slope if slope > 0 else math.inf
         run.condition.append(shifted + t / neuron.tau_mem)
         v, held_until = neuron.reset, t + neuron.refractory
+        for event in (t, held_until):
+            nearest = min((abs(event - at) for at in times if at < math.inf), default=math.inf)
+            run.gap = min(run.gap, nearest / neuron.tau_mem)
     return run

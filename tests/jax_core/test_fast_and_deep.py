@@ -1,0 +1,108 @@
+"""Two independent gradient methods for first spikes: Fast & Deep and EventProp."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from evtorch import jax_core
+
+from ..reference import CONSTANTS, random_networks
+from ._layers import arguments, layer, pull_back_all, relative_error, simulate_all
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("t_max", [math.inf, 4.0])
+def test_fast_and_deep_equals_eventprop_for_first_spikes(t_max):
+    networks = random_networks(seed=31, networks=300, max_spikes=1, t_max=t_max)
+    networks = networks.select((networks.measure("slope") > 0.05).all(axis=1))
+    assert len(networks.weight) > 250
+    cotangent = np.random.default_rng(32).normal(size=networks.spike_times.shape)
+    np.testing.assert_allclose(
+        simulate_all(networks, gradient="fast_and_deep"), networks.spike_times, rtol=1e-12
+    )
+    spikes, weight, constants = pull_back_all(networks, cotangent, gradient="fast_and_deep")
+    expected = pull_back_all(networks, cotangent, gradient="eventprop")
+    assert relative_error(spikes, expected[0]).max() < 1e-9
+    assert relative_error(weight, expected[1]).max() < 1e-9
+    for name in CONSTANTS:
+        assert relative_error(constants[name], expected[2][name]).max() < 1e-9, name
+        assert (np.count_nonzero(expected[2][name]) > 100) == (name != "refractory")
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("ratio", [1.0, 2.0, 1 + 1e-9, 2 * (1 - 1e-12), 0.5, 3.0])
+@pytest.mark.parametrize("numbers", [True, False], ids=["numbers", "arrays"])
+def test_published_closed_forms_equal_eventprop(rng, ratio, numbers):
+    """tau_mem = tau_syn and tau_mem = 2 tau_syn are continuous with their neighbours."""
+    spikes = jnp.asarray(rng.uniform(0.1, 2, (6, 1)))
+    weight = jnp.asarray(rng.uniform(0.5, 2, (4, 6)))
+    constants = {"tau_mem": ratio, "tau_syn": 1.0}
+    if not numbers:
+        constants = {name: jnp.full(4, value) for name, value in constants.items()}
+
+    def loss(spikes, weight, gradient):
+        times = jax_core.lif(spikes, weight, gradient=gradient, **constants)
+        return jnp.dot(jnp.array([1.0, -0.5, 0.3, 2.0]), times[:, 0])
+
+    for argument in (0, 1):
+        published, adjoint = (
+            jax.grad(loss, argnums=argument)(spikes, weight, method)
+            for method in ("fast_and_deep", "eventprop")
+        )
+        assert np.abs(adjoint).max() > 0.01
+        np.testing.assert_allclose(published, adjoint, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.usefixtures("x64")
+def test_formulas_of_the_paper():
+    """dT/dw_i = -kappa(T - t_i) / V' and dT/dt_i = w_i kappa'(T - t_i) / V', one by one."""
+    spikes, weight = np.array([[0.2], [0.5], [9.0]]), np.array([[1.2, 1.1, 3.0]])
+    tau_mem, tau_syn = 3.0, 1.0
+
+    def first(spikes, weight):
+        options = {"tau_mem": tau_mem, "tau_syn": tau_syn, "gradient": "fast_and_deep"}
+        return jax_core.lif(spikes, weight, **options)[0, 0]
+
+    spike = float(first(spikes, weight))
+    assert 0.5 < spike < 9.0
+    k = tau_syn / (tau_mem - tau_syn)
+    u = spike - spikes[:2, 0]
+    kappa = k * (np.exp(-u / tau_mem) - np.exp(-u / tau_syn))
+    kappa_slope = k * (np.exp(-u / tau_syn) / tau_syn - np.exp(-u / tau_mem) / tau_mem)
+    slope = weight[0, :2] @ kappa_slope
+    to_spikes, to_weight = jax.grad(first, argnums=(0, 1))(jnp.asarray(spikes), weight)
+    np.testing.assert_allclose(to_weight[0], [*(-kappa / slope), 0], rtol=1e-12, atol=1e-15)
+    expected = [*(weight[0, :2] * kappa_slope / slope), 0]
+    np.testing.assert_allclose(to_spikes[:, 0], expected, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.usefixtures("x64")
+def test_several_spikes_with_infinite_refractoriness_is_the_first_spike():
+    fixed = {"refractory": math.inf}
+    networks = random_networks(seed=33, networks=1, max_spikes=3, fixed=fixed)
+    spikes, weight, constants = jax.tree.map(lambda x: jnp.asarray(x[0]), arguments(networks))
+    constants["refractory"] = math.inf
+    times = layer(networks, gradient="fast_and_deep")(spikes, weight, constants)
+    np.testing.assert_allclose(times, networks.spike_times[0], rtol=1e-12)
+
+
+def test_float32_gradients_are_those_of_float64_to_float32_precision():
+    networks = random_networks(seed=34, networks=100, max_spikes=1, dtype=np.float32)
+    networks = networks.select((networks.measure("condition") < 30).all(axis=1))
+    assert len(networks.weight) > 30
+    cotangent = np.random.default_rng(35).normal(size=networks.spike_times.shape)
+    for gradient in ("fast_and_deep", "eventprop"):
+        single = pull_back_all(networks, cotangent.astype(np.float32), gradient=gradient)
+        with jax.enable_x64(True):
+            exact = jax.tree.map(np.float64, arguments(networks))
+
+            def pull_back(arguments, cotangent, gradient=gradient):
+                return jax.vjp(layer(networks, gradient=gradient), *arguments)[1](cotangent)
+
+            double = jax.jit(jax.vmap(pull_back))(exact, cotangent)
+        for actual, expected in zip(jax.tree.leaves(single), jax.tree.leaves(double), strict=True):
+            assert actual.dtype == np.float32
+            assert relative_error(actual, np.asarray(expected)).max() < 1e-3
