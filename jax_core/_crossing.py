@@ -1,0 +1,179 @@
+"""The first threshold crossing after a given state, to float precision and never missed.
+
+Between two events the voltage has at most one turning point, known in closed form. It splits the
+interval into monotone pieces, so that comparing the voltage at their ends with the threshold
+decides whether a crossing exists, and brackets it. No time grid is involved.
+
+Voltages are measured from the leak potential here: ``threshold = v_threshold - v_leak``.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from ._kernel import Propagator, propagator
+
+_MAX_ITERATIONS = 100
+
+
+class Bracket(NamedTuple):
+    """A crossing of the threshold from below, enclosed between two times after the state's."""
+
+    exists: Array
+    low: Array
+    high: Array
+    turn: Array
+    """Time of the voltage's maximum, ``inf`` where it has none ahead."""
+
+
+def advance(v: Array, i: Array, step: Propagator) -> tuple[Array, Array]:
+    """The state after the time that ``step`` was made for, if no event falls into it."""
+    return step.membrane * v + step.psp * i, step.synapse * i
+
+
+def find_bracket(
+    v: Array,
+    i: Array,
+    u_end: Array,
+    v_end: Array,
+    threshold: Array,
+    tau_mem: Array,
+    tau_syn: Array,
+) -> Bracket:
+    """Decide whether the voltage crosses the threshold within ``[0, u_end)``.
+
+    **Arguments:**
+
+    - ``v``, ``i``: voltage and current at time 0.
+    - ``u_end``: length of the interval; ``inf`` when no further event comes.
+    - ``v_end``: voltage at its end (0, the rest, at ``inf``).
+
+    A crossing exactly at ``u_end`` is left to the next interval: arrivals come before crossings.
+    """
+    # dV/du = 0 where exp(d u) = 1 + x, d = 1/tau_syn - 1/tau_mem; written so that the limit of
+    # equal time constants is regular.
+    ratio = tau_mem / tau_syn - 1
+    slope = i - v
+    scale = ratio * v + i
+    rising = slope > 0
+    is_maximum = rising & (i > 0) & (scale > 0)
+    is_minimum = ~rising & (i < 0) & (scale < 0)
+    has_turn = is_maximum | is_minimum
+    relative = jnp.where(has_turn, slope, 0) / jnp.where(has_turn, scale, 1)
+    u_turn = tau_mem * jnp.where(
+        ratio == 0, relative, jnp.log1p(ratio * relative) / jnp.where(ratio == 0, 1, ratio)
+    )
+    turns = u_turn < u_end
+    has_peak = is_maximum & turns
+    # At a turning point V = I.
+    v_turn = i * jnp.exp(-u_turn / tau_syn)
+    reaches = jnp.where(has_peak, v_turn >= threshold, v_end > threshold)
+    return Bracket(
+        exists=reaches & jnp.where(is_minimum, turns, rising),
+        low=jnp.where(is_minimum, u_turn, 0),
+        high=jnp.where(has_peak, u_turn, u_end),
+        turn=jnp.where(is_maximum, u_turn, jnp.inf),
+    )
+
+
+def _first_guess(
+    v: Array, i: Array, bracket: Bracket, threshold: Array, tau_mem: Array, tau_syn: Array
+) -> Array:
+    """A start for Newton's method, below the crossing wherever the voltage has a maximum.
+
+    Up to its maximum the voltage is concave. Both its tangent at 0 and the parabola that
+    osculates it at the maximum lie above it there, so they reach the threshold too early.
+    """
+    tangent = tau_mem * (threshold - v) / jnp.where(i > v, i - v, 1)
+    has_turn = jnp.isfinite(bracket.turn)
+    turn = jnp.where(has_turn, bracket.turn, 0)
+    v_turn = jnp.where(has_turn, i * jnp.exp(-turn / tau_syn), 1)
+    excess = jnp.maximum(1 - threshold / jnp.where(v_turn == 0, 1, v_turn), 0)
+    parabola = turn - jnp.sqrt(2 * tau_mem * tau_syn * excess)
+    return jnp.maximum(tangent, jnp.where(has_turn, parabola, 0))
+
+
+def _double_time_constant_root(v: Array, i: Array, threshold: Array, tau_mem: Array) -> Array:
+    """The crossing for ``tau_mem = 2 tau_syn``, where it solves a quadratic in ``exp(-u/tau_mem)``.
+
+    Göltz et al. 2021, doi:10.1038/s42256-021-00388-x, methods.
+    """
+    total = v + i
+    root = jnp.sqrt(jnp.maximum(total * total - 4 * i * threshold, 0))
+    # Two forms of the same root, each free of cancellation on its side.
+    upper = (total + root) / jnp.where(i == 0, 1, 2 * i)
+    denominator = total - root
+    lower = 2 * threshold / jnp.where(denominator == 0, 1, denominator)
+    y = jnp.where(total > 0, upper, lower)
+    return -tau_mem * jnp.log(jnp.where(y > 0, y, 1))
+
+
+def _latest_crossing(v: Array, i: Array, threshold: Array, tau_mem: Array, tau_syn: Array) -> Array:
+    """A time by which a voltage that only its leak drives over a negative threshold has crossed.
+
+    Beyond it ``|V|``, bounded by the envelope of its two exponentials, stays below ``|threshold|``.
+    """
+    slow = jnp.maximum(tau_mem, tau_syn)
+    # kappa(u) <= (u/tau_mem) exp(-u/slow) <= 2 slow/(e tau_mem) exp(-u/(2 slow)), and 2/e < 1.
+    envelope = jnp.abs(v) + jnp.abs(i) * slow / tau_mem
+    size = jnp.where(threshold < 0, -threshold, 1)
+    return 2 * slow * jnp.log(jnp.maximum(envelope / size, 1)) + slow
+
+
+def solve_crossing(
+    v: Array,
+    i: Array,
+    bracket: Bracket,
+    threshold: Array,
+    tau_mem: Array,
+    tau_syn: Array,
+    is_double: bool,
+) -> Array:
+    """The time of the bracketed crossing by safeguarded Newton iteration; 0 where none exists.
+
+    ``is_double`` states that ``tau_mem = 2 tau_syn`` for every neuron, which has a closed form.
+    """
+    high = jnp.where(
+        jnp.isfinite(bracket.high),
+        bracket.high,
+        bracket.low + _latest_crossing(v, i, threshold, tau_mem, tau_syn),
+    )
+    low = jnp.where(bracket.exists, bracket.low, 0)
+    high = jnp.where(bracket.exists, high, 0)
+    if is_double:
+        guess = _double_time_constant_root(v, i, threshold, tau_mem)
+    else:
+        guess = _first_guess(v, i, bracket, threshold, tau_mem, tau_syn)
+    eps = jnp.finfo(v.dtype).eps
+    # The rounding error of the voltage: no iteration gets below it.
+    noise = 2 * eps * (jnp.abs(v) + jnp.abs(i) * jnp.minimum(tau_syn / tau_mem, 1) + abs(threshold))
+
+    def is_running(state: tuple) -> Array:
+        iteration, *_, running = state
+        return (iteration < _MAX_ITERATIONS) & jnp.any(running)
+
+    def iterate(state: tuple) -> tuple:
+        iteration, u, low, high, running = state
+        v_u, i_u = advance(v, i, propagator(u, tau_mem, tau_syn))
+        excess = v_u - threshold
+        low = jnp.where(running & (excess < 0), u, low)
+        high = jnp.where(running & (excess >= 0), u, high)
+        slope = i_u - v_u
+        newton = u - tau_mem * excess / jnp.where(slope > 0, slope, 1)
+        inside = (slope > 0) & (newton >= low) & (newton <= high)
+        following = jnp.where(inside, newton, (low + high) / 2)
+        settled = (jnp.abs(following - u) <= 2 * eps * u) | (inside & (jnp.abs(excess) <= noise))
+        return (
+            iteration + 1,
+            jnp.where(running, following, u),
+            low,
+            high,
+            running & ~settled,
+        )
+
+    start = jnp.clip(guess, low, high)
+    _, u, *_ = lax.while_loop(
+        is_running, iterate, (jnp.asarray(0), start, low, high, bracket.exists)
+    )
+    return u

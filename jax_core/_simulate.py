@@ -1,0 +1,258 @@
+"""Event-driven simulation of a feed-forward layer of LIF neurons in continuous time.
+
+All (sample, neuron) pairs walk through their sample's sorted input events in lockstep. Between two
+events the state is propagated in closed form, and spikes are found as threshold crossings, so
+the cost grows with the number of events, not with the simulated time.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from ._constants import Constants
+from ._crossing import advance, find_bracket, solve_crossing
+from ._kernel import propagator
+
+
+class Input(NamedTuple):
+    """Sorted input events of a batch."""
+
+    time: Array
+    """Times of the events, shape ``(batch, M)``, ascending, ``inf`` where there is none."""
+    pre: Array
+    """Neurons that they come from, int32, same shape; any value where there is none."""
+
+
+class Spikes(NamedTuple):
+    """What the neurons did: all that the gradient needs to know."""
+
+    time: Array
+    """Spike times ``(batch, out, K)``, ascending, ``inf`` where there is no spike."""
+    current: Array
+    """Synaptic current at each spike, same shape."""
+    release_current: Array
+    """Synaptic current at the end of each spike's refractory period, same shape."""
+    overflow: Array
+    """Whether a neuron would have spiked more than ``K`` times, bool ``(batch, out)``."""
+
+
+class _Intervals(NamedTuple):
+    """The times between events, one more than there are events; the last ends at ``t_max``."""
+
+    end: Array
+    pre: Array
+    weight: Array
+    used: Array
+
+
+def _intervals(events: Input, weight: Array, t_max: float) -> _Intervals:
+    """Cut off what comes after ``t_max`` and give absent events a weight of zero."""
+    batch = events.time.shape[0]
+    inputs = weight.shape[1]
+    present = (events.time <= t_max) & jnp.isfinite(events.time)
+    last = jnp.full((batch, 1), t_max, events.time.dtype)
+    return _Intervals(
+        end=jnp.concatenate([jnp.minimum(events.time, last), last], axis=1),
+        pre=jnp.pad(
+            jnp.where(present, events.pre, inputs), ((0, 0), (0, 1)), constant_values=inputs
+        ),
+        weight=jnp.concatenate([weight.T, jnp.zeros_like(weight.T[:1])]),
+        used=jnp.max(jnp.sum(present, axis=1), initial=0) + 1,
+    )
+
+
+def _column(x: Array, k: Array) -> Array:
+    return lax.dynamic_index_in_dim(x, k, axis=1, keepdims=False)
+
+
+def first_spikes(
+    events: Input, weight: Array, constants: Constants, t_max: float, is_double: bool
+) -> Spikes:
+    """Simulate neurons that spike once at most (infinite refractory period).
+
+    The walk only notes the interval of the crossing; one root search at the end serves all.
+    """
+    batch, out = events.time.shape[0], weight.shape[0]
+    shape, dtype = (batch, out), weight.dtype
+    tau_mem, tau_syn = constants.tau_mem, constants.tau_syn
+    threshold = constants.threshold
+    intervals = _intervals(events, weight, t_max)
+
+    class State(NamedTuple):
+        k: Array
+        clock: Array
+        v: Array
+        i: Array
+        found: Array
+        v_found: Array
+        i_found: Array
+        clock_found: Array
+        u_end_found: Array
+
+    def look(v: Array, i: Array, u_end: Array) -> tuple:
+        is_finite = jnp.isfinite(u_end)
+        step = propagator(jnp.where(is_finite, u_end, 0), tau_mem, tau_syn)
+        v_end, i_end = advance(v, i, step)
+        rest = jnp.where(is_finite, v_end, 0)
+        return v_end, i_end, find_bracket(v, i, u_end, rest, threshold, tau_mem, tau_syn)
+
+    def is_running(state: State) -> Array:
+        return (state.k < intervals.used) & ~jnp.all(state.found)
+
+    def walk(state: State) -> State:
+        end = _column(intervals.end, state.k)[:, None]
+        u_end = end - state.clock
+        v_end, i_end, bracket = look(state.v, state.i, u_end)
+        new = bracket.exists & ~state.found
+        arriving = intervals.weight[_column(intervals.pre, state.k)]
+        return State(
+            k=state.k + 1,
+            clock=jnp.where(jnp.isfinite(end), end, state.clock),
+            v=v_end,
+            i=i_end + arriving,
+            found=state.found | new,
+            v_found=jnp.where(new, state.v, state.v_found),
+            i_found=jnp.where(new, state.i, state.i_found),
+            clock_found=jnp.where(new, state.clock, state.clock_found),
+            u_end_found=jnp.where(new, u_end, state.u_end_found),
+        )
+
+    zero = jnp.zeros(shape, dtype)
+    start = jnp.broadcast_to(constants.start, shape).astype(dtype)
+    final = lax.while_loop(
+        is_running,
+        walk,
+        State(
+            k=jnp.asarray(0),
+            clock=jnp.zeros((batch, 1), dtype),
+            v=start,
+            i=zero,
+            found=jnp.zeros(shape, bool),
+            v_found=zero,
+            i_found=zero,
+            clock_found=zero,
+            u_end_found=zero,
+        ),
+    )
+    v, i = final.v_found, final.i_found
+    _, _, bracket = look(v, i, final.u_end_found)
+    bracket = bracket._replace(exists=bracket.exists & final.found)
+    u = solve_crossing(v, i, bracket, threshold, tau_mem, tau_syn, is_double)
+    time = jnp.where(final.found, final.clock_found + u, jnp.inf)
+    current = jnp.where(final.found, i * jnp.exp(-u / tau_syn), 0)
+    return Spikes(time[..., None], current[..., None], zero[..., None], jnp.zeros(shape, bool))
+
+
+def all_spikes(
+    events: Input,
+    weight: Array,
+    constants: Constants,
+    max_spikes: int,
+    t_max: float,
+    is_double: bool,
+    is_refractory: bool,
+) -> Spikes:
+    """Simulate neurons that may spike several times.
+
+    Within an interval between events every pair goes on by itself, from spike to spike, until it
+    reaches the interval's end; a pair that has overflowed is not followed further.
+    """
+    batch, out = events.time.shape[0], weight.shape[0]
+    shape, dtype = (batch, out), weight.dtype
+    tau_mem, tau_syn = constants.tau_mem, constants.tau_syn
+    threshold = constants.threshold
+    intervals = _intervals(events, weight, t_max)
+    samples, neurons = jnp.arange(batch)[:, None], jnp.arange(out)
+
+    class State(NamedTuple):
+        clock: Array
+        v: Array
+        i: Array
+        hold: Array
+        count: Array
+        time: Array
+        current: Array
+        release_current: Array
+        at_end: Array
+
+    def record(store: Array, slot: Array, value: Array, when: Array) -> Array:
+        slot = jnp.where(when, slot, max_spikes)
+        return store.at[samples, neurons, slot].set(value, mode="drop")
+
+    def release(state: State, i: Array, spiking: Array, released: Array) -> Array:
+        if not is_refractory:
+            return state.release_current
+        # A refractory period of zero ends with the spike, others overwrite this later.
+        store = record(state.release_current, state.count, i, spiking)
+        return record(store, state.count - 1, i, released)
+
+    def step(state: State, end: Array) -> State:
+        u_end = end - state.clock
+        is_finite = jnp.isfinite(u_end)
+        to_end = propagator(jnp.where(is_finite, u_end, 0), tau_mem, tau_syn)
+        v_end, i_end = advance(state.v, state.i, to_end)
+        rest = jnp.where(is_finite, v_end, 0)
+        bracket = find_bracket(state.v, state.i, u_end, rest, threshold, tau_mem, tau_syn)
+        held = state.clock < state.hold if is_refractory else jnp.zeros(shape, bool)
+        spiking = bracket.exists & ~held & (state.count <= max_spikes)
+        bracket = bracket._replace(exists=spiking)
+        u = solve_crossing(state.v, state.i, bracket, threshold, tau_mem, tau_syn, is_double)
+        released = held & (state.hold < end)
+        u = jnp.where(released, state.hold - state.clock, u)
+        stops = spiking | released
+        clock = jnp.where(stops, state.clock + u, jnp.where(is_finite, end, state.clock))
+        i = jnp.where(stops, state.i * jnp.exp(-u / tau_syn), i_end)
+        return State(
+            clock=jnp.where(released, state.hold, clock),
+            v=jnp.where(spiking | held, constants.reset, v_end),
+            i=i,
+            hold=jnp.where(spiking, clock + constants.refractory, state.hold),
+            count=state.count + spiking.astype(jnp.int32),
+            time=record(state.time, state.count, clock, spiking),
+            current=record(state.current, state.count, i, spiking),
+            release_current=release(state, i, spiking, held & (state.hold <= end)),
+            at_end=~stops,
+        )
+
+    def walk(loop: tuple[Array, State]) -> tuple[Array, State]:
+        k, state = loop
+        end = _column(intervals.end, k)[:, None]
+        state = lax.while_loop(
+            lambda state: ~jnp.all(state.at_end),
+            lambda state: step(state, end),
+            state._replace(at_end=jnp.zeros(shape, bool)),
+        )
+        arriving = intervals.weight[_column(intervals.pre, k)]
+        return k + 1, state._replace(i=state.i + arriving)
+
+    def is_running(loop: tuple[Array, State]) -> Array:
+        k, state = loop
+        return (k < intervals.used) & ~jnp.all(state.count > max_spikes)
+
+    zero = jnp.zeros(shape, dtype)
+    none = jnp.zeros((*shape, max_spikes), dtype)
+    _, final = lax.while_loop(
+        is_running,
+        walk,
+        (
+            jnp.asarray(0),
+            State(
+                clock=zero,
+                v=jnp.broadcast_to(constants.start, shape).astype(dtype),
+                i=zero,
+                hold=zero,
+                count=jnp.zeros(shape, jnp.int32),
+                time=jnp.full_like(none, jnp.inf),
+                current=none,
+                release_current=none,
+                at_end=jnp.zeros(shape, bool),
+            ),
+        ),
+    )
+    return Spikes(
+        final.time,
+        final.current,
+        final.release_current if is_refractory else final.current,
+        final.count > max_spikes,
+    )
