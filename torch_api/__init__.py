@@ -1,0 +1,27 @@
+"""Event-based spiking layers as torch modules."""
+
+from ..jax_core import Events as Events
+from . import datasets as datasets
+from . import functional as functional
+from ._delay import Delay as Delay
+from ._encoder import LatencyEncoder as LatencyEncoder
+from ._events import dense_from_events as dense_from_events
+from ._events import dense_from_spike_times as dense_from_spike_times
+from ._events import events_from_dense as events_from_dense
+from ._events import events_from_spike_times as events_from_spike_times
+from ._events import spike_times_from_dense as spike_times_from_dense
+from ._events import spike_times_from_events as spike_times_from_events
+from ._health import Health as Health
+from ._health import HealthReport as HealthReport
+from ._health import LayerHealth as LayerHealth
+from ._health import SpikingLayer as SpikingLayer
+from ._health import health_report as health_report
+from ._li import LI as LI
+from ._lif import LIF as LIF
+from ._losses import SpikeTimeMSELoss as SpikeTimeMSELoss
+from ._losses import TTFSCrossEntropyLoss as TTFSCrossEntropyLoss
+from ._overflow import SpikeOverflowError as SpikeOverflowError
+from ._overflow import SpikeOverflowWarning as SpikeOverflowWarning
+from ._rescue import rescue_silent_ as rescue_silent_
+from ._validate import validation as validation
+from .functional import first_to_spike as first_to_spike

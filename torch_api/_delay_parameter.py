@@ -1,0 +1,44 @@
+"""Delays as parameters that an optimiser may change freely."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def delay_parameter(
+    init: float | Tensor,
+    features: int,
+    *,
+    device: torch.device | str | None,
+    dtype: torch.dtype | None,
+) -> nn.Parameter:
+    """A parameter of shape ``(features,)``, seconds, with values >= 0."""
+    value = torch.as_tensor(init, device=device, dtype=dtype or torch.get_default_dtype())
+    value = value.detach()
+    if value.shape not in ((), (features,)):
+        raise ValueError(
+            f"init must be a number or have shape ({features},), got {tuple(value.shape)}"
+        )
+    if not bool(((value >= 0) & (value < math.inf)).all()):
+        raise ValueError(f"init must be finite and >= 0 (seconds), got {init}")
+    return nn.Parameter(value.expand(features).clone())
+
+
+def nonnegative(delay: Tensor) -> Tensor:
+    """``max(delay, 0)`` with a projected gradient, so that a delay below 0 can return."""
+    return _Project.apply(delay)
+
+
+class _Project(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, delay: Tensor) -> Tensor:
+        ctx.save_for_backward(delay)
+        return delay.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (delay,) = ctx.saved_tensors
+        (grad,) = grads
+        return torch.where(delay >= 0, grad, grad.clamp(max=0))

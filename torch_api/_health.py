@@ -1,0 +1,140 @@
+"""Which neurons learn and which do not: counts that every layer keeps of its last forward."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Health(NamedTuple):
+    """How fit for gradients a layer's spikes are: counts, int32, shape ``(neurons,)``."""
+
+    silent: Tensor
+    """In how many samples each neuron did not spike; without a spike there is no gradient."""
+    grazing: Tensor
+    """How many spikes had a slope below ``min_slope``, so that their gradient was limited."""
+    overflow: Tensor
+    """In how many samples each neuron had more than ``max_spikes`` spikes."""
+
+
+@dataclass(frozen=True)
+class LayerHealth:
+    """The health of one layer in its last forward."""
+
+    name: str
+    """Name of the layer in the model."""
+    samples: int
+    """Number of samples, over all leading batch dimensions."""
+    counts: Health
+    """Counts per neuron."""
+
+    @property
+    def neurons(self) -> int:
+        """Number of neurons."""
+        return self.counts.silent.numel()
+
+    @property
+    def silent_fraction(self) -> float:
+        """Fraction of the pairs (sample, neuron) without a spike."""
+        return self._fraction(self.counts.silent)
+
+    @property
+    def grazing_rate(self) -> float:
+        """Grazing spikes per pair (sample, neuron)."""
+        return self._fraction(self.counts.grazing)
+
+    @property
+    def overflow_fraction(self) -> float:
+        """Fraction of the pairs (sample, neuron) with more than ``max_spikes`` spikes."""
+        return self._fraction(self.counts.overflow)
+
+    @property
+    def always_silent(self) -> Tensor:
+        """Indices of the neurons that did not spike in any sample, int64."""
+        if self.samples == 0:
+            return torch.empty(0, dtype=torch.int64, device=self.counts.silent.device)
+        return (self.counts.silent == self.samples).nonzero().squeeze(-1)
+
+    def _fraction(self, count: Tensor) -> float:
+        pairs = self.samples * self.neurons
+        return int(count.sum()) / pairs if pairs else 0.0
+
+
+@dataclass(frozen=True)
+class HealthReport:
+    """The health of all spiking layers of a model; ``str()`` gives a table."""
+
+    layers: tuple[LayerHealth, ...]
+    """One entry per layer that was run, in the order of the model's modules."""
+    not_run: tuple[str, ...]
+    """Names of the layers without a forward so far."""
+
+    def __str__(self) -> str:
+        head = ("layer", "neurons", "samples", "silent", "grazing", "overflow", "always silent")
+        rows: list[tuple[str, ...]] = [head]
+        for layer in self.layers:
+            rows.append(
+                (
+                    layer.name,
+                    str(layer.neurons),
+                    str(layer.samples),
+                    f"{layer.silent_fraction:.1%}",
+                    f"{layer.grazing_rate:.1%}",
+                    f"{layer.overflow_fraction:.1%}",
+                    _listed(layer.always_silent.tolist()),
+                )
+            )
+        rows += [(name, *["-"] * 5, "not run yet") for name in self.not_run]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+        lines = (
+            "  ".join(
+                cell.ljust(width) if i in (0, len(head) - 1) else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        )
+        return "\n".join(lines)
+
+
+class SpikingLayer(nn.Module):
+    """Base of the layers that remember the counts of their last forward.
+
+    The memory is no part of the ``state_dict`` and holds no autograd graph.
+    """
+
+    _health: tuple[int, Health] | None = None
+
+    def _remember(self, samples: int, counts: Health) -> None:
+        self._health = (samples, counts)
+
+    def health(self, name: str = "") -> LayerHealth | None:
+        """The counts of the last forward, ``None`` if there was none."""
+        return None if self._health is None else LayerHealth(name, *self._health)
+
+
+def health_report(model: nn.Module) -> HealthReport:
+    """Report silent, grazing and overflowing neurons, from the last forward of each layer.
+
+    **Arguments:** ``model``: a module with spiking layers in it, or such a layer itself. A layer
+    used several times in one forward reports the last use.
+
+    **Returns:** a `HealthReport`; print it for a table.
+    """
+    layers, not_run = [], []
+    for name, module in model.named_modules():
+        if isinstance(module, SpikingLayer):
+            name = name or type(module).__name__
+            health = module.health(name)
+            if health is None:
+                not_run.append(name)
+            else:
+                layers.append(health)
+    return HealthReport(tuple(layers), tuple(not_run))
+
+
+def _listed(neurons: list[int], shown: int = 8) -> str:
+    if not neurons:
+        return "none"
+    more = f", ... ({len(neurons)} in all)" if len(neurons) > shown else ""
+    return ", ".join(map(str, neurons[:shown])) + more

@@ -1,0 +1,49 @@
+"""How large weights are to begin with."""
+
+import torch
+from torch import Tensor
+
+from ._constants import Constant
+
+# Sum and spread of the inputs' coincident postsynaptic potentials, in units of the threshold;
+# chosen such that most neurons spike in layers of very different sizes.
+_MEAN = 2.0
+_STD = 1.0
+
+
+def postsynaptic_peak(tau_mem: Tensor, tau_syn: Tensor) -> Tensor:
+    """The largest voltage after one input spike of weight 1.
+
+    ``r^(-r/(r-1))`` with ``r = tau_mem / tau_syn``, and ``1/e`` for ``r = 1``.
+    """
+    ratio = tau_mem.double() / tau_syn.double()
+    near_one = (ratio - 1).abs() < 1e-6
+    safe = torch.where(near_one, 2.0, ratio)
+    exponent = torch.where(near_one, -1.0, -safe / (safe - 1) * safe.log())
+    return exponent.exp()
+
+
+def critical_weight(
+    in_features: int, tau_mem: Constant, tau_syn: Constant, height: Constant
+) -> Tensor:
+    """The weight with which coincident spikes of all inputs just raise the voltage by ``height``.
+
+    **Arguments:** numbers or tensors ``(out,)``; **returns** a tensor ``()`` or ``(out,)``,
+    float64.
+    """
+    peak = postsynaptic_peak(torch.as_tensor(tau_mem), torch.as_tensor(tau_syn))
+    return torch.as_tensor(height) / (max(in_features, 1) * peak)
+
+
+@torch.no_grad()
+def spiking_weights_(weight: Tensor, critical: Tensor) -> None:
+    """Fill ``weight (out, in)`` such that neurons spike: see `LIF.reset_parameters`."""
+    scale = critical.to(weight.dtype).to(weight.device).reshape(-1, 1)
+    weight.normal_().mul_(_STD * weight.shape[1] ** 0.5).add_(_MEAN).mul_(scale)
+
+
+@torch.no_grad()
+def readout_weights_(weight: Tensor, critical: Tensor) -> None:
+    """Fill ``weight (out, in)`` such that voltages are of order 1: see `LI.reset_parameters`."""
+    scale = critical.to(weight.dtype).to(weight.device).reshape(-1, 1)
+    weight.normal_().mul_(weight.shape[1] ** 0.5).mul_(scale)

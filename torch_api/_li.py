@@ -1,0 +1,112 @@
+"""The leaky integrator as a module."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..jax_core import Events
+from . import functional
+from ._constants import Constant, constants_repr, register_constants
+from ._initialisation import critical_weight, readout_weights_
+from ._validate import check_size
+from .functional._li import Readout, check_readout
+
+_CONSTANTS = ("tau_mem", "tau_syn", "v_leak")
+
+
+class LI(nn.Module):
+    """A layer of leaky integrators without threshold, read out as one number per neuron.
+
+    Each neuron obeys
+
+        tau_mem dV/dt = v_leak - V + I        tau_syn dI/dt = -I
+
+    with ``V = v_leak`` at first; an input spike adds its weight to ``I``. The read-outs are exact,
+    in closed form, and so are their gradients.
+
+    **Arguments:**
+
+    - ``in_features``, ``out_features``: numbers of input and output neurons.
+    - ``tau_mem``, ``tau_syn``: membrane and synaptic time constants, seconds, > 0.
+    - ``v_leak``: leak potential, in the unit of the weights. These are numbers or tensors
+      ``(out_features,)``; tensors become buffers.
+    - ``readout``: the ``"max"`` of the voltage over [0, t_max], its ``"integral"`` over [0, t_max]
+      (times seconds), or its ``"value"`` at t_max.
+    - ``t_max``: seconds; finite for ``"integral"`` and ``"value"``.
+    - ``learn``: names of constants that become parameters ``(out_features,)``.
+    - ``device``, ``dtype``: of parameters and buffers; float32 or float64.
+
+    **Parameters:** ``weight``, shape ``(out_features, in_features)``; those named in ``learn``.
+
+    **Shapes:** spike times ``(..., in_features, k)`` or ``Events`` ``(..., M)`` give numbers
+    ``(..., out_features)``.
+    """
+
+    tau_mem: Constant
+    tau_syn: Constant
+    v_leak: Constant
+    weight: nn.Parameter
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        tau_mem: Constant = 2e-2,
+        tau_syn: Constant = 1e-2,
+        v_leak: Constant = 0.0,
+        readout: Readout = "max",
+        t_max: float = math.inf,
+        learn: Iterable[str] = (),
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        check_readout(readout, t_max)
+        self.in_features = check_size(in_features, "in_features")
+        self.out_features = check_size(out_features, "out_features")
+        self.readout: Readout = readout
+        self.t_max = float(t_max)
+        constants = {"tau_mem": tau_mem, "tau_syn": tau_syn, "v_leak": v_leak}
+        register_constants(self, constants, learn, out_features, device=device, dtype=dtype)
+        self.weight = nn.Parameter(
+            torch.empty(out_features, in_features, device=device, dtype=dtype)
+        )
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new weights from torch's global random generator.
+
+        They are normal with mean 0 and standard deviation
+        ``1 / (sqrt(in_features) max kappa)`` with the postsynaptic potential ``kappa``: coincident
+        spikes of all inputs give peak voltages of standard deviation 1.
+        """
+        readout_weights_(
+            self.weight, critical_weight(self.in_features, self.tau_mem, self.tau_syn, 1.0)
+        )
+
+    def forward(self, spikes: Tensor | Events) -> Tensor:
+        return functional.li(
+            spikes, self.weight, **self._constants(), readout=self.readout, t_max=self.t_max
+        )
+
+    def trace(self, spikes: Tensor | Events, times: Tensor) -> Tensor:
+        """Voltage at given times, differentiable.
+
+        **Arguments:** ``spikes`` as in the forward; ``times``: when to look, seconds, ``(T,)``.
+
+        **Returns:** voltages, shape ``(..., out_features, T)``.
+        """
+        return functional.li_value(spikes, self.weight, times, **self._constants())
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.in_features}, {self.out_features}, {constants_repr(self, _CONSTANTS)}, "
+            f"readout={self.readout!r}, t_max={self.t_max:g}"
+        )
+
+    def _constants(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _CONSTANTS}

@@ -1,0 +1,242 @@
+"""The LIF layer as a module."""
+
+import math
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..jax_core import Events
+from . import functional
+from ._constants import Constant, constants_repr, register_constants
+from ._delay_parameter import delay_parameter, nonnegative
+from ._health import SpikingLayer
+from ._initialisation import critical_weight, spiking_weights_
+from ._overflow import OnOverflow, apply_policy
+from ._validate import check_size, values_are_checked
+from .functional._lif import Gradient, check_settings
+
+_CONSTANTS = ("tau_mem", "tau_syn", "v_threshold", "v_leak", "v_reset", "refractory")
+
+
+class LIF(SpikingLayer):
+    """A layer of current-based leaky integrate-and-fire neurons, fully connected to its input.
+
+    Each neuron obeys
+
+        tau_mem dV/dt = v_leak - V + I        tau_syn dI/dt = -I
+
+    An input spike adds its weight to ``I``. When ``V`` reaches ``v_threshold`` from below, the
+    neuron spikes and ``V`` is held at ``v_reset`` for ``refractory`` seconds. It starts at rest,
+    ``V = v_leak``, or at ``v_reset`` if ``v_leak >= v_threshold``. Spikes are found in continuous
+    time, none is missed, and the gradients are exact; without a spike there is no gradient (see
+    `health_report` and `rescue_silent_`).
+
+    **Arguments:**
+
+    - ``in_features``, ``out_features``: numbers of input and output neurons.
+    - ``tau_mem``, ``tau_syn``: membrane and synaptic time constants, seconds, > 0.
+    - ``v_threshold``, ``v_leak``, ``v_reset``: voltages, in the unit of the weights;
+      ``v_reset < v_threshold``.
+    - ``refractory``: seconds, >= 0; ``inf`` for at most one spike per neuron. All of these are
+      numbers or tensors ``(out_features,)``. Numbers are compiled in, and ``tau_mem`` equal to
+      ``tau_syn`` or twice that selects a closed form; tensors become buffers.
+    - ``max_spikes``: room for this many output spikes per neuron.
+    - ``t_max``: end of the simulation, seconds; later spikes are not emitted.
+    - ``delay``: ``None``; ``"axonal"``: each input has its learnable delay; or ``"dendritic"``:
+      each neuron delays all of its inputs. Delays start at 0 and stay >= 0 as those of `Delay`.
+    - ``learn``: names of constants that become parameters ``(out_features,)``. ``inf`` cannot be
+      learned. A step that takes one out of its range makes the next call raise.
+    - ``gradient``: ``"eventprop"`` or ``"fast_and_deep"`` (first spikes only).
+    - ``on_overflow``: for a neuron with more than ``max_spikes`` spikes, ``"error"`` raises
+      `SpikeOverflowError`, ``"warn"`` warns and ``"truncate"`` keeps the first ones; the first two
+      wait for the device.
+    - ``min_slope``: lower bound that gradients put on ``tau_mem dV/dt`` at a spike, as a fraction
+      of ``v_threshold - v_reset``.
+    - ``backend``: ``None``, the simulation.
+    - ``device``, ``dtype``: of parameters and buffers; float32 or float64.
+
+    **Parameters:** ``weight``, shape ``(out_features, in_features)``; ``delay``, seconds, shape
+    ``(in_features,)`` if axonal, ``(out_features,)`` if dendritic; those named in ``learn``.
+
+    **Shapes:** spike times ``(..., in_features, k)`` or ``Events`` ``(..., M)`` give spike times
+    ``(..., out_features, max_spikes)``, ascending, ``inf`` where there is no spike.
+
+    **References:** Wunderlich & Pehle 2021, doi:10.1038/s41598-021-91786-z (EventProp);
+    Göltz et al. 2021, doi:10.1038/s42256-021-00388-x (Fast & Deep).
+    """
+
+    tau_mem: Constant
+    tau_syn: Constant
+    v_threshold: Constant
+    v_leak: Constant
+    v_reset: Constant
+    refractory: Constant
+    weight: nn.Parameter
+    delay: nn.Parameter | None
+    rescues: Tensor | None = None
+    """How many times in a row `rescue_silent_` raised each neuron's weights, ``(out,)``."""
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        tau_mem: Constant = 2e-2,
+        tau_syn: Constant = 1e-2,
+        v_threshold: Constant = 1.0,
+        v_leak: Constant = 0.0,
+        v_reset: Constant = 0.0,
+        refractory: Constant = 0.0,
+        max_spikes: int = 1,
+        t_max: float = math.inf,
+        delay: Literal["axonal", "dendritic"] | None = None,
+        learn: Iterable[str] = (),
+        gradient: Gradient = "eventprop",
+        on_overflow: OnOverflow = "error",
+        min_slope: float = 1e-3,
+        backend: None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if backend is not None:
+            raise ValueError(f"backend must be None (the simulation), got {backend!r}")
+        check_settings(max_spikes, t_max, gradient, min_slope, on_overflow, refractory)
+        self.in_features = check_size(in_features, "in_features")
+        self.out_features = check_size(out_features, "out_features")
+        self.max_spikes, self.t_max = max_spikes, float(t_max)
+        self.gradient: Gradient = gradient
+        self.on_overflow: OnOverflow = on_overflow
+        self.min_slope = float(min_slope)
+        constants = {
+            "tau_mem": tau_mem,
+            "tau_syn": tau_syn,
+            "v_threshold": v_threshold,
+            "v_leak": v_leak,
+            "v_reset": v_reset,
+            "refractory": refractory,
+        }
+        register_constants(self, constants, learn, out_features, device=device, dtype=dtype)
+        self.weight = nn.Parameter(
+            torch.empty(out_features, in_features, device=device, dtype=dtype)
+        )
+        self._add_delay(delay, device, dtype)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new weights, such that most neurons spike, from torch's global random generator.
+
+        They are normal with mean ``2 c`` and standard deviation ``sqrt(in_features) c``, where
+        ``c`` is the weight with which coincident spikes of all inputs just reach the threshold:
+        ``c = (v_threshold - v_leak) / (in_features max kappa)``, with the postsynaptic potential
+        ``kappa``. So they fit one spike per input within about ``tau_syn``; for sparser or more
+        frequent input, scale ``weight``. Delays and constants stay as they are.
+        """
+        spiking_weights_(self.weight, self.critical_weight())
+
+    def critical_weight(self) -> Tensor:
+        """The weight with which coincident spikes of all inputs just reach the threshold.
+
+        **Returns:** float64, shape ``()`` or ``(out_features,)``. A neuron with its leak over the
+        threshold has none: the distance from reset to threshold is taken for the height.
+        """
+        threshold = torch.as_tensor(self.v_threshold).detach()
+        height = threshold - torch.as_tensor(self.v_leak).detach()
+        fallback = threshold - torch.as_tensor(self.v_reset).detach()
+        height = torch.where(height > 0, height, fallback)
+        return critical_weight(self.in_features, self.tau_mem, self.tau_syn, height)
+
+    def forward(self, spikes: Tensor | Events) -> Tensor:
+        out, health = functional.lif(
+            self._delay_input(spikes),
+            self.weight,
+            **self._constants(),
+            max_spikes=self.max_spikes,
+            t_max=self.t_max,
+            gradient=self.gradient,
+            min_slope=self.min_slope,
+            return_health=True,
+        )
+        self._remember(out.shape[:-2].numel(), health)
+        apply_policy(health.overflow, self.on_overflow, self.max_spikes)
+        return self._delay_output(out)
+
+    def trace(self, spikes: Tensor | Events, times: Tensor) -> Tensor:
+        """Membrane voltage, for plots.
+
+        **Arguments:** ``spikes`` as in the forward; ``times``: when to look, seconds, ``(T,)``.
+
+        **Returns:** voltages, shape ``(..., out_features, T)``.
+        """
+        settings = {"max_spikes": self.max_spikes, "t_max": self.t_max}
+        if self.delay is None or self.delay_type != "dendritic":
+            spikes = self._delay_input(spikes)
+            return functional.lif_trace(spikes, self.weight, times, **self._constants(), **settings)
+        self._check_rest()
+        traces = []
+        for neuron, delay in enumerate(nonnegative(self.delay)):
+            own = slice(neuron, neuron + 1)
+            constants = {
+                name: value[own] if isinstance(value, Tensor) else value
+                for name, value in self._constants().items()
+            }
+            own_times = (times - delay).clamp(min=0)
+            traces.append(
+                functional.lif_trace(spikes, self.weight[own], own_times, **constants, **settings)
+            )
+        return torch.cat(traces, dim=-2)
+
+    def extra_repr(self) -> str:
+        parts = [
+            f"{self.in_features}, {self.out_features}",
+            constants_repr(self, _CONSTANTS),
+            f"max_spikes={self.max_spikes}, t_max={self.t_max:g}, gradient={self.gradient!r}",
+        ]
+        if self.delay_type is not None:
+            parts.append(f"delay={self.delay_type!r}")
+        return ", ".join(parts)
+
+    def _constants(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _CONSTANTS}
+
+    def _add_delay(
+        self, kind: str | None, device: torch.device | str | None, dtype: torch.dtype | None
+    ) -> None:
+        if kind not in (None, "axonal", "dendritic"):
+            raise ValueError(
+                f"delay must be None, 'axonal' (one per input) or 'dendritic' (one per neuron), "
+                f"got {kind!r}; delays of single synapses are not available"
+            )
+        self.delay_type = kind
+        features = self.in_features if kind == "axonal" else self.out_features
+        delay = None
+        if kind is not None:
+            delay = delay_parameter(0.0, features, device=device, dtype=dtype)
+        self.register_parameter("delay", delay)
+
+    def _delay_input(self, spikes: Tensor | Events) -> Tensor | Events:
+        if self.delay is None or self.delay_type != "axonal":
+            return spikes
+        return functional.delay(spikes, nonnegative(self.delay))
+
+    def _delay_output(self, out: Tensor) -> Tensor:
+        """Dendritic delays: later input shifts the spikes of a neuron that starts at rest.
+
+        Spikes that come to lie after ``t_max`` are dropped.
+        """
+        if self.delay is None or self.delay_type != "dendritic":
+            return out
+        self._check_rest()
+        delayed = functional.delay(out, nonnegative(self.delay))
+        return torch.where(delayed <= self.t_max, delayed, math.inf)
+
+    def _check_rest(self) -> None:
+        if values_are_checked() and bool(
+            (torch.as_tensor(self.v_leak) >= torch.as_tensor(self.v_threshold)).any()
+        ):
+            raise ValueError(
+                "v_leak must be below v_threshold with delay='dendritic': a neuron that spikes "
+                "without input has no rest from which a delay could shift it; use delay='axonal'"
+            )

@@ -1,0 +1,216 @@
+"""Checks of what users pass in: what is particular to torch, and when to look at values.
+
+Shapes, dtypes and devices are always checked. Values (NaN, negative or unsorted times, ...) are
+looked at with one fused test, which waits for the device on which the tensor lies; `validation`
+switches that off. The rules and the messages are those of ``jax_core``.
+"""
+
+import contextvars
+import math
+import numbers
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..jax_core import Events
+from ..jax_core import _validate as rules
+
+_DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+_enabled = contextvars.ContextVar("evtorch_validation", default=True)
+
+
+class validation:
+    """Switch the checks of values on or off, in this thread, inside a ``with`` block.
+
+    They cost some microseconds on the CPU, but on another device they wait for it. Without them
+    bad values (NaN, negative or unsorted times, constants out of their range) give meaningless
+    results. Shapes, dtypes and devices are checked in any case.
+
+    **Arguments:** ``enabled``: whether values are checked.
+    """
+
+    def __init__(self, enabled: bool) -> None:
+        self.enabled = enabled
+
+    def __enter__(self) -> None:
+        self._token = _enabled.set(self.enabled)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        _enabled.reset(self._token)
+
+
+def values_are_checked() -> bool:
+    """Whether the values of arguments are checked now."""
+    return _enabled.get()
+
+
+def check_tensor(x: Any, name: str, expected: str) -> None:
+    """Check that ``x`` is a float32 or float64 tensor."""
+    if not isinstance(x, Tensor):
+        raise TypeError(
+            f"{name} must be {expected}, got {type(x).__name__}; convert it with torch.as_tensor"
+        )
+    if x.dtype not in _DTYPES:
+        raise TypeError(
+            f"{name} must be float32 or float64, got {x.dtype}; convert it with {name}.float()"
+        )
+
+
+def check_like(x: Tensor, reference: Tensor, name: str, reference_name: str = "spikes") -> None:
+    """Check that ``x`` has the dtype and the device of ``reference``."""
+    if x.dtype != reference.dtype:
+        raise TypeError(
+            f"{name} is {x.dtype}, but {reference_name} is {reference.dtype}; convert one of them "
+            f"so that both agree, for a module with .to(dtype)"
+        )
+    if x.device != reference.device:
+        raise ValueError(
+            f"{name} is on {x.device}, but {reference_name} is on {reference.device}; move one of "
+            f"them, for a module with .to(device)"
+        )
+
+
+def check_spikes(spikes: Any, neurons: int | None = None, name: str = "spikes") -> Tensor:
+    """Check spike times ``(..., neurons, k)`` or ``Events``.
+
+    **Returns:** the tensor of their times.
+    """
+    if isinstance(spikes, Events):
+        return _check_events(spikes, neurons, name)
+    check_tensor(spikes, name, "a tensor of spike times (..., neurons, spikes) or Events")
+    rules.check_spike_times(_stand_in(spikes), neurons, name, values=False)
+    if values_are_checked() and not _times_are_good(spikes.detach()):
+        rules.check_spike_times(_array(spikes), neurons, name)
+    return spikes
+
+
+def check_weight(weight: Any, spikes: Tensor) -> None:
+    """Check weights ``(out, in)``: finite, the spikes' dtype and device."""
+    check_tensor(weight, "weight", "a tensor of shape (out, in)")
+    check_like(weight, spikes, "weight")
+    shape = _stand_in(weight)
+    dtype = rules.canonical_dtype(shape)
+    rules.check_weight(shape, None, dtype, values=False)
+    if values_are_checked() and not bool(weight.detach().isfinite().all()):
+        rules.check_weight(_array(weight), None, dtype)
+
+
+def check_constants(constants: dict[str, Any], spikes: Tensor, neurons: int) -> None:
+    """Check neuron constants: numbers, or tensors of shape ``()`` or ``(neurons,)``.
+
+    **Arguments:** ``constants`` by name (as in `functional.lif`), ``spikes``: the times whose
+    dtype and device they must have, ``neurons``: number of neurons.
+    """
+    for name, value in constants.items():
+        if isinstance(value, Tensor):
+            check_tensor(value, name, f"a number or a tensor of shape () or ({neurons},)")
+            check_like(value, spikes, name)
+    check_constant_values(constants, neurons)
+
+
+def check_constant_values(constants: dict[str, Any], neurons: int) -> None:
+    """Check the shapes and, if `validation` is on, the values of neuron constants."""
+    values = values_are_checked()
+    for name, value in constants.items():
+        array = value
+        if isinstance(value, Tensor):
+            array = _array(value) if values else _stand_in(value)
+        elif isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise TypeError(
+                f"{name} must be a number or a tensor of shape ({neurons},), "
+                f"got {type(value).__name__}"
+            )
+        rules.check_constant(
+            array,
+            name,
+            neurons,
+            rules.canonical_dtype(array) if isinstance(array, np.ndarray) else None,
+            positive=name in ("tau_mem", "tau_syn"),
+            nonnegative=name == "refractory",
+            infinite=name == "refractory",
+            values=values,
+        )
+    if values and "v_threshold" in constants:
+        rules.check_less(
+            _array(constants["v_reset"]),
+            _array(constants["v_threshold"]),
+            "v_reset",
+            "v_threshold",
+        )
+
+
+def check_times(times: Any, spikes: Tensor) -> None:
+    """Check the times at which a voltage is asked for: float ``(T,)``, finite, >= 0."""
+    check_tensor(times, "times", "a tensor of times (T,)")
+    check_like(times, spikes, "times")
+    if times.ndim != 1:
+        raise ValueError(f"times must have shape (T,), got {tuple(times.shape)}")
+    if values_are_checked() and not bool(((times >= 0) & (times < math.inf)).all()):
+        wrong = times[~((times >= 0) & (times < math.inf))][0].item()
+        raise ValueError(f"times must be finite and >= 0, but one is {wrong}; replace it")
+
+
+def _check_events(events: Events, neurons: int | None, name: str) -> Tensor:
+    time, index = events
+    check_tensor(time, f"{name}.time", "a tensor of event times (..., events)")
+    if not isinstance(index, Tensor):
+        raise TypeError(f"{name}.index must be a tensor, got {type(index).__name__}; convert it")
+    if index.device != time.device:
+        raise ValueError(
+            f"{name}.index is on {index.device}, but {name}.time is on {time.device}; move one"
+        )
+    rules.check_events(Events(_stand_in(time), _stand_in(index)), neurons, name, values=False)
+    if values_are_checked():
+        absent = index == -1
+        good = (index >= -1) & (absent == time.detach().isinf())
+        if neurons is not None:
+            good &= index < neurons
+        if not (bool(good.all()) and _times_are_good(time.detach())):
+            rules.check_events(Events(_array(time), _array(index)), neurons, name)
+    return time
+
+
+def _times_are_good(times: Tensor) -> bool:
+    """Whether times have no NaN (which compares false), are >= 0, and ascend."""
+    good = bool((times >= 0).all())
+    if good and times.shape[-1] > 1:
+        good = bool((times[..., 1:] >= times[..., :-1]).all())
+    return good
+
+
+def _stand_in(x: Tensor) -> np.ndarray:
+    """An array with the shape and dtype of ``x`` that takes no memory and no data."""
+    dtype = _DTYPES.get(x.dtype)
+    if dtype is None:
+        dtype = torch.empty(0, dtype=x.dtype).numpy().dtype
+    return np.broadcast_to(np.zeros((), dtype), tuple(x.shape))
+
+
+def _array(x: Any) -> Any:
+    return x.detach().cpu().numpy() if isinstance(x, Tensor) else x
+
+
+def check_raster(raster: Any) -> None:
+    """Check a dense raster ``(steps, ..., neurons)`` of zeros and ones, of any dtype."""
+    if not isinstance(raster, Tensor):
+        raise TypeError(
+            f"raster must be a tensor (steps, ..., neurons), got {type(raster).__name__}"
+        )
+    if raster.ndim < 2:
+        raise ValueError(f"raster must have shape (steps, ..., neurons), got {tuple(raster.shape)}")
+    if values_are_checked() and not bool(((raster == 0) | (raster == 1)).all()):
+        raise ValueError("raster must hold only 0 and 1; choose a dt that parts the spikes")
+
+
+def check_size(value: Any, name: str) -> int:
+    """Check a number of neurons; **returns** it."""
+    rules.check_integer(value, name, 0)
+    return int(value)

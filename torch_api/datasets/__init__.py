@@ -1,0 +1,3 @@
+"""Datasets for event-based networks."""
+
+from ._yinyang import YinYang as YinYang

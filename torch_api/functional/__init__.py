@@ -1,0 +1,13 @@
+"""Layers, codes and losses as functions without state."""
+
+from ._li import li as li
+from ._li import li_integral as li_integral
+from ._li import li_max as li_max
+from ._li import li_value as li_value
+from ._lif import lif as lif
+from ._lif import lif_trace as lif_trace
+from ._losses import spike_time_mse as spike_time_mse
+from ._losses import ttfs_cross_entropy as ttfs_cross_entropy
+from ._spikes import delay as delay
+from ._spikes import first_to_spike as first_to_spike
+from ._spikes import latency_encode as latency_encode

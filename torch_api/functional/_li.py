@@ -1,0 +1,129 @@
+"""The leaky integrator as functions of tensors."""
+
+import math
+from typing import Literal
+
+from torch import Tensor
+
+from ... import jax_core
+from ...jax_core import Events
+from .._constants import Constant
+from .._validate import check_times
+from ._layer import call, check_layer
+
+Readout = Literal["max", "integral", "value"]
+
+
+def li(
+    spikes: Tensor | Events,
+    weight: Tensor,
+    *,
+    tau_mem: Constant = 2e-2,
+    tau_syn: Constant = 1e-2,
+    v_leak: Constant = 0.0,
+    readout: Readout = "max",
+    t_max: float = math.inf,
+) -> Tensor:
+    """A number per neuron from the voltage of a layer of leaky integrators.
+
+    **Arguments:**
+
+    - ``spikes``: input spike times, seconds, shape ``(..., in, k)``, ascending, ``inf`` where there
+      is no spike; or ``Events`` of shape ``(..., M)``.
+    - ``weight``: shape ``(out, in)``.
+    - ``tau_mem``, ``tau_syn``: membrane and synaptic time constants, seconds, > 0.
+    - ``v_leak``: leak potential, in the unit of the weights. Constants are numbers or tensors
+      ``(out,)``.
+    - ``readout``: the ``"max"`` of the voltage over [0, t_max], its ``"integral"`` over [0, t_max]
+      in volt seconds, or its ``"value"`` at t_max.
+    - ``t_max``: seconds; finite for ``"integral"`` and ``"value"``.
+
+    **Returns:** shape ``(..., out)``. Differentiable in spikes, weight and tensor constants.
+    """
+    constants = {"tau_mem": tau_mem, "tau_syn": tau_syn, "v_leak": v_leak}
+    check_readout(readout, t_max)
+    check_layer(spikes, weight, constants)
+    return call(jax_core.li, spikes, weight, **constants, readout=readout, t_max=t_max)
+
+
+def li_value(
+    spikes: Tensor | Events,
+    weight: Tensor,
+    times: Tensor,
+    *,
+    tau_mem: Constant = 2e-2,
+    tau_syn: Constant = 1e-2,
+    v_leak: Constant = 0.0,
+) -> Tensor:
+    """Voltage of the leaky integrators of `li` at given times: a trace, or values for a loss.
+
+    **Arguments:** ``times``: seconds, shape ``(T,)``; the others as in `li`.
+
+    **Returns:** shape ``(..., out, T)``. Differentiable in spikes, weight and tensor constants.
+    """
+    constants = {"tau_mem": tau_mem, "tau_syn": tau_syn, "v_leak": v_leak}
+    check_times(times, check_layer(spikes, weight, constants))
+    return call(jax_core.li_value, spikes, weight, times, **constants)
+
+
+def li_integral(
+    spikes: Tensor | Events,
+    weight: Tensor,
+    *,
+    t_max: float,
+    tau_mem: Constant = 2e-2,
+    tau_syn: Constant = 1e-2,
+    v_leak: Constant = 0.0,
+    tau_weight: float = math.inf,
+) -> Tensor:
+    """Integral of ``V(t) exp(-t / tau_weight)`` over [0, t_max] for the leaky integrators of `li`.
+
+    **Arguments:** ``t_max``: seconds, finite; ``tau_weight``: seconds, > 0, ``inf`` for equal
+    weights; the others as in `li`.
+
+    **Returns:** shape ``(..., out)``. Differentiable in spikes, weight and tensor constants.
+    """
+    constants = {"tau_mem": tau_mem, "tau_syn": tau_syn, "v_leak": v_leak}
+    check_readout("integral", t_max)
+    if not tau_weight > 0:
+        raise ValueError(f"tau_weight must be > 0, got {tau_weight}")
+    check_layer(spikes, weight, constants)
+    return call(
+        jax_core.li_integral, spikes, weight, **constants, t_max=t_max, tau_weight=tau_weight
+    )
+
+
+def li_max(
+    spikes: Tensor | Events,
+    weight: Tensor,
+    *,
+    tau_mem: Constant = 2e-2,
+    tau_syn: Constant = 1e-2,
+    v_leak: Constant = 0.0,
+    t_max: float = math.inf,
+) -> Tensor:
+    """Maximum of the voltage over [0, t_max] for the leaky integrators of `li`.
+
+    **Arguments:** as in `li`.
+
+    **Returns:** shape ``(..., out)``. Differentiable in spikes, weight and tensor constants.
+    """
+    return li(
+        spikes,
+        weight,
+        tau_mem=tau_mem,
+        tau_syn=tau_syn,
+        v_leak=v_leak,
+        readout="max",
+        t_max=t_max,
+    )
+
+
+def check_readout(readout: str, t_max: float) -> None:
+    """Check the name of a read-out and its end."""
+    if readout not in ("max", "integral", "value"):
+        raise ValueError(f"readout must be 'max', 'integral' or 'value', got {readout!r}")
+    if not t_max > 0:
+        raise ValueError(f"t_max must be > 0, got {t_max}")
+    if readout != "max" and math.isinf(t_max):
+        raise ValueError(f"t_max must be finite with readout={readout!r}; give it in seconds")

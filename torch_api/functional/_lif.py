@@ -1,0 +1,184 @@
+"""The LIF layer as a function of tensors."""
+
+import math
+from typing import Literal, TypedDict, Unpack, overload
+
+from torch import Tensor
+
+from ... import jax_core
+from ...jax_core import Events
+from ...jax_core._validate import check_duration, check_integer
+from .._constants import Constant
+from .._health import Health
+from .._overflow import OnOverflow, apply_policy, check_policy
+from .._validate import check_times
+from ._layer import call, check_layer
+
+Gradient = Literal["eventprop", "fast_and_deep"]
+
+
+class _Options(TypedDict, total=False):
+    tau_mem: Constant
+    tau_syn: Constant
+    v_threshold: Constant
+    v_leak: Constant
+    v_reset: Constant
+    refractory: Constant
+    max_spikes: int
+    t_max: float
+    gradient: Gradient
+    min_slope: float
+    on_overflow: OnOverflow
+
+
+@overload
+def lif(
+    spikes: Tensor | Events,
+    weight: Tensor,
+    *,
+    return_health: Literal[False] = ...,
+    **options: Unpack[_Options],
+) -> Tensor: ...
+@overload
+def lif(
+    spikes: Tensor | Events,
+    weight: Tensor,
+    *,
+    return_health: Literal[True],
+    **options: Unpack[_Options],
+) -> tuple[Tensor, Health]: ...
+def lif(
+    spikes: Tensor | Events,
+    weight: Tensor,
+    *,
+    tau_mem: Constant = 2e-2,
+    tau_syn: Constant = 1e-2,
+    v_threshold: Constant = 1.0,
+    v_leak: Constant = 0.0,
+    v_reset: Constant = 0.0,
+    refractory: Constant = 0.0,
+    max_spikes: int = 1,
+    t_max: float = math.inf,
+    gradient: Gradient = "eventprop",
+    min_slope: float = 1e-3,
+    on_overflow: OnOverflow = "error",
+    return_health: bool = False,
+) -> Tensor | tuple[Tensor, Health]:
+    """Spikes of a layer of leaky integrate-and-fire neurons with exponential synapses.
+
+    Simulated in continuous time, with exact gradients with respect to ``spikes``, ``weight`` and
+    every constant given as a tensor; see `LIF` for the neuron and ``docs/gradients.md`` for the
+    method.
+
+    **Arguments:**
+
+    - ``spikes``: input spike times, seconds, shape ``(..., in, k)``, ascending, ``inf`` where there
+      is no spike; or ``Events`` of shape ``(..., M)``.
+    - ``weight``: shape ``(out, in)``.
+    - ``tau_mem``, ``tau_syn``: membrane and synaptic time constants, seconds, > 0.
+    - ``v_threshold``, ``v_leak``, ``v_reset``: voltages, in the unit of the weights;
+      ``v_reset < v_threshold``.
+    - ``refractory``: refractory period, seconds, >= 0; ``inf`` for at most one spike per neuron.
+      All constants are numbers or tensors ``(out,)``. Numbers are compiled in: that may select a
+      faster closed form, but every new number is compiled anew.
+    - ``max_spikes``: room for this many output spikes per neuron.
+    - ``t_max``: end of the simulation, seconds; later spikes are not emitted.
+    - ``gradient``: ``"eventprop"`` or ``"fast_and_deep"`` (first spikes only).
+    - ``min_slope``: lower bound that gradients put on ``tau_mem dV/dt`` at a spike, as a fraction
+      of ``v_threshold - v_reset``.
+    - ``on_overflow``: for a neuron with more than ``max_spikes`` spikes, ``"error"`` raises
+      `SpikeOverflowError`, ``"warn"`` warns and ``"truncate"`` silently keeps the first ones.
+    - ``return_health``: also return ``Health``, the counts ``(out,)`` of silent samples, grazing
+      spikes and overflowing samples; ``on_overflow`` is then left to the caller.
+
+    **Returns:** spike times, shape ``(..., out, max_spikes)``, ``inf`` where there is no spike.
+    """
+    check_settings(max_spikes, t_max, gradient, min_slope, on_overflow, refractory)
+    constants = {
+        "tau_mem": tau_mem,
+        "tau_syn": tau_syn,
+        "v_threshold": v_threshold,
+        "v_leak": v_leak,
+        "v_reset": v_reset,
+        "refractory": refractory,
+    }
+    check_layer(spikes, weight, constants)
+    out, health = call(
+        jax_core.lif,
+        spikes,
+        weight,
+        **constants,
+        max_spikes=max_spikes,
+        t_max=t_max,
+        gradient=gradient,
+        min_slope=min_slope,
+        return_health=True,
+        validate=False,
+    )
+    if return_health:
+        return out, Health(*health)
+    apply_policy(health.overflow, on_overflow, max_spikes)
+    return out
+
+
+def lif_trace(
+    spikes: Tensor | Events,
+    weight: Tensor,
+    times: Tensor,
+    *,
+    tau_mem: Constant = 2e-2,
+    tau_syn: Constant = 1e-2,
+    v_threshold: Constant = 1.0,
+    v_leak: Constant = 0.0,
+    v_reset: Constant = 0.0,
+    refractory: Constant = 0.0,
+    max_spikes: int = 1,
+    t_max: float = math.inf,
+) -> Tensor:
+    """Membrane voltage of the neurons of `lif`, for plots.
+
+    **Arguments:** ``times``: when to look, seconds, shape ``(T,)``; the others as in `lif`.
+
+    **Returns:** voltages, shape ``(..., out, T)``.
+    """
+    constants = {
+        "tau_mem": tau_mem,
+        "tau_syn": tau_syn,
+        "v_threshold": v_threshold,
+        "v_leak": v_leak,
+        "v_reset": v_reset,
+        "refractory": refractory,
+    }
+    check_times(times, check_layer(spikes, weight, constants))
+    return call(
+        jax_core.lif_trace,
+        spikes,
+        weight,
+        times,
+        **constants,
+        max_spikes=max_spikes,
+        t_max=t_max,
+    )
+
+
+def check_settings(
+    max_spikes: int,
+    t_max: float,
+    gradient: str,
+    min_slope: float,
+    on_overflow: str,
+    refractory: Constant,
+) -> None:
+    """Check what is compiled into a layer."""
+    check_integer(max_spikes, "max_spikes", 1)
+    check_duration(t_max, "t_max", positive=True)
+    check_duration(min_slope, "min_slope", infinite=False)
+    check_policy(on_overflow)
+    if gradient not in ("eventprop", "fast_and_deep"):
+        raise ValueError(f"gradient must be 'eventprop' or 'fast_and_deep', got {gradient!r}")
+    spikes_once = max_spikes == 1 or (isinstance(refractory, float) and math.isinf(refractory))
+    if gradient == "fast_and_deep" and not spikes_once:
+        raise ValueError(
+            "gradient='fast_and_deep' covers first spikes only: set max_spikes=1 or "
+            "refractory=inf, or choose gradient='eventprop'"
+        )

@@ -1,0 +1,176 @@
+"""Losses on spike times. No spike (``inf``) never makes a loss or a gradient infinite or NaN."""
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .._validate import check_like, check_tensor, values_are_checked
+
+Reduction = Literal["none", "mean", "sum"]
+
+
+def ttfs_cross_entropy(
+    spikes: Tensor,
+    target: Tensor,
+    *,
+    tau_syn: float = 1e-2,
+    xi: float = 0.2,
+    alpha: float = 0.0,
+    beta: float = 1.0,
+    silent_time: float | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Cross-entropy of first-spike times; see `TTFSCrossEntropyLoss`."""
+    check_ttfs_settings(tau_syn, xi, alpha, beta, silent_time)
+    _check_reduction(reduction)
+    check_tensor(spikes, "spikes", "a tensor of spike times (..., classes, k)")
+    if not isinstance(target, Tensor) or target.dtype.is_floating_point:
+        kind = target.dtype if isinstance(target, Tensor) else type(target).__name__
+        raise TypeError(f"target must be an integer tensor of class indices, got {kind}")
+    first = _first_spikes(spikes, target)
+    _check_classes(target, first.shape[-1])
+    target = target.long()
+    late = 10 * tau_syn if silent_time is None else silent_time
+    times = torch.where(first < math.inf, first, late)
+    classes = times.shape[-1]
+    loss = F.cross_entropy(
+        times.reshape(-1, classes) / (-xi * tau_syn), target.reshape(-1), reduction="none"
+    )
+    if alpha:
+        correct = first.gather(-1, target.unsqueeze(-1)).reshape(-1)
+        fired = correct < math.inf
+        growth = torch.expm1(torch.where(fired, correct, 0) / (beta * tau_syn))
+        loss = loss + alpha * growth
+    return _reduce(loss.reshape(target.shape), reduction)
+
+
+def spike_time_mse(
+    spikes: Tensor,
+    target: Tensor,
+    *,
+    t_correct: float | None = None,
+    t_wrong: float | None = None,
+    silent_time: float | None = None,
+    time_unit: float = 1.0,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Squared error of spike times; see `SpikeTimeMSELoss`."""
+    check_mse_settings(t_correct, t_wrong, silent_time, time_unit)
+    _check_reduction(reduction)
+    check_tensor(spikes, "spikes", "a tensor of spike times (..., neurons, k)")
+    if not isinstance(target, Tensor):
+        raise TypeError(f"target must be a tensor, got {type(target).__name__}")
+    if target.dtype.is_floating_point:
+        times, wanted = _match(spikes, target)
+    else:
+        times = _first_spikes(spikes, target)
+        wanted = _class_times(times, target, t_correct, t_wrong)
+    late = silent_time
+    if late is None:
+        known = wanted.detach()[wanted < math.inf]
+        late = 2 * known.max() if known.numel() else times.new_zeros(())
+    error = torch.where(times < math.inf, times, late) - torch.where(
+        wanted < math.inf, wanted, late
+    )
+    return _reduce((error / time_unit) ** 2, reduction)
+
+
+def check_ttfs_settings(
+    tau_syn: float, xi: float, alpha: float, beta: float, silent_time: float | None
+) -> None:
+    """Check the constants of `ttfs_cross_entropy`."""
+    for name, value in (("tau_syn", tau_syn), ("xi", xi), ("beta", beta)):
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name} must be finite and > 0, got {value}")
+    if not 0 <= alpha < math.inf:
+        raise ValueError(f"alpha must be finite and >= 0, got {alpha}")
+    _check_silent_time(silent_time)
+
+
+def check_mse_settings(
+    t_correct: float | None, t_wrong: float | None, silent_time: float | None, time_unit: float
+) -> None:
+    """Check the constants of `spike_time_mse`."""
+    if (t_correct is None) != (t_wrong is None):
+        raise ValueError("t_correct and t_wrong must be given both or not at all")
+    for name, value in (("t_correct", t_correct), ("t_wrong", t_wrong)):
+        if value is not None and not value >= 0:
+            raise ValueError(f"{name} must be >= 0 (inf: no spike), got {value}")
+    if not 0 < time_unit < math.inf:
+        raise ValueError(f"time_unit must be finite and > 0, got {time_unit}")
+    _check_silent_time(silent_time)
+
+
+def _check_silent_time(silent_time: float | None) -> None:
+    if silent_time is not None and not 0 <= silent_time < math.inf:
+        raise ValueError(f"silent_time must be None or a time, finite and >= 0, got {silent_time}")
+
+
+def _check_reduction(reduction: str) -> None:
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f"reduction must be 'none', 'mean' or 'sum', got {reduction!r}")
+
+
+def _check_classes(target: Tensor, classes: int) -> None:
+    if values_are_checked() and target.numel():
+        low, high = (int(x) for x in target.aminmax())
+        if low < 0 or high >= classes:
+            raise ValueError(
+                f"target must hold classes >= 0 and < {classes} (the number of outputs), but it "
+                f"reaches from {low} to {high}"
+            )
+
+
+def _first_spikes(spikes: Tensor, target: Tensor) -> Tensor:
+    """First-spike times ``(..., classes)`` for class indices ``target (...)``."""
+    if spikes.shape[:-2] != target.shape or spikes.ndim != target.ndim + 2:
+        raise ValueError(
+            f"target must hold one class per sample: spikes {tuple(spikes.shape)} (..., classes, "
+            f"k) need shape {tuple(spikes.shape[:-2])}, got {tuple(target.shape)}"
+        )
+    if spikes.shape[-1] == 0:
+        raise ValueError("spikes must have room for a spike: shape (..., classes, k) with k >= 1")
+    _check_no_nan(spikes, "spikes")
+    return spikes[..., 0]
+
+
+def _class_times(
+    times: Tensor, target: Tensor, t_correct: float | None, t_wrong: float | None
+) -> Tensor:
+    if t_correct is None or t_wrong is None:
+        raise ValueError(
+            "t_correct and t_wrong must be given where target holds classes; or pass the target "
+            "times themselves"
+        )
+    _check_classes(target, times.shape[-1])
+    correct = torch.arange(times.shape[-1], device=times.device) == target.unsqueeze(-1)
+    return torch.where(correct, t_correct, t_wrong).to(times.dtype)
+
+
+def _match(spikes: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Spike times and target times of one shape: all spikes, or the first ones."""
+    check_like(target, spikes, "target")
+    _check_no_nan(spikes, "spikes")
+    _check_no_nan(target, "target")
+    if target.shape == spikes.shape:
+        return spikes, target
+    if spikes.ndim >= 1 and spikes.shape[-1] >= 1 and target.shape == spikes.shape[:-1]:
+        return spikes[..., 0], target
+    raise ValueError(
+        f"target times must have the shape of spikes {tuple(spikes.shape)} or, for the first "
+        f"spikes, {tuple(spikes.shape[:-1])}; got {tuple(target.shape)}"
+    )
+
+
+def _check_no_nan(times: Tensor, name: str) -> None:
+    if values_are_checked() and bool(times.isnan().any()):
+        raise ValueError(f"{name} must not be NaN; mark a missing spike with inf")
+
+
+def _reduce(loss: Tensor, reduction: Reduction) -> Tensor:
+    if reduction == "mean":
+        return loss.mean()
+    return loss.sum() if reduction == "sum" else loss

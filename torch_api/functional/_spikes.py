@@ -1,0 +1,108 @@
+"""Spike times: encode values, delay, decide."""
+
+import math
+from typing import overload
+
+import torch
+from torch import Tensor
+
+from ...jax_core import Events
+from .._validate import check_like, check_spikes, check_tensor, values_are_checked
+
+
+def latency_encode(
+    values: Tensor, t_early: float, t_late: float, bias: float | None = None
+) -> Tensor:
+    """One spike per value, the later the larger the value is.
+
+    **Arguments:**
+
+    - ``values``: shape ``(..., n)``, each in [0, 1].
+    - ``t_early``, ``t_late``: spike times of the values 0 and 1, seconds,
+      ``0 <= t_early <= t_late``.
+    - ``bias``: time of one more spike, the same for all samples, seconds; ``None`` for none.
+
+    **Returns:** ``t_early + values * (t_late - t_early)`` as spike times ``(..., n, 1)``, with
+    ``bias`` ``(..., n + 1, 1)``, the bias spike last. Differentiable.
+
+    **Raises:** ``ValueError`` for a value outside [0, 1] or NaN (see `validation`).
+    """
+    check_latencies(t_early, t_late, bias)
+    check_tensor(values, "values", "a tensor (..., n)")
+    if values.ndim < 1:
+        raise ValueError("values must have shape (..., n), got a scalar")
+    if values_are_checked():
+        good = (values >= 0) & (values <= 1)
+        if not bool(good.all()):
+            raise ValueError(
+                f"values must lie in [0, 1], but one is {values[~good][0].item()}; scale them, or "
+                f"apply torch.sigmoid to the outputs of another layer"
+            )
+    times = t_early + values * (t_late - t_early)
+    if bias is not None:
+        times = torch.cat([times, times.new_full((*times.shape[:-1], 1), bias)], dim=-1)
+    return times.unsqueeze(-1)
+
+
+def check_latencies(t_early: float, t_late: float, bias: float | None) -> None:
+    """Check the times between which values are encoded."""
+    if not 0 <= t_early < math.inf:
+        raise ValueError(f"t_early must be finite and >= 0, got {t_early}")
+    if not t_early <= t_late < math.inf:
+        raise ValueError(f"t_late must be finite and >= t_early = {t_early}, got {t_late}")
+    if bias is not None and not 0 <= bias < math.inf:
+        raise ValueError(f"bias must be None or a time, finite and >= 0, got {bias}")
+
+
+@overload
+def delay(spikes: Tensor, delay: Tensor) -> Tensor: ...
+@overload
+def delay(spikes: Events, delay: Tensor) -> Events: ...
+def delay(spikes: Tensor | Events, delay: Tensor) -> Tensor | Events:
+    """Delay all spikes of a neuron by the same time.
+
+    **Arguments:**
+
+    - ``spikes``: spike times ``(..., neurons, k)`` or ``Events``, seconds.
+    - ``delay``: seconds, shape ``(neurons,)``, finite and >= 0.
+
+    **Returns:** the delayed spikes, in the form they came in; Events sorted anew. ``inf`` (no
+    spike) stays ``inf``, with gradient 0. Differentiable in the times and in ``delay``.
+    """
+    check_tensor(delay, "delay", "a tensor (neurons,)")
+    if delay.ndim != 1:
+        raise ValueError(f"delay must have shape (neurons,), got {tuple(delay.shape)}")
+    times = check_spikes(spikes, delay.shape[0])
+    check_like(delay, times, "delay")
+    if values_are_checked():
+        good = (delay >= 0) & (delay < math.inf)
+        if not bool(good.all()):
+            raise ValueError(
+                f"delay must be finite and >= 0, but one is {delay[~good][0].item()}; clamp it"
+            )
+    if not isinstance(spikes, Events):
+        return _shift(spikes, delay.unsqueeze(-1))
+    if delay.shape[0] == 0:
+        return spikes
+    shifted = _shift(spikes.time, delay[spikes.index.clamp(min=0)])
+    time, order = shifted.sort(dim=-1, stable=True)
+    return Events(time, spikes.index.gather(-1, order))
+
+
+def first_to_spike(spikes: Tensor) -> Tensor:
+    """The neuron that spikes first, for the decision of a network with one output per class.
+
+    **Arguments:** ``spikes``: spike times ``(..., neurons, k)``.
+
+    **Returns:** its index, int64, shape ``(...)``; the lowest one of several at the same time, and
+    -1 where no neuron spikes.
+    """
+    check_spikes(spikes)
+    if spikes.shape[-2] == 0 or spikes.shape[-1] == 0:
+        return torch.full(spikes.shape[:-2], -1, device=spikes.device)
+    time, neuron = spikes[..., 0].min(dim=-1)
+    return neuron.where(time < math.inf, -1)
+
+
+def _shift(times: Tensor, by: Tensor) -> Tensor:
+    return torch.where(times < math.inf, times + by, math.inf)
