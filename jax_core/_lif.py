@@ -176,9 +176,12 @@ def _prepare(
     Events made from a spike-time tensor keep its order: the ``index`` is ``None``.
     """
     is_events = isinstance(spikes, Events)
-    check_weight(weight, None, (spikes.time if is_events else spikes).dtype, values=validate)
+    check_spikes(spikes, values=validate)
+    pre = None if is_events else spikes.shape[-2]
+    check_weight(weight, pre, (spikes.time if is_events else spikes).dtype, values=validate)
     post, pre = weight.shape
-    check_spikes(spikes, pre, values=validate)
+    if is_events:
+        check_spikes(spikes, pre, values=validate)
     weight = jnp.asarray(weight)
     dtype = weight.dtype
     check = partial(check_constant, neurons=post, dtype=dtype, values=validate)
@@ -194,7 +197,8 @@ def _prepare(
         index = jnp.asarray(spikes.index, jnp.int32)
         return Events(jnp.asarray(spikes.time), index), weight, constants
     spikes = jnp.asarray(spikes)
-    return Events(spikes.reshape(*spikes.shape[:-2], -1), None), weight, constants
+    *leading, pre, per_neuron = spikes.shape
+    return Events(spikes.reshape(*leading, pre * per_neuron), None), weight, constants
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -57,7 +57,7 @@ def _intervals(events: Input, weight: Array, t_max: float) -> _Intervals:
         pre=jnp.pad(
             jnp.where(present, events.pre, inputs), ((0, 0), (0, 1)), constant_values=inputs
         ),
-        weight=jnp.concatenate([weight.T, jnp.zeros_like(weight.T[:1])]),
+        weight=jnp.pad(weight.T, ((0, 1), (0, 0))),
         used=jnp.max(jnp.sum(present, axis=1), initial=0) + 1,
     )
 
