@@ -13,7 +13,7 @@ from ._constants import Constant, constants_repr, register_constants
 from ._delay_parameter import delay_parameter, nonnegative
 from ._health import SpikingLayer
 from ._initialisation import critical_weight, spiking_weights_
-from ._overflow import OnOverflow, apply_policy
+from ._overflow import OnOverflow, report_overflow
 from ._validate import check_size, values_are_checked
 from .functional._lif import Gradient, check_settings
 
@@ -160,7 +160,7 @@ class LIF(SpikingLayer):
             return_health=True,
         )
         self._remember(out.shape[:-2].numel(), health)
-        apply_policy(health.overflow, self.on_overflow, self.max_spikes)
+        report_overflow(health.overflow, self.on_overflow, self.max_spikes)
         return self._delay_output(out)
 
     def trace(self, spikes: Tensor | Events, times: Tensor) -> Tensor:

@@ -22,21 +22,37 @@ def check_policy(on_overflow: str) -> None:
         raise ValueError(f"on_overflow must be 'error', 'warn' or 'truncate', got {on_overflow!r}")
 
 
-def apply_policy(overflow: Tensor, on_overflow: str, max_spikes: int, layer: str = "") -> None:
-    """Raise or warn if any neuron had more spikes than room.
+def report_overflow(overflow: Tensor, on_overflow: OnOverflow, max_spikes: int) -> None:
+    """Raise or warn if any neuron of a layer had more spikes than room.
 
     **Arguments:** ``overflow``: samples with more than ``max_spikes`` spikes, by neuron ``(out,)``;
-    ``on_overflow``: the policy; ``layer``: names the layer in the message.
+    ``on_overflow``: the policy.
     """
     if on_overflow == "truncate" or not bool(overflow.any()):
         return
-    neurons = int((overflow > 0).sum())
-    message = (
-        f"{neurons} of {overflow.numel()} neurons{layer} spike more than max_spikes = {max_spikes} "
-        f"times (the worst of them in {int(overflow.max())} samples). Raise max_spikes; or let "
-        f"neurons spike once only with refractory=inf; or lower t_max; or keep the first "
-        f"{max_spikes} spikes with on_overflow='truncate'"
+    _act(
+        f"{int((overflow > 0).sum())} of {overflow.numel()} neurons spike more than max_spikes = "
+        f"{max_spikes} times (the worst of them in {int(overflow.max())} samples). Raise "
+        f"max_spikes; or let neurons spike once only with refractory=inf; or lower t_max; or keep "
+        f"the first {max_spikes} spikes with on_overflow='truncate'",
+        on_overflow,
     )
+
+
+def report_lost(before: Tensor, after: Tensor, on_overflow: OnOverflow, remedy: str) -> None:
+    """Raise or warn if a conversion lost spikes.
+
+    **Arguments:** ``before``, ``after``: where there are spikes, boolean, of any shapes;
+    ``on_overflow``: the policy; ``remedy``: why spikes get lost and what to do about it.
+    """
+    if on_overflow == "truncate":
+        return
+    lost = int(before.sum()) - int(after.sum())
+    if lost:
+        _act(f"{lost} spikes have no room: {remedy}; or on_overflow='truncate'", on_overflow)
+
+
+def _act(message: str, on_overflow: OnOverflow) -> None:
     if on_overflow == "error":
         raise SpikeOverflowError(message)
-    warnings.warn(message, SpikeOverflowWarning, stacklevel=3)
+    warnings.warn(message, SpikeOverflowWarning, stacklevel=4)

@@ -10,7 +10,7 @@ from ...jax_core import Events
 from ...jax_core._validate import check_duration, check_integer
 from .._constants import Constant
 from .._health import Health
-from .._overflow import OnOverflow, apply_policy, check_policy
+from .._overflow import OnOverflow, check_policy, report_overflow
 from .._validate import check_times
 from ._layer import call, check_layer
 
@@ -117,7 +117,7 @@ def lif(
     )
     if return_health:
         return out, Health(*health)
-    apply_policy(health.overflow, on_overflow, max_spikes)
+    report_overflow(health.overflow, on_overflow, max_spikes)
     return out
 
 
