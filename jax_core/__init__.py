@@ -3,7 +3,12 @@ from ._dense import dense_from_spike_times as dense_from_spike_times
 from ._dense import events_from_dense as events_from_dense
 from ._dense import spike_times_from_dense as spike_times_from_dense
 from ._events import Events as Events
-from ._lif import Health as Health
+from ._layer import Health as Health
+from ._li import li as li
+from ._li import li_integral as li_integral
+from ._li import li_max as li_max
+from ._li import li_value as li_value
 from ._lif import lif as lif
 from ._spikes import events_from_spike_times as events_from_spike_times
 from ._spikes import spike_times_from_events as spike_times_from_events
+from ._trace import lif_trace as lif_trace

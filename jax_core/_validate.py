@@ -192,6 +192,23 @@ def check_duration(value: Any, name: str, *, infinite: bool = True, positive: bo
         raise ValueError(f"{name} must be finite, got {value}")
 
 
+def check_query_times(
+    times: Any, batch: tuple[int, ...], dtype: Any, name: str = "times", *, values: bool = True
+) -> None:
+    """Check times to look at a voltage: finite, >= 0, shape ``(T,)`` or ``(*batch, T)``."""
+    _check_float(times, name, "an array of shape (T,) or (..., T)")
+    if times.ndim == 0 or times.shape[:-1] not in ((), batch):
+        raise ValueError(
+            f"{name} must have shape (T,), or (..., T) with the spikes' leading dimensions "
+            f"{batch}, got {times.shape}"
+        )
+    _check_same_dtype(times, dtype, name)
+    if values and known(times):
+        checked = np.asarray(times)
+        _refuse(~np.isfinite(checked), checked, name, "must be finite", "choose finite times")
+        _refuse(checked < 0, checked, name, "must be >= 0", "time starts at 0")
+
+
 def check_raster(raster: Any, name: str = "raster", *, values: bool = True) -> None:
     """Check a dense raster ``(time, ..., neurons)`` of zeros and ones, of any dtype."""
     if not (hasattr(raster, "dtype") and hasattr(raster, "shape")):
@@ -216,7 +233,7 @@ def _check_float(x: Any, name: str, expected: str) -> None:
 
 
 def _check_same_dtype(x: Any, dtype: Any, name: str) -> None:
-    if canonical_dtype(x) != np.dtype(dtype):
+    if canonical_dtype(x) != jax.dtypes.canonicalize_dtype(dtype):
         raise TypeError(
             f"{name} has dtype {x.dtype}, but the spikes have {np.dtype(dtype)}; convert one of "
             f"them so that both agree"

@@ -1,0 +1,247 @@
+"""The leaky integrator (LI): a layer without threshold, read out through its voltage.
+
+    tau_mem dV/dt = v_leak - V + I        tau_syn dI/dt = -I        V(0) = v_leak,  I(0) = 0
+
+A spike over a synapse of weight ``w`` raises ``I`` by ``w``. The voltage is a sum over input
+spikes, ``V(t) = v_leak + sum_i w_i kappa(t - t_i)``, with the postsynaptic potential
+``kappa(u) = tau_syn / (tau_mem - tau_syn) (exp(-u/tau_mem) - exp(-u/tau_syn))`` for ``u >= 0``.
+
+All functions work under ``jit``, ``vmap`` and ``grad`` and are differentiable with respect to the
+times, the weights, and the neuron constants.
+"""
+
+import functools
+import math
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from ._events import Events
+from ._kernel import propagator
+from ._li_integral import psp_integral, weight_integral
+from ._li_max import maximum
+from ._li_response import inputs_of, map_in_pieces, respond
+from ._validate import (
+    canonical_dtype,
+    check_constant,
+    check_duration,
+    check_query_times,
+    check_spikes,
+    check_weight,
+    known,
+)
+
+Readout = Literal["max", "integral", "value"]
+
+
+def li(
+    spikes: ArrayLike | Events,
+    weight: ArrayLike,
+    *,
+    tau_mem: ArrayLike = 2e-2,
+    tau_syn: ArrayLike = 1e-2,
+    v_leak: ArrayLike = 0.0,
+    readout: Readout = "max",
+    t_max: float = math.inf,
+    validate: bool = True,
+) -> Array:
+    """One number per leaky integrator: a summary of its voltage over ``[0, t_max]``.
+
+    **Arguments:** as for `li_value`, and
+
+    - ``readout``: ``"max"``, the largest voltage; ``"integral"`` of the voltage; or ``"value"``,
+      the voltage at ``t_max``.
+    - ``t_max``: end of the window, seconds.
+
+    **Returns:** shape ``(..., out)``.
+
+    **Raises:** ``ValueError`` or ``TypeError`` for bad input, and for an infinite ``t_max`` where
+    the read-out has no value.
+    """
+    constants: dict[str, Any] = {"tau_mem": tau_mem, "tau_syn": tau_syn, "v_leak": v_leak}
+    if readout == "max":
+        return li_max(spikes, weight, **constants, t_max=t_max, validate=validate)
+    if readout == "integral":
+        return li_integral(spikes, weight, **constants, t_max=t_max, validate=validate)
+    if readout != "value":
+        raise ValueError(f'readout must be "max", "integral" or "value", got {readout!r}')
+    check_duration(t_max, 't_max (with readout="value")', infinite=False)
+    check_spikes(spikes, values=False)
+    times = np.array([t_max], _dtype_of(spikes))
+    return li_value(spikes, weight, times, **constants, validate=validate)[..., 0]
+
+
+def li_value(
+    spikes: ArrayLike | Events,
+    weight: ArrayLike,
+    times: ArrayLike,
+    *,
+    tau_mem: ArrayLike,
+    tau_syn: ArrayLike,
+    v_leak: ArrayLike = 0.0,
+    validate: bool = True,
+) -> Array:
+    """Voltage of leaky integrators at given times.
+
+    A spike exactly at such a time has arrived.
+
+    **Arguments:**
+
+    - ``spikes``: spike times, seconds, shape ``(..., in, k)``, or `Events` ``(..., M)``.
+    - ``weight``: shape ``(out, in)``, in units of the voltage.
+    - ``times``: seconds, >= 0, finite, shape ``(T,)`` or ``(..., T)``, in any order.
+    - ``tau_mem``, ``tau_syn``: membrane and synaptic time constant, seconds, scalar or ``(out,)``.
+    - ``v_leak``: leak potential, scalar or ``(out,)``.
+    - ``validate``: whether to check values (shapes and dtypes are always checked).
+
+    **Returns:** shape ``(..., out, T)``.
+    """
+    spikes, weight, taus, v_leak = _checked(spikes, weight, tau_mem, tau_syn, v_leak, validate)
+    check_query_times(times, _batch(spikes), weight.dtype, values=validate)
+    return _value(spikes, weight, jnp.asarray(times), *taus, v_leak)
+
+
+def li_integral(
+    spikes: ArrayLike | Events,
+    weight: ArrayLike,
+    *,
+    tau_mem: ArrayLike,
+    tau_syn: ArrayLike,
+    v_leak: ArrayLike = 0.0,
+    t_max: float,
+    tau_weight: float = math.inf,
+    validate: bool = True,
+) -> Array:
+    """Integral of ``V(t) exp(-t / tau_weight)`` over ``[0, t_max]``, in volts times seconds.
+
+    **Arguments:** as for `li_value`, and
+
+    - ``t_max``: end of the window, seconds; may be ``inf``.
+    - ``tau_weight``: time constant of the weight, seconds; ``inf`` for no weight.
+
+    **Returns:** shape ``(..., out)``.
+
+    **Raises:** ``ValueError`` where the integral diverges: ``t_max`` and ``tau_weight`` infinite,
+    and ``v_leak`` not known to be 0.
+    """
+    spikes, weight, taus, v_leak = _checked(spikes, weight, tau_mem, tau_syn, v_leak, validate)
+    check_duration(t_max, "t_max")
+    check_duration(tau_weight, "tau_weight", positive=True)
+    rest = weight_integral(float(t_max), float(tau_weight))
+    if math.isinf(rest):
+        if not known(v_leak) or np.any(np.asarray(v_leak)):
+            raise ValueError(
+                "t_max must be finite where v_leak is not 0 and there is no tau_weight: the "
+                "integral of v_leak over all times diverges; choose a t_max or a tau_weight"
+            )
+        rest = 0.0
+    return _integral(
+        spikes, weight, *taus, v_leak, rest, t_max=float(t_max), tau_weight=float(tau_weight)
+    )
+
+
+def li_max(
+    spikes: ArrayLike | Events,
+    weight: ArrayLike,
+    *,
+    tau_mem: ArrayLike,
+    tau_syn: ArrayLike,
+    v_leak: ArrayLike = 0.0,
+    t_max: float = math.inf,
+    validate: bool = True,
+) -> Array:
+    """Largest voltage of leaky integrators in ``[0, t_max]``; never below ``V(0) = v_leak``.
+
+    The gradient is that of the voltage at the time of the maximum. Where that is the arrival of a
+    spike (an inhibitory one, while the voltage rises), the gradient with respect to the spike's
+    time is ``dV/dt`` just before it.
+
+    **Arguments:** as for `li_value`, and ``t_max``: end of the window, seconds; may be ``inf``.
+
+    **Returns:** shape ``(..., out)``.
+    """
+    spikes, weight, taus, v_leak = _checked(spikes, weight, tau_mem, tau_syn, v_leak, validate)
+    check_duration(t_max, "t_max")
+    return _max(spikes, weight, *taus, v_leak, t_max=float(t_max))
+
+
+@jax.jit
+def _value(
+    spikes: Any, weight: Array, times: Array, tau_mem: Array, tau_syn: Array, v_leak: Array
+) -> Array:
+    inputs, batch = inputs_of(spikes)
+    rows, out = inputs.time.shape[0], weight.shape[0]
+    count = times.shape[-1]
+    times = jnp.broadcast_to(times, (*batch, count)).reshape(rows, count)
+
+    def voltage_at(at: Array) -> Array:
+        def kernel(time: Array, tau_mem: Array, tau_syn: Array) -> Array:
+            arrived = time <= at[:, None]
+            since = jnp.where(arrived, at[:, None] - jnp.where(arrived, time, 0), 0)
+            return jnp.where(arrived, propagator(since, tau_mem, tau_syn).psp, 0)
+
+        return respond(kernel, inputs, weight, tau_mem, tau_syn)
+
+    is_shared = tau_mem.ndim == tau_syn.ndim == 0
+    values = inputs.time.size * (1 if is_shared else out)
+    voltage = map_in_pieces(voltage_at, (times.T,), values)
+    return jnp.moveaxis(voltage + v_leak, 0, -1).reshape(*batch, out, count)
+
+
+@functools.partial(jax.jit, static_argnames=("t_max", "tau_weight"))
+def _integral(
+    spikes: Any,
+    weight: Array,
+    tau_mem: Array,
+    tau_syn: Array,
+    v_leak: Array,
+    rest: float,
+    *,
+    t_max: float,
+    tau_weight: float,
+) -> Array:
+    inputs, batch = inputs_of(spikes)
+    kernel = functools.partial(psp_integral, t_max=t_max, tau_weight=tau_weight)
+    integral = respond(kernel, inputs, weight, tau_mem, tau_syn)
+    return (integral + v_leak * rest).reshape(*batch, weight.shape[0])
+
+
+@functools.partial(jax.jit, static_argnames=("t_max",))
+def _max(
+    spikes: Any, weight: Array, tau_mem: Array, tau_syn: Array, v_leak: Array, *, t_max: float
+) -> Array:
+    inputs, batch = inputs_of(spikes)
+    highest = maximum(inputs, weight, tau_mem, tau_syn, t_max)
+    return (highest + v_leak).reshape(*batch, weight.shape[0])
+
+
+def _checked(
+    spikes: Any, weight: Any, tau_mem: Any, tau_syn: Any, v_leak: Any, validate: bool
+) -> tuple[Any, Array, tuple[Array, Array], Array]:
+    """Check what every read-out takes, and make arrays of one dtype of it."""
+    check_spikes(spikes, values=False)
+    dtype = _dtype_of(spikes)
+    check_weight(weight, None, dtype, values=validate)
+    out, pre = weight.shape
+    check_spikes(spikes, pre, values=validate)
+    for name, tau in (("tau_mem", tau_mem), ("tau_syn", tau_syn)):
+        check_constant(tau, name, out, dtype, positive=True, values=validate)
+    check_constant(v_leak, "v_leak", out, dtype, values=validate)
+    if isinstance(spikes, Events):
+        spikes = Events(jnp.asarray(spikes.time), jnp.asarray(spikes.index, jnp.int32))
+    else:
+        spikes = jnp.asarray(spikes)
+    mem, syn, leak = (jnp.asarray(x, dtype) for x in (tau_mem, tau_syn, v_leak))
+    return spikes, jnp.asarray(weight), (mem, syn), leak
+
+
+def _batch(spikes: Any) -> tuple[int, ...]:
+    return spikes.time.shape[:-1] if isinstance(spikes, Events) else spikes.shape[:-2]
+
+
+def _dtype_of(spikes: Any) -> Any:
+    return canonical_dtype(spikes.time if isinstance(spikes, Events) else spikes)

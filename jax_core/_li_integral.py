@@ -1,0 +1,82 @@
+"""The integral of a postsynaptic potential over a window, with an exponential weight.
+
+With the rates ``a = 1/tau_mem``, ``b = 1/tau_syn`` and ``c = 1/tau_weight``, a spike ``U`` before
+the end of the window contributes, times ``exp(-c t_spike)``,
+
+    int_0^U kappa(u) exp(-c u) du = a / (b - a) [F(a + c) - F(b + c)],
+    F(r) = (1 - exp(-r U)) / r.
+
+The difference cancels for close rates and for short windows. With ``p`` the smaller and ``q`` the
+larger of ``a + c`` and ``b + c`` it is
+
+    a / q [ rise(p U) / p + U exp(-p U) lag((q - p) U) ],
+    rise(x) = 1 - (1 + x) exp(-x),     lag(x) = 1 - (1 - exp(-x)) / x,
+
+a sum of positive terms.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from ._kernel import _relative_decay_slope, relative_decay
+
+# Below this argument 1 - g(x) loses digits; there its Taylor series is exact to float64 rounding.
+_SERIES_BELOW = 0.5
+_SERIES_TERMS = 15
+
+
+@jax.custom_jvp
+def rise(x: Array) -> Array:
+    """``1 - (1 + x) exp(-x)`` for finite ``x >= 0``."""
+    return -x * x * _relative_decay_slope(x)
+
+
+@rise.defjvp
+def _rise_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (x,), (x_dot,) = primals, tangents
+    return rise(x), x * jnp.exp(-x) * x_dot
+
+
+@jax.custom_jvp
+def lag(x: Array) -> Array:
+    """``1 - (1 - exp(-x)) / x`` for finite ``x >= 0``, with ``lag(0) = 0``."""
+    small = jnp.minimum(x, _SERIES_BELOW)
+    series = jnp.zeros_like(x)
+    for n in range(_SERIES_TERMS, 0, -1):
+        series = (series + (-1) ** (n + 1) / math.factorial(n + 1)) * small
+    return jnp.where(x < _SERIES_BELOW, series, 1 - relative_decay(x))
+
+
+@lag.defjvp
+def _lag_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (x,), (x_dot,) = primals, tangents
+    return lag(x), -_relative_decay_slope(x) * x_dot
+
+
+def psp_integral(
+    time: Array, tau_mem: Array, tau_syn: Array, *, t_max: float, tau_weight: float
+) -> Array:
+    """``int kappa(t - time) exp(-t/tau_weight) dt`` over ``[time, t_max]``; 0 for later spikes."""
+    a, b, c = 1 / tau_mem, 1 / tau_syn, 1 / tau_weight
+    counts = (time <= t_max) & (time < jnp.inf)
+    time = jnp.where(counts, time, 0)
+    membrane_is_slow = b >= a
+    gap = jnp.where(membrane_is_slow, b - a, a - b)
+    p = jnp.where(membrane_is_slow, a, b) + c
+    q = p + gap
+    if math.isinf(t_max):
+        integral = a / (p * q)
+    else:
+        u = jnp.where(counts, t_max - time, 0)
+        integral = a / q * (rise(p * u) / p + u * jnp.exp(-p * u) * lag(gap * u))
+    return jnp.where(counts, integral * jnp.exp(-c * time), 0)
+
+
+def weight_integral(t_max: float, tau_weight: float) -> float:
+    """``int_0^t_max exp(-t / tau_weight) dt``, ``inf`` where it diverges."""
+    if math.isinf(tau_weight):
+        return t_max
+    return -tau_weight * math.expm1(-t_max / tau_weight)

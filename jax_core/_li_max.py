@@ -1,0 +1,173 @@
+"""The maximum over time of a leaky integrator's voltage.
+
+Between events the voltage has at most one interior maximum, known in closed form. The voltage also
+peaks at an event, where an inhibitory spike arrives while it rises, and at the ends of the window.
+A scan over the sorted events finds where; the voltage there is then a sum over the input spikes, as
+at any other time.
+
+The gradient is that sum's own dependence: moving the time of an interior maximum changes nothing in
+first order. A peak at an event, though, moves together with it, so there the event's time has the
+gradient ``dV/dt`` just before the event.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from ._kernel import propagator
+from ._li_response import Inputs, map_in_pieces
+from ._sort import sort_times
+
+
+class Peak(NamedTuple):
+    """Where the voltage of each neuron is largest, fields of shape ``(batch, out)``."""
+
+    value: Array
+    """Voltage there, measured from the leak potential."""
+    time: Array
+    """Time, seconds."""
+    event: Array
+    """Position of the last event that has arrived, -1 if none has, int32."""
+    moves: Array
+    """Whether the peak is at that event and so moves with it."""
+
+
+class _State(NamedTuple):
+    v: Array
+    i: Array
+    peak: Peak
+
+
+def maximum(inputs: Inputs, weight: Array, tau_mem: Array, tau_syn: Array, t_max: float) -> Array:
+    """Largest voltage in ``[0, t_max]``, measured from the leak potential, ``(batch, out)``."""
+    _, place = sort_times(lax.stop_gradient(inputs.time))
+    time = jnp.take_along_axis(inputs.time, place, axis=-1)
+    index = jnp.take_along_axis(inputs.pre, place, axis=-1)
+    peak = _find(*lax.stop_gradient((time, index, weight, tau_mem, tau_syn)), t_max)
+    return _value_at(peak, time, index, weight, tau_mem, tau_syn)
+
+
+def _value_at(
+    peak: Peak, time: Array, index: Array, weight: Array, tau_mem: Array, tau_syn: Array
+) -> Array:
+    """The voltage at the peak, differentiable; its time is that of the event if it moves."""
+    position = jnp.arange(time.shape[-1], dtype=jnp.int32)
+
+    def neuron(
+        weight: Array, tau_mem: Array, tau_syn: Array, at: Array, event: Array, moves: Array
+    ) -> Array:
+        arrived = position <= event[:, None]
+        arrival = jnp.where(arrived, time, 0)
+        moving = jnp.sum(jnp.where(position == event[:, None], arrival, 0), axis=-1)
+        at = jnp.where(moves, moving, at)
+        psp = propagator(jnp.where(arrived, at[:, None] - arrival, 0), tau_mem, tau_syn).psp
+        return jnp.sum(jnp.where(arrived, psp * weight[index], 0), axis=-1)
+
+    taus = (jnp.broadcast_to(tau, weight.shape[:1]) for tau in (tau_mem, tau_syn))
+    arguments = (weight, *taus, peak.time.T, peak.event.T, peak.moves.T)
+    return map_in_pieces(neuron, arguments, time.size).T
+
+
+def _find(
+    time: Array, index: Array, weight: Array, tau_mem: Array, tau_syn: Array, t_max: float
+) -> Peak:
+    """Scan the sorted events for the peak of every neuron."""
+    present = (time <= t_max) & (time < jnp.inf)
+    last = jnp.max(time, axis=-1, initial=0, where=present)
+    # Absent events go with weight 0 to the end of the others, where they change nothing.
+    time = jnp.where(present, time, last[:, None])
+    duration = jnp.diff(time, axis=-1, prepend=0)
+    by_input = weight.T
+    shape = (time.shape[0], weight.shape[0])
+    zero = jnp.zeros(shape, weight.dtype)
+    peak = Peak(zero, zero, jnp.full(shape, -1, jnp.int32), jnp.zeros(shape, bool))
+
+    def step(state: _State, event: tuple[Array, ...]) -> tuple[_State, None]:
+        position, start, end, duration, index, present = event
+        v, i, peak = _over_segment(
+            state, start[:, None], duration[:, None], position - 1, tau_mem, tau_syn
+        )
+        jump = jnp.where(present[:, None], by_input[index], 0)
+        turns = (i > v) & (i + jump <= v) & present[:, None]
+        peak = _higher(peak, turns, Peak(v, end[:, None], position, jnp.asarray(True)))
+        return _State(v, i + jump, peak), None
+
+    start = jnp.concatenate([jnp.zeros_like(time[:, :1]), time[:, :-1]], axis=-1)
+    position = jnp.arange(time.shape[-1], dtype=jnp.int32)
+    by_event = (position, *(x.T for x in (start, time, duration, index, present)))
+    state, _ = lax.scan(step, _State(zero, zero, peak), by_event)
+    arrived = jnp.sum(present, axis=-1, dtype=jnp.int32)[:, None] - 1
+    return _after_last(state, last[:, None], arrived, tau_mem, tau_syn, t_max)
+
+
+def _over_segment(
+    state: _State, start: Array, duration: Array, event: Array, tau_mem: Array, tau_syn: Array
+) -> _State:
+    """Propagate to the next event and note an interior maximum on the way.
+
+    The voltage has an interior maximum exactly if it rises at the start and not at the end.
+    """
+    v, i, peak = state
+    over = propagator(duration, tau_mem, tau_syn)
+    v_end, i_end = over.membrane * v + over.psp * i, over.synapse * i
+    turns = (i > v) & (i_end <= v_end)
+    u = jnp.clip(_time_to_maximum(v, i, tau_mem, tau_syn), 0, duration)
+    return _State(v_end, i_end, _interior(peak, turns, v, i, u, start, event, tau_mem, tau_syn))
+
+
+def _after_last(
+    state: _State, last: Array, event: Array, tau_mem: Array, tau_syn: Array, t_max: float
+) -> Peak:
+    """Look for the peak after the last event, up to and including ``t_max``."""
+    if t_max < float("inf"):
+        end = jnp.full_like(last, t_max)
+        v, i, peak = _over_segment(state, last, end - last, event, tau_mem, tau_syn)
+        return _higher(peak, i > v, Peak(v, end, event, jnp.asarray(False)))
+    v, i, peak = state
+    u = _time_to_maximum(v, i, tau_mem, tau_syn)
+    exists = (i > v) & (u < jnp.inf)
+    u = jnp.where(exists, u, 0)
+    return _interior(peak, exists, v, i, u, last, event, tau_mem, tau_syn)
+
+
+def _interior(
+    peak: Peak,
+    exists: Array,
+    v: Array,
+    i: Array,
+    u: Array,
+    start: Array,
+    event: Array,
+    tau_mem: Array,
+    tau_syn: Array,
+) -> Peak:
+    top = propagator(u, tau_mem, tau_syn)
+    value = top.membrane * v + top.psp * i
+    return _higher(peak, exists, Peak(value, start + u, event, jnp.asarray(False)))
+
+
+def _higher(peak: Peak, exists: Array, other: Peak) -> Peak:
+    """The higher of two peaks, the earlier one if they are equal."""
+    higher = exists & (other.value > peak.value)
+    return Peak(*(jnp.where(higher, new, old) for new, old in zip(other, peak, strict=True)))
+
+
+def _time_to_maximum(v: Array, i: Array, tau_mem: Array, tau_syn: Array) -> Array:
+    """Time from the state ``v``, ``i`` to the voltage's interior maximum, ``inf`` if there is none.
+
+    With ``d = 1/tau_syn - 1/tau_mem`` it is ``log(i / (tau_syn x)) / d = log(1 + d r) / d``, where
+    ``x = i/tau_mem + d v`` and ``r = (i - v) / x``; it exists for ``i > v``, ``i > 0``, ``x > 0``.
+    """
+    d = 1 / tau_syn - 1 / tau_mem
+    x = i / tau_mem + d * v
+    exists = (i > v) & (i > 0) & (x > 0)
+    x = jnp.where(exists, x, 1)
+    r = jnp.where(exists, i - v, 0) / x
+    change = d * r
+    is_near = jnp.abs(change) < 0.5
+    near = jnp.log1p(jnp.where(is_near, change, 0))
+    far = jnp.log(jnp.where(is_near, 1, i / (tau_syn * x)))
+    # r is the limit for equal time constants, where the logarithm and d vanish together.
+    u = jnp.where(change == 0, r, jnp.where(is_near, near, far) / jnp.where(d == 0, 1, d))
+    return jnp.where(exists, u, jnp.inf)
