@@ -3,7 +3,11 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+
+Constant = float | Array | np.ndarray
+"""A neuron constant as users give it: a number for all neurons, or one value per neuron."""
 
 
 class Constants(NamedTuple):

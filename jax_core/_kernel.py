@@ -66,13 +66,13 @@ class Propagator(NamedTuple):
     """``kappa(u)``."""
 
 
-def propagator(u: ArrayLike, tau_mem: ArrayLike, tau_syn: ArrayLike) -> Propagator:
+def propagator(u: Array, tau_mem: Array, tau_syn: Array) -> Propagator:
     """The closed-form propagation over a time ``u >= 0`` (finite; mask ``inf`` before the call).
 
     **Arguments:** ``u``, ``tau_mem`` and ``tau_syn`` broadcast against each other and share a
     unit of time.
     """
-    difference = 1 / jnp.asarray(tau_syn) - 1 / jnp.asarray(tau_mem)
+    difference = 1 / tau_syn - 1 / tau_mem
     # Not abs(): its derivative at 0 would drop one of the two one-sided derivatives, which agree.
     membrane_is_slow = difference >= 0
     gap = jnp.where(membrane_is_slow, difference, -difference) * u

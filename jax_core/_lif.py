@@ -1,23 +1,18 @@
 """The LIF layer: simulation with exact gradients, by either of two methods."""
 
-import dataclasses
 import math
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
 
-from ._constants import Constants
-from ._eventprop import eventprop, slope_at_spike, slope_floor
+from ._constants import Constant, Constants
 from ._events import Events
-from ._first_spike import first_spike_time
+from ._layer import Gradient, Health, Settings, run
 from ._overflow import OnOverflow, handle_overflow
-from ._simulate import Input, Spikes, all_spikes, first_spikes
-from ._sort import sort_times
 from ._validate import (
     check_constant,
     check_duration,
@@ -27,47 +22,17 @@ from ._validate import (
     check_weight,
 )
 
-Gradient = Literal["eventprop", "fast_and_deep"]
-
-
-class Health(NamedTuple):
-    """How fit for gradients a layer's spikes are: counts per neuron, int32, shape ``(out,)``.
-
-    Counted over all samples (leading batch axes).
-    """
-
-    silent: Array
-    """Samples in which the neuron did not spike: it gets no gradient from them."""
-    grazing: Array
-    """Spikes with a slope below ``min_slope``: their gradients are bounded, not exact."""
-    overflow: Array
-    """Samples in which the neuron had more than ``max_spikes`` spikes."""
-
-
-@dataclasses.dataclass(frozen=True)
-class _Settings:
-    """What is fixed when the layer is compiled."""
-
-    max_spikes: int
-    t_max: float
-    gradient: Gradient
-    min_slope: float
-    ratio: int | None
-    """1 or 2 where ``tau_mem`` is known to be that multiple of ``tau_syn``."""
-    spikes_once: bool
-    is_refractory: bool
-
 
 def lif(
-    spikes: ArrayLike | Events,
-    weight: ArrayLike,
+    spikes: Array | np.ndarray | Events,
+    weight: Array | np.ndarray,
     *,
-    tau_mem: ArrayLike = 2e-2,
-    tau_syn: ArrayLike = 1e-2,
-    v_threshold: ArrayLike = 1.0,
-    v_leak: ArrayLike = 0.0,
-    v_reset: ArrayLike = 0.0,
-    refractory: ArrayLike = 0.0,
+    tau_mem: Constant = 2e-2,
+    tau_syn: Constant = 1e-2,
+    v_threshold: Constant = 1.0,
+    v_leak: Constant = 0.0,
+    v_reset: Constant = 0.0,
+    refractory: Constant = 0.0,
     max_spikes: int = 1,
     t_max: float = math.inf,
     gradient: Gradient = "eventprop",
@@ -116,28 +81,55 @@ def lif(
     **References:** Wunderlich & Pehle 2021, doi:10.1038/s41598-021-91786-z;
     Göltz et al. 2021, doi:10.1038/s42256-021-00388-x.
     """
-    given = Constants(tau_mem, tau_syn, v_threshold, v_leak, v_reset, refractory)
-    settings = _settings(given, max_spikes, t_max, gradient, min_slope)
-    events, weight, constants = _prepare(spikes, weight, given, validate)
-    batch_shape = events.time.shape[:-1]
-    flat = jax.tree.map(lambda x: x.reshape(math.prod(batch_shape), x.shape[-1]), events)
-    out, health = _run(settings, flat, weight, constants)
-    out = out.reshape(*batch_shape, *out.shape[-2:])
+    given = Given(tau_mem, tau_syn, v_threshold, v_leak, v_reset, refractory)
+    settings = check_settings(given, max_spikes, t_max, gradient, min_slope)
+    layer = prepare(spikes, weight, given, validate)
+    out, health = run(settings, layer.events, layer.weight, layer.constants)
+    out = layer.unflatten(out)
     if return_health:
         return out, health
     if not settings.spikes_once:
-        handle_overflow(
-            health.overflow,
-            on_overflow,
-            f"neurons have more than max_spikes = {max_spikes} spikes; raise max_spikes, or set "
-            f"refractory=inf for at most one spike per neuron",
-        )
+        handle_overflow(health.overflow, on_overflow, too_many(max_spikes))
     return out
 
 
-def _settings(
-    given: Constants, max_spikes: int, t_max: float, gradient: Gradient, min_slope: float
-) -> _Settings:
+class Given(NamedTuple):
+    """Neuron constants as users give them: arrays, or Python numbers to be compiled in."""
+
+    tau_mem: Constant
+    tau_syn: Constant
+    v_threshold: Constant
+    v_leak: Constant
+    v_reset: Constant
+    refractory: Constant
+
+
+class Layer(NamedTuple):
+    """Checked input of a layer, with one axis for all samples."""
+
+    events: Events
+    """Unsorted events ``(batch, M)``; from a spike-time tensor in its order, without ``index``."""
+    weight: Array
+    constants: Constants
+    leading: tuple[int, ...]
+    """The leading batch dimensions that the user's arrays had."""
+
+    def unflatten(self, x: Array) -> Array:
+        """Give an array ``(batch, ...)`` the user's leading dimensions."""
+        return x.reshape(*self.leading, *x.shape[1:])
+
+
+def too_many(max_spikes: int) -> str:
+    """Why spikes were lost, and what to do about it."""
+    return (
+        f"neurons have more than max_spikes = {max_spikes} spikes; raise max_spikes, or set "
+        f"refractory=inf for at most one spike per neuron"
+    )
+
+
+def check_settings(
+    given: Given, max_spikes: int, t_max: float, gradient: Gradient, min_slope: float
+) -> Settings:
     """Check what is static, and find out what can be exploited at compile time."""
     check_integer(max_spikes, "max_spikes", 1)
     check_duration(t_max, "t_max", positive=True)
@@ -153,7 +145,7 @@ def _settings(
     ratio = None
     if _is_number(given.tau_mem) and _is_number(given.tau_syn):
         ratio = {float(given.tau_syn): 1, 2 * float(given.tau_syn): 2}.get(float(given.tau_mem))
-    return _Settings(
+    return Settings(
         max_spikes=int(max_spikes),
         t_max=float(t_max),
         gradient=gradient,
@@ -164,27 +156,26 @@ def _settings(
     )
 
 
-def _is_number(x: ArrayLike) -> bool:
+def _is_number(x: Constant) -> TypeGuard[float]:
     return isinstance(x, int | float | np.number) and not isinstance(x, bool)
 
 
-def _prepare(
-    spikes: ArrayLike | Events, weight: ArrayLike, given: Constants, validate: bool
-) -> tuple[Events, Array, Constants]:
-    """Check arrays; bring spikes into the form of unsorted events, constants into arrays.
-
-    Events made from a spike-time tensor keep its order: the ``index`` is ``None``.
-    """
-    is_events = isinstance(spikes, Events)
+def prepare(
+    spikes: Array | np.ndarray | Events, weight: Array | np.ndarray, given: Given, validate: bool
+) -> Layer:
+    """Check all arrays and bring them into one form."""
     check_spikes(spikes, values=validate)
-    pre = None if is_events else spikes.shape[-2]
-    check_weight(weight, pre, (spikes.time if is_events else spikes).dtype, values=validate)
-    post, pre = weight.shape
-    if is_events:
-        check_spikes(spikes, pre, values=validate)
+    if isinstance(spikes, Events):
+        check_weight(weight, None, spikes.time.dtype, values=validate)
+        check_spikes(spikes, weight.shape[1], values=validate)
+        leading, width = spikes.time.shape[:-1], spikes.time.shape[-1]
+        events = Events(jnp.asarray(spikes.time), jnp.asarray(spikes.index, jnp.int32))
+    else:
+        check_weight(weight, spikes.shape[-2], spikes.dtype, values=validate)
+        leading, width = spikes.shape[:-2], spikes.shape[-2] * spikes.shape[-1]
+        events = Events(jnp.asarray(spikes), None)
     weight = jnp.asarray(weight)
-    dtype = weight.dtype
-    check = partial(check_constant, neurons=post, dtype=dtype, values=validate)
+    check = partial(check_constant, neurons=weight.shape[0], dtype=weight.dtype, values=validate)
     check(given.tau_mem, "tau_mem", positive=True)
     check(given.tau_syn, "tau_syn", positive=True)
     check(given.v_threshold, "v_threshold")
@@ -192,128 +183,9 @@ def _prepare(
     check(given.v_reset, "v_reset")
     check(given.refractory, "refractory", nonnegative=True, infinite=True)
     check_less(given.v_reset, given.v_threshold, "v_reset", "v_threshold")
-    constants = Constants(*(jnp.asarray(value, dtype) for value in given))
-    if is_events:
-        index = jnp.asarray(spikes.index, jnp.int32)
-        return Events(jnp.asarray(spikes.time), index), weight, constants
-    spikes = jnp.asarray(spikes)
-    *leading, pre, per_neuron = spikes.shape
-    return Events(spikes.reshape(*leading, pre * per_neuron), None), weight, constants
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _differentiable(
-    settings: _Settings, events: Events, weight: Array, constants: Constants
-) -> tuple[Array, Health]:
-    return _forward(settings, events, weight, constants)[0]
-
-
-def _forward(
-    settings: _Settings, events: Events, weight: Array, constants: Constants
-) -> tuple[tuple[Array, Health], tuple]:
-    order = _sort(events, weight)
-    is_double = settings.ratio == 2
-    if settings.spikes_once:
-        spikes = first_spikes(order, weight, constants, settings.t_max, is_double)
-    else:
-        spikes = all_spikes(
-            order,
-            weight,
-            constants,
-            settings.max_spikes,
-            settings.t_max,
-            is_double,
-            settings.is_refractory,
-        )
-    slope = slope_at_spike(spikes.current, constants)
-    floor = slope_floor(constants, settings.min_slope)[..., None]
-    is_spike = jnp.isfinite(spikes.time)
-    health = Health(
-        silent=jnp.sum(~is_spike[..., 0], axis=0, dtype=jnp.int32),
-        grazing=jnp.sum(is_spike & (slope < floor), axis=(0, 2), dtype=jnp.int32),
-        overflow=jnp.sum(spikes.overflow, axis=0, dtype=jnp.int32),
+    return Layer(
+        jax.tree.map(lambda x: x.reshape(math.prod(leading), width), events),
+        weight,
+        Constants(*(jnp.asarray(value, weight.dtype) for value in given)),
+        leading,
     )
-    room = settings.max_spikes - spikes.time.shape[-1]
-    time = jnp.pad(spikes.time, ((0, 0), (0, 0), (0, room)), constant_values=jnp.inf)
-    return (time, health), (events, weight, constants, spikes)
-
-
-def _sort(events: Events, weight: Array) -> Input:
-    """Order events by time; a spike-time tensor's place tells the neuron."""
-    if events.index is not None:
-        # Sorted by contract, checked where values are known.
-        return Input(events.time, events.index)
-    time, place = sort_times(events.time)
-    per_neuron = max(events.time.shape[-1] // max(weight.shape[1], 1), 1)
-    return Input(time, place // per_neuron)
-
-
-def _backward(settings: _Settings, residuals: tuple, cotangents: tuple) -> tuple:
-    events, weight, constants, spikes = residuals
-    upstream = cotangents[0][..., : spikes.time.shape[-1]]
-    upstream = jnp.where(jnp.isfinite(spikes.time), upstream, 0)
-    if settings.gradient == "eventprop":
-        event_weight, accumulate = _weights_of(events, weight)
-        gradients = eventprop(
-            events.time,
-            event_weight,
-            spikes,
-            constants,
-            upstream,
-            settings.min_slope,
-            settings.is_refractory and not settings.spikes_once,
-        )
-        time, weight_bar, constants_bar = (
-            gradients.time,
-            accumulate(gradients.weight),
-            gradients.constants,
-        )
-    else:
-        time, weight_bar, constants_bar = _fast_and_deep(
-            settings, events, weight, constants, spikes, upstream
-        )
-    index_bar = None if events.index is None else np.zeros(events.index.shape, jax.dtypes.float0)
-    return Events(time, index_bar), weight_bar, constants_bar
-
-
-def _weights_of(events: Events, weight: Array) -> tuple:
-    """The weight of each input event, ``(batch or 1, out, M)``, and the transpose of that map."""
-    if events.index is None:
-        per_neuron = events.time.shape[-1] // max(weight.shape[1], 1)
-
-        def accumulate(x: Array) -> Array:
-            return jnp.sum(x.reshape(x.shape[0], *weight.shape, per_neuron), axis=(0, 3))
-
-        return jnp.repeat(weight, per_neuron, axis=1)[None], accumulate
-
-    def gather(weight: Array) -> Array:
-        columns = jnp.take(weight, events.index, axis=1, mode="clip")
-        return jnp.where(events.index >= 0, columns, 0).swapaxes(0, 1)
-
-    transpose = jax.linear_transpose(gather, weight)
-    return gather(weight), lambda x: transpose(x)[0]
-
-
-def _fast_and_deep(
-    settings: _Settings,
-    events: Events,
-    weight: Array,
-    constants: Constants,
-    spikes: Spikes,
-    upstream: Array,
-) -> tuple[Array, Array, Constants]:
-    spike = spikes.time[..., 0]
-
-    def explicit(time: Array, weight: Array, constants: Constants) -> Array:
-        event_weight, _ = _weights_of(events._replace(time=time), weight)
-        return first_spike_time(time, event_weight, spike, constants, settings.ratio)
-
-    slope = slope_at_spike(spikes.current, constants)[..., 0]
-    floor = slope_floor(constants, settings.min_slope)
-    bounded = jnp.where(slope < floor, slope / jnp.where(floor > 0, floor, 1), 1)
-    _, pull_back = jax.vjp(explicit, events.time, weight, constants)
-    return pull_back(jnp.where(jnp.isfinite(spike), upstream[..., 0] * bounded, 0))
-
-
-_differentiable.defvjp(_forward, _backward)
-_run = jax.jit(_differentiable, static_argnums=0)

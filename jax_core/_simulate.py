@@ -170,7 +170,7 @@ def all_spikes(
         v: Array
         i: Array
         hold: Array
-        count: Array
+        fired: Array
         time: Array
         current: Array
         release_current: Array
@@ -184,8 +184,8 @@ def all_spikes(
         if not is_refractory:
             return state.release_current
         # A refractory period of zero ends with the spike, others overwrite this later.
-        store = record(state.release_current, state.count, i, spiking)
-        return record(store, state.count - 1, i, released)
+        store = record(state.release_current, state.fired, i, spiking)
+        return record(store, state.fired - 1, i, released)
 
     def step(state: State, end: Array) -> State:
         u_end = end - state.clock
@@ -195,7 +195,7 @@ def all_spikes(
         rest = jnp.where(is_finite, v_end, 0)
         bracket = find_bracket(state.v, state.i, u_end, rest, threshold, tau_mem, tau_syn)
         held = state.clock < state.hold if is_refractory else jnp.zeros(shape, bool)
-        spiking = bracket.exists & ~held & (state.count <= max_spikes)
+        spiking = bracket.exists & ~held & (state.fired <= max_spikes)
         bracket = bracket._replace(exists=spiking)
         u = solve_crossing(state.v, state.i, bracket, threshold, tau_mem, tau_syn, is_double)
         released = held & (state.hold < end)
@@ -208,9 +208,9 @@ def all_spikes(
             v=jnp.where(spiking | held, constants.reset, v_end),
             i=i,
             hold=jnp.where(spiking, clock + constants.refractory, state.hold),
-            count=state.count + spiking.astype(jnp.int32),
-            time=record(state.time, state.count, clock, spiking),
-            current=record(state.current, state.count, i, spiking),
+            fired=state.fired + spiking.astype(jnp.int32),
+            time=record(state.time, state.fired, clock, spiking),
+            current=record(state.current, state.fired, i, spiking),
             release_current=release(state, i, spiking, held & (state.hold <= end)),
             at_end=~stops,
         )
@@ -228,7 +228,7 @@ def all_spikes(
 
     def is_running(loop: tuple[Array, State]) -> Array:
         k, state = loop
-        return (k < intervals.used) & ~jnp.all(state.count > max_spikes)
+        return (k < intervals.used) & ~jnp.all(state.fired > max_spikes)
 
     zero = jnp.zeros(shape, dtype)
     none = jnp.zeros((*shape, max_spikes), dtype)
@@ -242,7 +242,7 @@ def all_spikes(
                 v=jnp.broadcast_to(constants.start, shape).astype(dtype),
                 i=zero,
                 hold=zero,
-                count=jnp.zeros(shape, jnp.int32),
+                fired=jnp.zeros(shape, jnp.int32),
                 time=jnp.full_like(none, jnp.inf),
                 current=none,
                 release_current=none,
@@ -254,5 +254,5 @@ def all_spikes(
         final.time,
         final.current,
         final.release_current if is_refractory else final.current,
-        final.count > max_spikes,
+        final.fired > max_spikes,
     )

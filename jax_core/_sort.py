@@ -13,7 +13,8 @@ def sort_times(time: Array) -> tuple[Array, Array]:
     if time.dtype == jnp.float32:
         return _sort_packed(time)
     place = lax.broadcasted_iota(jnp.int32, time.shape, time.ndim - 1)
-    return lax.sort((time, place), num_keys=1, is_stable=True)
+    time, place = lax.sort((time, place), num_keys=1, is_stable=True)
+    return time, place
 
 
 def _sort_packed(time: Array) -> tuple[Array, Array]:
