@@ -1,0 +1,7 @@
+"""PyTorch and JAX in one program: arrays, functions with gradients, modules and optimisers."""
+
+from ._function import TorchFunction as TorchFunction
+from ._function import as_torch_function as as_torch_function
+from ._guards import BridgeError as BridgeError
+from ._pytree import to_jax as to_jax
+from ._pytree import to_torch as to_torch

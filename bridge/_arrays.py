@@ -1,0 +1,138 @@
+"""One tensor to one JAX array and back, without copies where that is safe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+import torch
+from jax.core import Tracer
+from torch.utils.dlpack import from_dlpack as _from_capsule
+
+from ._dtypes import NUMPY_ALIASES, TORCH_DTYPE, WIDE_INTEGERS, WIDTH
+
+# XLA on CPU reads a foreign buffer in place only at this alignment; anything else it copies
+# asynchronously, and a torch write right after the call would race with that copy.
+_ALIGNMENT_MASK = 63
+
+
+def check_tensor(name: str, tensor: torch.Tensor) -> None:
+    """Raise if ``tensor`` cannot be handed to JAX; ``name`` is what the message calls it."""
+    if tensor.layout is not torch.strided:
+        raise TypeError(
+            f"{name} has layout {tensor.layout}, which JAX does not read; "
+            "pass a dense tensor, for example through .to_dense()"
+        )
+    if tensor.dtype not in WIDTH:
+        raise TypeError(
+            f"{name} has dtype {tensor.dtype}, which has no counterpart in JAX; "
+            "convert it to a supported dtype first, for example with .to(torch.float32)"
+        )
+    if tensor.device.type not in ("cpu", "cuda"):
+        raise ValueError(
+            f"{name} is on device '{tensor.device}', which the bridge cannot read; "
+            "move it to 'cpu' or 'cuda' first"
+        )
+
+
+def host_view(tensor: torch.Tensor) -> np.ndarray:
+    """NumPy array of a CPU tensor's values, sharing its memory where XLA can read that in place.
+
+    A tensor that is not contiguous, not 64-byte aligned, or lazily conjugated or negated is
+    copied by torch (synchronously).
+    """
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    if tensor.is_conj():
+        tensor = tensor.resolve_conj()
+    if tensor.is_neg():
+        tensor = tensor.resolve_neg()
+    if not tensor.is_contiguous() or tensor.data_ptr() & _ALIGNMENT_MASK:
+        tensor = tensor.clone(memory_format=torch.contiguous_format)
+    alias = NUMPY_ALIASES.get(tensor.dtype)
+    if alias is None:
+        return tensor.numpy()
+    return tensor.view(alias[0]).numpy().view(alias[1])
+
+
+def narrowed(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """A 64-bit integer tensor as a 32-bit one, or OverflowError if a value does not fit."""
+    dtype = torch.int32 if tensor.dtype is torch.int64 else torch.uint32
+    narrow = tensor.to(dtype)
+    if not torch.equal(narrow.to(tensor.dtype), tensor):
+        raise OverflowError(
+            f"{name} is {tensor.dtype} and holds values beyond {dtype}, and JAX computes in 32 "
+            "bits here because the floating-point inputs are narrower than 64; pass those as "
+            "float64, or call inside `with jax.enable_x64(True):`"
+        )
+    return narrow
+
+
+def device_view(tensor: torch.Tensor) -> jax.Array:
+    """JAX array sharing a CUDA tensor's memory; JAX's stream waits for torch's current one."""
+    tensor = tensor.detach().resolve_conj().resolve_neg().contiguous()
+    return jax.dlpack.from_dlpack(tensor)
+
+
+def as_operand(name: str, tensor: torch.Tensor, x64: bool) -> Any:
+    """What a jitted function is called with for ``tensor``: valid for the duration of the call."""
+    if not x64 and tensor.dtype in WIDE_INTEGERS:
+        tensor = narrowed(name, tensor)
+    try:
+        return host_view(tensor) if tensor.device.type == "cpu" else device_view(tensor)
+    except (RuntimeError, TypeError, ValueError):
+        # Not checked beforehand, because the checks cost more than the view itself.
+        check_tensor(name, tensor)
+        raise
+
+
+def as_tensor(array: jax.Array, on_host: bool) -> torch.Tensor:
+    """Torch tensor that shares the array's memory; ``on_host`` says that this is a CPU's."""
+    if on_host:
+        return _from_capsule(array.__dlpack__())
+    return torch.from_dlpack(array)
+
+
+def jax_array(name: str, tensor: torch.Tensor, copy: bool | None) -> jax.Array:
+    """`to_jax` for one tensor."""
+    check_tensor(name, tensor)
+    source = tensor.detach()
+    ready = (
+        source.is_contiguous()
+        and not source.is_conj()
+        and not source.is_neg()
+        and (source.device.type != "cpu" or not source.data_ptr() & _ALIGNMENT_MASK)
+    )
+    if copy is False and not ready:
+        raise ValueError(
+            f"{name} cannot be shared with JAX without a copy: it is not contiguous, not 64-byte "
+            "aligned, or lazily conjugated; drop copy=False"
+        )
+    if copy or not ready:
+        source = source.resolve_conj().resolve_neg()
+        source = source.clone(memory_format=torch.contiguous_format)
+    with jax.enable_x64(True):
+        return jax.dlpack.from_dlpack(source)
+
+
+def torch_tensor(name: str, array: jax.Array, copy: bool | None) -> torch.Tensor:
+    """`to_torch` for one array."""
+    if isinstance(array, Tracer):
+        raise TypeError(
+            f"{name} is traced by a JAX transformation and has no values yet; "
+            "call to_torch outside jit, grad and vmap, or use as_jax_function for torch code inside"
+        )
+    if array.dtype not in TORCH_DTYPE:
+        raise TypeError(
+            f"{name} has dtype {array.dtype}, which has no counterpart in torch; "
+            "convert it first (for PRNG keys: jax.random.key_data)"
+        )
+    devices = array.devices()
+    if len(devices) > 1:
+        raise ValueError(
+            f"{name} is spread over {len(devices)} devices; gather it on one first, "
+            "for example with jax.device_put(x, jax.devices()[0])"
+        )
+    tensor = as_tensor(array, next(iter(devices)).platform == "cpu")
+    return tensor.clone() if copy else tensor

@@ -1,0 +1,58 @@
+"""What went wrong inside JAX, in terms of the call that the user wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import torch
+
+from ._guards import BridgeError
+
+_NEEDS_VALUE = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+    jax.errors.NonConcreteBooleanIndexError,
+)
+# What JAX says where a rule for a derivative is missing; it has no exception type of its own.
+_NO_DERIVATIVE = (
+    "differentiation does not work",
+    "differentiation rule for",
+    "transpose rule (for reverse-mode differentiation) for",
+    "forward-mode differentiation",
+    "do not support JVP",
+    "does not support autodiff",
+    "reverse-mode differentiation",
+    "do not support reverse-mode",
+)
+
+
+def _described(names: Sequence[str], tensors: Sequence[torch.Tensor]) -> str:
+    return ", ".join(
+        f"{name} {str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"
+        for name, tensor in zip(names, tensors, strict=True)
+    )
+
+
+def explain(
+    error: Exception, name: str, names: Sequence[str], tensors: Sequence[torch.Tensor]
+) -> Exception:
+    """The exception to raise for ``error``, which JAX or the user's function raised for a call of
+    ``name`` with these tensors: a clearer one, or the same one with a note."""
+    arguments = _described(names, tensors)
+    if isinstance(error, _NEEDS_VALUE):
+        return TypeError(
+            f"{name} needs the concrete value of a traced array, but it is compiled for any value "
+            f"of {arguments}. Use jax.numpy.where or jax.lax.cond, or pass the argument as a "
+            f"Python number or through static_argnames. JAX says: {error}"
+        )
+    if isinstance(error, TypeError | ValueError | NotImplementedError) and any(
+        phrase in str(error) for phrase in _NO_DERIVATIVE
+    ):
+        return BridgeError(
+            f"{name} cannot be differentiated in the way that torch asked for, with respect to "
+            f"{arguments}: this derivative does not exist in JAX. JAX says: {error}"
+        )
+    error.add_note(f"evtorch.bridge: while running {name} with {arguments}")
+    return error

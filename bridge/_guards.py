@@ -1,0 +1,51 @@
+"""Situations in which JAX would hang: refuse them with an error instead."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class BridgeError(RuntimeError):
+    """The bridge was used where it cannot work; the message says what to do instead."""
+
+
+class _InCallback(threading.local):
+    active = False
+
+
+_callback = _InCallback()
+_owner: int | None = None
+
+
+@contextmanager
+def inside_callback() -> Iterator[None]:
+    """Marks the thread as running torch code on behalf of a JAX computation."""
+    previous, _callback.active = _callback.active, True
+    try:
+        yield
+    finally:
+        _callback.active = previous
+
+
+def check_call(name: str) -> None:
+    """Raise `BridgeError` if running JAX from here would deadlock."""
+    global _owner
+    if _callback.active:
+        raise BridgeError(
+            f"{name} runs JAX and was called by torch code that a JAX computation is waiting for "
+            "(as_jax_function); JAX's threads can deadlock on that. Call the JAX function directly "
+            "from JAX, outside the torch module"
+        )
+    pid = os.getpid()
+    if pid != _owner:
+        if _owner is not None:
+            raise BridgeError(
+                f"{name} was called in a forked process, but JAX was already running in its "
+                "parent, and JAX does not survive a fork (it would hang). Start workers with "
+                "'spawn': DataLoader(..., multiprocessing_context='spawn') or "
+                "torch.multiprocessing.get_context('spawn')"
+            )
+        _owner = pid
