@@ -51,18 +51,19 @@ def find_bracket(
 
     A crossing exactly at ``u_end`` is left to the next interval: arrivals come before crossings.
     """
-    # dV/du = 0 where exp(d u) = 1 + x, d = 1/tau_syn - 1/tau_mem; written so that the limit of
-    # equal time constants is regular.
+    # dV/du = 0 where exp(|d| u) = 1 + |ratio| relative, d = 1/tau_syn - 1/tau_mem. Two forms of that
+    # equation: neither cancels on its side, and both have the limit of equal time constants.
     ratio = tau_mem / tau_syn - 1
     slope = i - v
-    scale = ratio * v + i
+    scale = jnp.where(ratio >= 0, ratio * v + i, tau_mem / tau_syn * i)
     rising = slope > 0
     is_maximum = rising & (i > 0) & (scale > 0)
     is_minimum = ~rising & (i < 0) & (scale < 0)
     has_turn = is_maximum | is_minimum
     relative = jnp.where(has_turn, slope, 0) / jnp.where(has_turn, scale, 1)
+    size = jnp.abs(ratio)
     u_turn = tau_mem * jnp.where(
-        ratio == 0, relative, jnp.log1p(ratio * relative) / jnp.where(ratio == 0, 1, ratio)
+        size == 0, relative, jnp.log1p(size * relative) / jnp.where(size == 0, 1, size)
     )
     turns = u_turn < u_end
     has_peak = is_maximum & turns
