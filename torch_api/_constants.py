@@ -19,7 +19,7 @@ def register_constants(
     neurons: int,
     *,
     device: torch.device | str | None,
-    dtype: torch.dtype | None,
+    dtype: torch.dtype,
 ) -> None:
     """Set neuron constants as attributes of ``module``, after a check of their values.
 
@@ -35,7 +35,6 @@ def register_constants(
         )
     constants = {name: _plain(value) for name, value in constants.items()}
     check_constant_values(constants, neurons)
-    dtype = dtype or torch.get_default_dtype()
     for name, value in constants.items():
         if name in names:
             initial = torch.as_tensor(value, device=device, dtype=dtype).detach()

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ._validate import check_dtype
+
 
 def delay_parameter(
     init: float | Tensor,
@@ -15,7 +17,7 @@ def delay_parameter(
     dtype: torch.dtype | None,
 ) -> nn.Parameter:
     """A parameter of shape ``(features,)``, seconds, with values >= 0."""
-    value = torch.as_tensor(init, device=device, dtype=dtype or torch.get_default_dtype())
+    value = torch.as_tensor(init, device=device, dtype=check_dtype(dtype))
     value = value.detach()
     if value.shape not in ((), (features,)):
         raise ValueError(

@@ -12,11 +12,11 @@ _STD = 1.0
 
 
 def postsynaptic_peak(tau_mem: Tensor, tau_syn: Tensor) -> Tensor:
-    """The largest voltage after one input spike of weight 1.
+    """The largest voltage after one input spike of weight 1, float64.
 
     ``r^(-r/(r-1))`` with ``r = tau_mem / tau_syn``, and ``1/e`` for ``r = 1``.
     """
-    ratio = tau_mem.double() / tau_syn.double()
+    ratio = tau_mem / tau_syn
     near_one = (ratio - 1).abs() < 1e-6
     safe = torch.where(near_one, 2.0, ratio)
     exponent = torch.where(near_one, -1.0, -safe / (safe - 1) * safe.log())
@@ -31,8 +31,8 @@ def critical_weight(
     **Arguments:** numbers or tensors ``(out,)``; **returns** a tensor ``()`` or ``(out,)``,
     float64.
     """
-    peak = postsynaptic_peak(torch.as_tensor(tau_mem), torch.as_tensor(tau_syn))
-    return torch.as_tensor(height) / (max(in_features, 1) * peak)
+    peak = postsynaptic_peak(_double(tau_mem), _double(tau_syn))
+    return _double(height) / (max(in_features, 1) * peak)
 
 
 @torch.no_grad()
@@ -47,3 +47,7 @@ def readout_weights_(weight: Tensor, critical: Tensor) -> None:
     """Fill ``weight (out, in)`` such that voltages are of order 1: see `LI.reset_parameters`."""
     scale = critical.to(weight.dtype).to(weight.device).reshape(-1, 1)
     weight.normal_().mul_(weight.shape[1] ** 0.5).mul_(scale)
+
+
+def _double(x: Constant) -> Tensor:
+    return torch.as_tensor(x, dtype=torch.float64).detach()

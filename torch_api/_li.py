@@ -11,7 +11,7 @@ from ..jax_core import Events
 from . import functional
 from ._constants import Constant, constants_repr, register_constants
 from ._initialisation import critical_weight, readout_weights_
-from ._validate import check_size
+from ._validate import check_dtype, check_size
 from .functional._li import Readout, check_readout
 
 _CONSTANTS = ("tau_mem", "tau_syn", "v_leak")
@@ -65,6 +65,7 @@ class LI(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        dtype = check_dtype(dtype)
         check_readout(readout, t_max)
         self.in_features = check_size(in_features, "in_features")
         self.out_features = check_size(out_features, "out_features")

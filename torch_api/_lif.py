@@ -14,7 +14,7 @@ from ._delay_parameter import delay_parameter, nonnegative
 from ._health import SpikingLayer
 from ._initialisation import critical_weight, spiking_weights_
 from ._overflow import OnOverflow, report_overflow
-from ._validate import check_size, values_are_checked
+from ._validate import check_dtype, check_size, values_are_checked
 from .functional._lif import Gradient, check_settings
 
 _CONSTANTS = ("tau_mem", "tau_syn", "v_threshold", "v_leak", "v_reset", "refractory")
@@ -101,6 +101,7 @@ class LIF(SpikingLayer):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        dtype = check_dtype(dtype)
         if backend is not None:
             raise ValueError(f"backend must be None (the simulation), got {backend!r}")
         check_settings(max_spikes, t_max, gradient, min_slope, on_overflow, refractory)
@@ -142,10 +143,11 @@ class LIF(SpikingLayer):
         **Returns:** float64, shape ``()`` or ``(out_features,)``. A neuron with its leak over the
         threshold has none: the distance from reset to threshold is taken for the height.
         """
-        threshold = torch.as_tensor(self.v_threshold).detach()
-        height = threshold - torch.as_tensor(self.v_leak).detach()
-        fallback = threshold - torch.as_tensor(self.v_reset).detach()
-        height = torch.where(height > 0, height, fallback)
+        threshold, leak, reset = (
+            torch.as_tensor(value, dtype=torch.float64).detach()
+            for value in (self.v_threshold, self.v_leak, self.v_reset)
+        )
+        height = torch.where(leak < threshold, threshold - leak, threshold - reset)
         return critical_weight(self.in_features, self.tau_mem, self.tau_syn, height)
 
     def forward(self, spikes: Tensor | Events) -> Tensor:

@@ -46,7 +46,7 @@ class TTFSCrossEntropyLoss(nn.Module):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
-        check_ttfs_settings(tau_syn, xi, alpha, beta, silent_time)
+        check_ttfs_settings(tau_syn, xi, alpha, beta, silent_time, reduction)
         self.tau_syn, self.xi, self.alpha, self.beta = tau_syn, xi, alpha, beta
         self.silent_time = silent_time
         self.reduction: Reduction = reduction
@@ -104,7 +104,7 @@ class SpikeTimeMSELoss(nn.Module):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
-        check_mse_settings(t_correct, t_wrong, silent_time, time_unit)
+        check_mse_settings(t_correct, t_wrong, silent_time, time_unit, reduction)
         self.t_correct, self.t_wrong = t_correct, t_wrong
         self.silent_time, self.time_unit = silent_time, time_unit
         self.reduction: Reduction = reduction

@@ -64,6 +64,17 @@ def check_tensor(x: Any, name: str, expected: str) -> None:
         )
 
 
+def check_dtype(dtype: torch.dtype | None) -> torch.dtype:
+    """Check the dtype of a module; **returns** it, torch's default for ``None``."""
+    dtype = dtype or torch.get_default_dtype()
+    if dtype not in _DTYPES:
+        raise TypeError(
+            f"dtype must be torch.float32 or torch.float64, got {dtype}; spike times need their "
+            f"precision"
+        )
+    return dtype
+
+
 def check_like(x: Tensor, reference: Tensor, name: str, reference_name: str = "spikes") -> None:
     """Check that ``x`` has the dtype and the device of ``reference``."""
     if x.dtype != reference.dtype:
@@ -76,6 +87,14 @@ def check_like(x: Tensor, reference: Tensor, name: str, reference_name: str = "s
             f"{name} is on {x.device}, but {reference_name} is on {reference.device}; move one of "
             f"them, for a module with .to(device)"
         )
+
+
+def check_times_and_weight(spikes: Any, weight: Any) -> None:
+    """Check that spike times and weights are tensors of one dtype on one device."""
+    times, name = (spikes.time, "spikes.time") if isinstance(spikes, Events) else (spikes, "spikes")
+    check_tensor(times, name, "a tensor of spike times (..., neurons, spikes) or Events")
+    check_tensor(weight, "weight", "a tensor of shape (out, in)")
+    check_like(weight, times, "weight")
 
 
 def check_spikes(spikes: Any, neurons: int | None = None, name: str = "spikes") -> Tensor:
@@ -92,10 +111,8 @@ def check_spikes(spikes: Any, neurons: int | None = None, name: str = "spikes") 
     return spikes
 
 
-def check_weight(weight: Any, spikes: Tensor) -> None:
-    """Check weights ``(out, in)``: finite, the spikes' dtype and device."""
-    check_tensor(weight, "weight", "a tensor of shape (out, in)")
-    check_like(weight, spikes, "weight")
+def check_weight(weight: Tensor) -> None:
+    """Check weights: shape ``(out, in)``, finite."""
     shape = _stand_in(weight)
     dtype = rules.canonical_dtype(shape)
     rules.check_weight(shape, None, dtype, values=False)

@@ -8,14 +8,14 @@ from torch import Tensor
 
 from ...bridge import as_torch_function
 from ...jax_core import Events
-from .._validate import check_constants, check_spikes, check_weight
+from .._validate import check_constants, check_spikes, check_times_and_weight, check_weight
 
 
 def check_layer(spikes: Tensor | Events, weight: Tensor, constants: dict[str, Any]) -> Tensor:
     """Check the arguments of a layer; **returns** the tensor of spike times."""
-    is_matrix = isinstance(weight, Tensor) and weight.ndim == 2
-    times = check_spikes(spikes, weight.shape[1] if is_matrix else None)
-    check_weight(weight, times)
+    check_times_and_weight(spikes, weight)
+    check_weight(weight)
+    times = check_spikes(spikes, weight.shape[1])
     check_constants(constants, times, weight.shape[0])
     return times
 

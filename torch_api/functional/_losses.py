@@ -24,8 +24,7 @@ def ttfs_cross_entropy(
     reduction: Reduction = "mean",
 ) -> Tensor:
     """Cross-entropy of first-spike times; see `TTFSCrossEntropyLoss`."""
-    check_ttfs_settings(tau_syn, xi, alpha, beta, silent_time)
-    _check_reduction(reduction)
+    check_ttfs_settings(tau_syn, xi, alpha, beta, silent_time, reduction)
     check_tensor(spikes, "spikes", "a tensor of spike times (..., classes, k)")
     if not isinstance(target, Tensor) or target.dtype.is_floating_point:
         kind = target.dtype if isinstance(target, Tensor) else type(target).__name__
@@ -58,8 +57,7 @@ def spike_time_mse(
     reduction: Reduction = "mean",
 ) -> Tensor:
     """Squared error of spike times; see `SpikeTimeMSELoss`."""
-    check_mse_settings(t_correct, t_wrong, silent_time, time_unit)
-    _check_reduction(reduction)
+    check_mse_settings(t_correct, t_wrong, silent_time, time_unit, reduction)
     check_tensor(spikes, "spikes", "a tensor of spike times (..., neurons, k)")
     if not isinstance(target, Tensor):
         raise TypeError(f"target must be a tensor, got {type(target).__name__}")
@@ -79,7 +77,12 @@ def spike_time_mse(
 
 
 def check_ttfs_settings(
-    tau_syn: float, xi: float, alpha: float, beta: float, silent_time: float | None
+    tau_syn: float,
+    xi: float,
+    alpha: float,
+    beta: float,
+    silent_time: float | None,
+    reduction: str,
 ) -> None:
     """Check the constants of `ttfs_cross_entropy`."""
     for name, value in (("tau_syn", tau_syn), ("xi", xi), ("beta", beta)):
@@ -88,10 +91,15 @@ def check_ttfs_settings(
     if not 0 <= alpha < math.inf:
         raise ValueError(f"alpha must be finite and >= 0, got {alpha}")
     _check_silent_time(silent_time)
+    _check_reduction(reduction)
 
 
 def check_mse_settings(
-    t_correct: float | None, t_wrong: float | None, silent_time: float | None, time_unit: float
+    t_correct: float | None,
+    t_wrong: float | None,
+    silent_time: float | None,
+    time_unit: float,
+    reduction: str,
 ) -> None:
     """Check the constants of `spike_time_mse`."""
     if (t_correct is None) != (t_wrong is None):
@@ -102,6 +110,7 @@ def check_mse_settings(
     if not 0 < time_unit < math.inf:
         raise ValueError(f"time_unit must be finite and > 0, got {time_unit}")
     _check_silent_time(silent_time)
+    _check_reduction(reduction)
 
 
 def _check_silent_time(silent_time: float | None) -> None:

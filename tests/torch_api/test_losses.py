@@ -1,0 +1,154 @@
+"""Losses on spike times."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from evtorch import torch_api as snn
+
+from ._networks import INF, spikes
+
+TARGET = torch.tensor([0, 1, 2, 0])
+
+
+def test_cross_entropy_is_the_published_formula():
+    times = spikes(4, 3, 2)
+    first = times[..., 0]
+    loss = snn.TTFSCrossEntropyLoss(8e-3, xi=0.3, alpha=0.2, beta=1.5, reduction="none")
+    for n, value in enumerate(loss(times, TARGET)):
+        correct = first[n, TARGET[n]]
+        expected = torch.exp(-(first[n] - correct) / (0.3 * 8e-3)).sum().log()
+        expected = expected + 0.2 * (torch.exp(correct / (1.5 * 8e-3)) - 1)
+        torch.testing.assert_close(value, expected, rtol=1e-12, atol=0)
+
+
+def test_cross_entropy_is_small_if_the_correct_output_spikes_first():
+    times = torch.tensor([[[1e-2], [2e-2]]])
+    loss = snn.TTFSCrossEntropyLoss()
+    assert loss(times, torch.tensor([0])) < 0.01 < 1 < loss(times, torch.tensor([1]))
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.1])
+def test_cross_entropy_of_silent_outputs(alpha):
+    times = spikes(4, 3, 1)
+    times[0, 0] = INF  # the correct one
+    times[1, 0] = INF  # a wrong one
+    times[2] = INF  # all
+    times.requires_grad_()
+    loss = snn.TTFSCrossEntropyLoss(alpha=alpha, reduction="none")
+    values = loss(times, TARGET)
+    assert values.isfinite().all()
+    torch.testing.assert_close(values[2].item(), math.log(3))
+    values.sum().backward()
+    assert times.grad.isfinite().all()
+    assert (times.grad[times == INF] == 0).all()
+    assert (times.grad[0, 1:] < 0).all(), "wrong outputs learn to spike later"
+    filled = torch.where(times < INF, times, 5e-2).detach()
+    early = snn.TTFSCrossEntropyLoss(silent_time=5e-2, reduction="none")
+    torch.testing.assert_close(
+        early(times, TARGET), snn.TTFSCrossEntropyLoss(reduction="none")(filled, TARGET)
+    )
+
+
+def test_mean_square_with_classes():
+    times = spikes(4, 3, 2)
+    loss = snn.SpikeTimeMSELoss(1e-2, 1.6e-2, time_unit=1e-2)
+    target = torch.where(F.one_hot(TARGET, 3).bool(), 1.0, 1.6).double()
+    torch.testing.assert_close(loss(times, TARGET), F.mse_loss(times[..., 0] * 100, target))
+
+
+def test_mean_square_with_times():
+    times, target = spikes(4, 3, 2), spikes(4, 3, 2, seed=1)
+    torch.testing.assert_close(snn.SpikeTimeMSELoss()(times, target), F.mse_loss(times, target))
+    first = snn.SpikeTimeMSELoss()(times, target[..., 0])
+    torch.testing.assert_close(first, F.mse_loss(times[..., 0], target[..., 0]))
+
+
+def test_mean_square_of_silent_outputs_and_targets():
+    times = torch.tensor([[INF], [2.0], [INF], [1.0]], requires_grad=True)
+    target = torch.tensor([[1.0], [INF], [INF], [1.5]])
+    value = snn.SpikeTimeMSELoss(silent_time=4.0, reduction="none")(times, target)
+    torch.testing.assert_close(value.flatten(), torch.tensor([9.0, 4.0, 0.0, 0.25]))
+    value.sum().backward()
+    torch.testing.assert_close(times.grad.flatten(), torch.tensor([0.0, -4.0, 0.0, -1.0]))
+    default = snn.SpikeTimeMSELoss(reduction="none")(times, target)
+    torch.testing.assert_close(default.flatten(), torch.tensor([4.0, 1.0, 0.0, 0.25]))
+    nothing = snn.SpikeTimeMSELoss()(torch.full((2, 1), INF), torch.full((2, 1), INF))
+    assert nothing == 0
+
+
+@pytest.mark.parametrize("kind", [snn.TTFSCrossEntropyLoss, snn.SpikeTimeMSELoss])
+@pytest.mark.parametrize("batch", [(), (4,), (2, 2), (0,)])
+def test_reductions_and_batch_dimensions(kind, batch):
+    settings = {"t_correct": 1e-2, "t_wrong": 2e-2} if kind is snn.SpikeTimeMSELoss else {}
+    times = spikes(*batch, 3, 1)
+    target = torch.zeros(batch, dtype=torch.int64)
+    none = kind(**settings, reduction="none")(times, target)
+    assert none.shape == (batch if kind is snn.TTFSCrossEntropyLoss else (*batch, 3))
+    torch.testing.assert_close(kind(**settings, reduction="sum")(times, target), none.sum())
+    if none.numel():
+        torch.testing.assert_close(kind(**settings)(times, target), none.mean())
+
+
+def test_decision():
+    times = torch.tensor([[[3.0], [1.0]], [[INF], [INF]], [[2.0], [2.0]]])
+    assert snn.first_to_spike(times).tolist() == [1, -1, 0]
+    assert snn.first_to_spike(torch.empty(2, 0, 1)).tolist() == [-1, -1]
+    assert snn.first_to_spike(torch.empty(2, 3, 0)).tolist() == [-1, -1]
+    assert snn.first_to_spike(times[0]).shape == ()
+
+
+TIMES = spikes(4, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("loss", "target", "error", "message"),
+    [
+        (snn.TTFSCrossEntropyLoss(), TARGET[:2], ValueError, r"target .*\(4,\), got \(2,\)"),
+        (snn.TTFSCrossEntropyLoss(), TARGET + 1, ValueError, "target must hold classes >= 0 and"),
+        (snn.TTFSCrossEntropyLoss(), -TARGET, ValueError, "target must hold classes >= 0 and"),
+        (snn.TTFSCrossEntropyLoss(), TIMES, TypeError, "target must be an integer tensor"),
+        (snn.TTFSCrossEntropyLoss(), [0, 1, 2, 0], TypeError, "target must be an integer tensor"),
+        (snn.SpikeTimeMSELoss(), TARGET, ValueError, "t_correct and t_wrong must be given"),
+        (snn.SpikeTimeMSELoss(), TIMES[:2], ValueError, "target times must have the shape"),
+        (snn.SpikeTimeMSELoss(), TIMES.float(), TypeError, "target is torch.float32"),
+        (snn.SpikeTimeMSELoss(), TIMES * math.nan, ValueError, "target must not be NaN"),
+        (snn.SpikeTimeMSELoss(1, 2), TARGET + 1, ValueError, "target must hold classes >= 0 and"),
+    ],
+)
+def test_bad_targets(loss, target, error, message):
+    with pytest.raises(error, match=message):
+        loss(TIMES, target)
+
+
+@pytest.mark.parametrize("loss", [snn.TTFSCrossEntropyLoss(), snn.SpikeTimeMSELoss(1, 2)])
+def test_bad_spikes(loss):
+    with pytest.raises(ValueError, match="spikes must not be NaN"):
+        loss(TIMES * math.nan, TARGET)
+    with pytest.raises(TypeError, match="spikes must be float32 or float64"):
+        loss(TARGET, TARGET)
+    with pytest.raises(ValueError, match="spikes must have room for a spike"):
+        loss(TIMES[..., :0], TARGET)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (snn.TTFSCrossEntropyLoss, {"tau_syn": 0.0}),
+        (snn.TTFSCrossEntropyLoss, {"xi": -1.0}),
+        (snn.TTFSCrossEntropyLoss, {"alpha": -1.0}),
+        (snn.TTFSCrossEntropyLoss, {"beta": 0.0}),
+        (snn.TTFSCrossEntropyLoss, {"silent_time": INF}),
+        (snn.TTFSCrossEntropyLoss, {"reduction": "average"}),
+        (snn.SpikeTimeMSELoss, {"t_correct": 1.0}),
+        (snn.SpikeTimeMSELoss, {"t_wrong": -1.0, "t_correct": 1.0}),
+        (snn.SpikeTimeMSELoss, {"silent_time": math.nan}),
+        (snn.SpikeTimeMSELoss, {"time_unit": 0.0}),
+        (snn.SpikeTimeMSELoss, {"reduction": "average"}),
+    ],
+)
+def test_bad_settings(kind, settings):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        kind(**settings)
