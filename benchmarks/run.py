@@ -5,7 +5,7 @@ README.md beside this file says what is measured and how.
 
 import argparse
 import json
-import resource
+import math
 import subprocess
 import sys
 import time
@@ -116,8 +116,11 @@ def _probe(name: str, hidden: int) -> dict[str, float]:
 
 
 def _peak_memory() -> float:
-    unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    """Peak resident set of this process in MiB; NaN where the system does not tell."""
+    # Not getrusage: its peak is that of the parent process when the child is started.
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((int(line.split()[1]) / 2**10 for line in lines if "VmHWM" in line), math.nan)
 
 
 if __name__ == "__main__":
