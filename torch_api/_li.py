@@ -97,7 +97,8 @@ class LI(nn.Module):
     def trace(self, spikes: Tensor | Events, times: Tensor) -> Tensor:
         """Voltage at given times, differentiable.
 
-        **Arguments:** ``spikes`` as in the forward; ``times``: when to look, seconds, ``(T,)``.
+        **Arguments:** ``spikes`` as in the forward; ``times``: when to look, seconds, shape
+        ``(T,)`` or ``(..., T)``.
 
         **Returns:** voltages, shape ``(..., out_features, T)``.
         """

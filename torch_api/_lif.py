@@ -166,13 +166,19 @@ class LIF(SpikingLayer):
         return self._delay_output(out)
 
     def trace(self, spikes: Tensor | Events, times: Tensor) -> Tensor:
-        """Membrane voltage, for plots.
+        """Membrane voltage, for plots and for losses on voltages; differentiable.
 
-        **Arguments:** ``spikes`` as in the forward; ``times``: when to look, seconds, ``(T,)``.
+        **Arguments:** ``spikes`` as in the forward; ``times``: when to look, seconds, shape
+        ``(T,)`` or ``(..., T)``.
 
         **Returns:** voltages, shape ``(..., out_features, T)``.
         """
-        settings = {"max_spikes": self.max_spikes, "t_max": self.t_max}
+        settings = {
+            "max_spikes": self.max_spikes,
+            "t_max": self.t_max,
+            "min_slope": self.min_slope,
+            "on_overflow": self.on_overflow,
+        }
         if self.delay is None or self.delay_type != "dendritic":
             spikes = self._delay_input(spikes)
             return functional.lif_trace(spikes, self.weight, times, **self._constants(), **settings)

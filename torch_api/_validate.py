@@ -164,15 +164,17 @@ def check_constant_values(constants: dict[str, Any], neurons: int) -> None:
         )
 
 
-def check_times(times: Any, spikes: Tensor) -> None:
-    """Check the times at which a voltage is asked for: float ``(T,)``, finite, >= 0."""
-    check_tensor(times, "times", "a tensor of times (T,)")
-    check_like(times, spikes, "times")
-    if times.ndim != 1:
-        raise ValueError(f"times must have shape (T,), got {tuple(times.shape)}")
+def check_times(times: Any, spikes: Tensor | Events) -> None:
+    """Check the times at which a voltage is asked for: ``(T,)`` or ``(..., T)``, finite, >= 0."""
+    check_tensor(times, "times", "a tensor of times (T,) or (..., T)")
+    is_events = isinstance(spikes, Events)
+    check_like(times, spikes.time if is_events else spikes, "times")
+    leading = tuple(spikes.time.shape[:-1] if is_events else spikes.shape[:-2])
+    shape = _stand_in(times)
+    dtype = rules.canonical_dtype(shape)
+    rules.check_query_times(shape, leading, dtype, values=False)
     if values_are_checked() and not bool(((times >= 0) & (times < math.inf)).all()):
-        wrong = times[~((times >= 0) & (times < math.inf))][0].item()
-        raise ValueError(f"times must be finite and >= 0, but one is {wrong}; replace it")
+        rules.check_query_times(_array(times), leading, dtype)
 
 
 def _check_events(events: Events, neurons: int | None, name: str) -> Tensor:

@@ -1,15 +1,15 @@
 """Bad input gets an error at the call that names the argument, what is wrong, and the remedy."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from evtorch import torch_api as snn
 
-from ._networks import INF, spikes, strong
+from ._networks import INF, draw_delay, spikes, strong
 
 GOOD = spikes(2, 3, 2, dtype=torch.float32)
 LAYERS = {
@@ -116,10 +116,10 @@ def test_constants_at_construction_and_in_functions(name, value, learn):
 def test_constants_of_wrong_kind():
     with pytest.raises(ValueError, match=r"tau_mem must be a number or .* shape \(2,\)"):
         snn.LIF(3, 2, tau_mem=torch.ones(3))
-    with pytest.raises(TypeError, match=r"tau_mem must be a number or a tensor.*got str"):
-        snn.LIF(3, 2, tau_mem="1")
-    with pytest.raises(TypeError, match=r"tau_mem must be a number or a tensor.*got ndarray"):
-        snn.LI(3, 2, tau_mem=np.ones(2))
+    others: list[Any] = ["1", np.ones(2), None, True]
+    for other in others:
+        with pytest.raises(TypeError, match=r"tau_mem must be a number or a tensor.*got"):
+            snn.LIF(3, 2, tau_mem=other)
     with pytest.raises(TypeError, match=r"tau_mem is torch.float64, but spikes is torch.float32"):
         snn.functional.lif(GOOD, torch.ones(2, 3), tau_mem=torch.ones(2, dtype=torch.float64))
 
@@ -137,7 +137,7 @@ def test_a_learned_constant_out_of_its_range_is_found_at_the_next_call(name, bad
 
 def test_a_delay_that_is_not_a_number_is_found_at_the_next_call():
     layer = snn.LIF(3, 2, delay="axonal")
-    nn.init.constant_(layer.delay, math.nan)
+    draw_delay(layer, 0, 1)[0] = math.nan
     with pytest.raises(ValueError, match="delay must be finite"):
         layer(GOOD)
 
@@ -180,9 +180,9 @@ def test_sizes(kind):
     ("times", "error", "message"),
     [
         (0.1, TypeError, "times must be a tensor"),
-        (torch.ones(2, 2), ValueError, r"times must have shape \(T,\)"),
-        (torch.tensor([0.1, -0.1]), ValueError, "times must be finite and >= 0"),
-        (torch.tensor([math.nan]), ValueError, "times must be finite and >= 0"),
+        (torch.ones(3, 2), ValueError, r"times must have shape \(T,\), or"),
+        (torch.tensor([0.1, -0.1]), ValueError, "times must be >= 0"),
+        (torch.tensor([math.nan]), ValueError, "times must be finite"),
         (torch.tensor([0.1], dtype=torch.float64), TypeError, "times is torch.float64"),
     ],
 )

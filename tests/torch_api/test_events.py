@@ -1,11 +1,14 @@
 """Conversions between spike times, events and rasters."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
 from evtorch import torch_api as snn
 
-from ._networks import INF, spikes
+from ._networks import INF, gradient, spikes
 
 DT = 1e-4
 
@@ -40,7 +43,7 @@ def test_rasters_of_other_dtypes_give_times_of_the_default_dtype(dtype):
     assert torch.equal(snn.spike_times_from_dense(raster, DT, 2), some())
 
 
-def lossy():
+def lossy() -> dict[str, list[Callable[..., Any]]]:
     times = some()
     events = snn.events_from_spike_times(times)
     raster = snn.dense_from_spike_times(times, DT, 10)
@@ -73,34 +76,38 @@ def test_events_keep_their_graph():
     events = snn.events_from_spike_times(times)
     assert events.time.requires_grad
     snn.spike_times_from_events(events, 3, 2)[0].sum().backward()
-    torch.testing.assert_close(times.grad[0], torch.ones(3, 2, dtype=torch.float64))
-    assert (times.grad[1] == 0).all()
+    torch.testing.assert_close(gradient(times)[0], torch.ones(3, 2, dtype=torch.float64))
+    assert (gradient(times)[1] == 0).all()
 
 
 @pytest.mark.parametrize(
-    ("convert", "error", "message"),
+    ("convert", "arguments", "error", "message"),
     [
-        (lambda: snn.spike_times_from_dense([[0.0]], DT, 1), TypeError, "raster must be a tensor"),
-        (lambda: snn.spike_times_from_dense(torch.ones(3), DT, 1), ValueError, "raster must have"),
+        (snn.spike_times_from_dense, ([[0.0]], DT, 1), TypeError, "raster must be a tensor"),
+        (snn.spike_times_from_dense, (torch.ones(3), DT, 1), ValueError, "raster must have"),
         (
-            lambda: snn.spike_times_from_dense(torch.full((3, 1), 2), DT, 1),
+            snn.spike_times_from_dense,
+            (torch.full((3, 1), 2), DT, 1),
             ValueError,
             "raster must hold only 0 and 1",
         ),
-        (lambda: snn.dense_from_spike_times(some(), 0.0, 10), ValueError, "dt must be > 0"),
-        (lambda: snn.dense_from_spike_times(some(), DT, 1.5), TypeError, "steps must be an int"),
+        (snn.dense_from_spike_times, (some(), 0.0, 10), ValueError, "dt must be > 0"),
+        (snn.dense_from_spike_times, (some(), DT, 1.5), TypeError, "steps must be an int"),
         (
-            lambda: snn.spike_times_from_events(snn.events_from_spike_times(some()), 2, 2),
+            snn.spike_times_from_events,
+            (snn.events_from_spike_times(some()), 2, 2),
             ValueError,
             r"events.index must be >= 0 and < 2",
         ),
-        (
-            lambda: snn.dense_from_spike_times(some(), DT, 10, on_overflow="ignore"),
-            ValueError,
-            "on_overflow must be",
-        ),
     ],
 )
-def test_bad_arguments(convert, error, message):
+def test_bad_arguments(convert, arguments, error, message):
     with pytest.raises(error, match=message):
-        convert()
+        convert(*arguments)
+
+
+def test_unknown_policy():
+    for conversions in lossy().values():
+        for convert in conversions:
+            with pytest.raises(ValueError, match="on_overflow must be"):
+                convert(on_overflow="ignore")

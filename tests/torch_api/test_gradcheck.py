@@ -6,7 +6,7 @@ from torch.autograd import gradcheck
 
 from evtorch import torch_api as snn
 
-from ._networks import INF, spikes, strong
+from ._networks import INF, draw_delay, spikes, strong
 
 # Times are of order 1 here, so that one step of finite differences suits all arguments.
 UNIT = {"tau_mem": 2.0, "tau_syn": 1.0, "dtype": torch.float64}
@@ -36,7 +36,7 @@ def test_lif(gradient, delay):
     layer = snn.LIF(3, 2, **UNIT, refractory=INF, gradient=gradient, delay=delay)
     strong(layer)
     if layer.delay is not None:
-        torch.nn.init.uniform_(layer.delay, 0.1, 0.5)
+        draw_delay(layer, 0.1, 0.5)
     inputs = spikes(2, 3, 1) * 100
     inputs[0, 1] = INF
     out = layer(inputs)
@@ -68,7 +68,7 @@ def test_lif_parameters(delay):
         learn=("tau_mem", "tau_syn", "v_threshold", "v_leak", "v_reset", "refractory"),
     )
     strong(layer)
-    torch.nn.init.uniform_(layer.delay, 0.1, 0.5)
+    draw_delay(layer, 0.1, 0.5)
     inputs = spikes(2, 3, 1) * 100
     assert (layer(inputs)[..., 1] < INF).all()
     check_module(layer, inputs)

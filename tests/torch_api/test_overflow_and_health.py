@@ -12,6 +12,12 @@ from evtorch import torch_api as snn
 from ._networks import INF, spikes
 
 
+def last(layer: snn.SpikingLayer) -> snn.LayerHealth:
+    health = layer.health()
+    assert health is not None
+    return health
+
+
 def bursting(**options):
     """Neuron 0 is silent, neuron 1 spikes once, neuron 2 several times."""
     layer = snn.LIF(1, 3, **options)
@@ -59,8 +65,9 @@ def test_functional_reports_overflow_too():
 
 
 def test_report_counts_and_table():
-    model = nn.Sequential(bursting(on_overflow="truncate"), snn.LIF(3, 2), snn.LI(2, 2))
-    nn.init.zeros_(model[1].weight)
+    silent = snn.LIF(3, 2)
+    nn.init.zeros_(silent.weight)
+    model = nn.Sequential(bursting(on_overflow="truncate"), silent, snn.LI(2, 2))
     report = snn.health_report(model)
     assert report.layers == ()
     assert report.not_run == ("0", "1")
@@ -104,36 +111,37 @@ def test_grazing_spikes_are_counted():
     with torch.no_grad():
         layer.weight.copy_(torch.tensor([[4.001], [10.0]]))
     layer(ONE_SPIKE)
-    assert layer.health().counts.grazing.tolist() == [4, 0]
+    assert last(layer).counts.grazing.tolist() == [4, 0]
 
 
 def test_memory_holds_no_graph_and_follows_the_last_forward():
     layer = bursting(on_overflow="truncate")
     layer(ONE_SPIKE)
-    assert not any(count.requires_grad for count in layer.health().counts)
+    assert not any(count.requires_grad for count in last(layer).counts)
     assert "_health" not in layer.state_dict()
     layer(torch.full((2, 1, 1), INF))
-    assert layer.health().counts.silent.tolist() == [2, 2, 2]
-    assert layer.health().samples == 2
+    assert last(layer).counts.silent.tolist() == [2, 2, 2]
+    assert last(layer).samples == 2
 
 
 def test_rescue_makes_silent_neurons_spike():
-    model = nn.Sequential(snn.LIF(5, 4, refractory=INF), snn.LIF(4, 3, refractory=INF))
-    for layer in model:
+    layers = snn.LIF(5, 4, refractory=INF), snn.LIF(4, 3, refractory=INF)
+    for layer in layers:
         nn.init.constant_(layer.weight, -0.05)
+    model = nn.Sequential(*layers)
     x = spikes(6, 5, 1, dtype=torch.float32)
     assert snn.rescue_silent_(model) == 0, "nothing is known before the first forward"
     model(x)
     before = copy.deepcopy(model.state_dict())
     assert snn.rescue_silent_(model) == 4
-    step = model[0].critical_weight() * 0.05
-    torch.testing.assert_close(model[0].weight - before["0.weight"], step.float().expand(4, 5))
-    assert torch.equal(model[1].weight, before["1.weight"]), "the first layer comes first"
+    step = layers[0].critical_weight() * 0.05
+    torch.testing.assert_close(layers[0].weight - before["0.weight"], step.float().expand(4, 5))
+    assert torch.equal(layers[1].weight, before["1.weight"]), "the first layer comes first"
     for _ in range(30):
-        out = model(x)
+        model(x)
         if not snn.rescue_silent_(model, max_silent=0.5):
             break
-    assert ((out < INF).float().mean(dim=0) >= 0.5).all()
+    assert ((model(x) < INF).float().mean(dim=0) >= 0.5).all()
 
 
 def test_rescue_doubles_when_repeated_and_starts_over_when_it_helped():
@@ -146,6 +154,7 @@ def test_rescue_doubles_when_repeated_and_starts_over_when_it_helped():
         assert snn.rescue_silent_(layer, bump=0.5, max_doublings=2) == 2
         added.append((layer.weight - before)[0, 0].item())
     assert added == pytest.approx([0.5, 1.0, 2.0, 2.0])
+    assert layer.rescues is not None
     assert layer.rescues.tolist() == [4, 4]
     with torch.no_grad():
         layer.weight[0] = 10.0
@@ -167,9 +176,10 @@ def test_rescue_leaves_rarely_silent_neurons_alone():
 
 
 def test_rescue_of_all_layers():
-    model = nn.Sequential(snn.LIF(5, 4), snn.LIF(4, 3))
-    for layer in model:
+    layers = snn.LIF(5, 4), snn.LIF(4, 3)
+    for layer in layers:
         nn.init.zeros_(layer.weight)
+    model = nn.Sequential(*layers)
     model(spikes(2, 5, 1, dtype=torch.float32))
     assert snn.rescue_silent_(model, first_layer_only=False) == 7
 

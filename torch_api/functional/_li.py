@@ -57,12 +57,13 @@ def li_value(
 ) -> Tensor:
     """Voltage of the leaky integrators of `li` at given times: a trace, or values for a loss.
 
-    **Arguments:** ``times``: seconds, shape ``(T,)``; the others as in `li`.
+    **Arguments:** ``times``: seconds, shape ``(T,)`` or ``(..., T)``; the others as in `li`.
 
     **Returns:** shape ``(..., out, T)``. Differentiable in spikes, weight and tensor constants.
     """
     constants = {"tau_mem": tau_mem, "tau_syn": tau_syn, "v_leak": v_leak}
-    check_times(times, check_layer(spikes, weight, constants))
+    check_layer(spikes, weight, constants)
+    check_times(times, spikes)
     return call(jax_core.li_value, spikes, weight, times, **constants)
 
 

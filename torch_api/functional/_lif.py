@@ -3,6 +3,7 @@
 import math
 from typing import Literal, TypedDict, Unpack, overload
 
+import torch
 from torch import Tensor
 
 from ... import jax_core
@@ -113,7 +114,6 @@ def lif(
         gradient=gradient,
         min_slope=min_slope,
         return_health=True,
-        validate=False,
     )
     if return_health:
         return out, Health(*health)
@@ -134,13 +134,21 @@ def lif_trace(
     refractory: Constant = 0.0,
     max_spikes: int = 1,
     t_max: float = math.inf,
+    min_slope: float = 1e-3,
+    on_overflow: OnOverflow = "error",
 ) -> Tensor:
-    """Membrane voltage of the neurons of `lif`, for plots.
+    """Membrane voltage of the neurons of `lif`, for plots and for losses on voltages.
 
-    **Arguments:** ``times``: when to look, seconds, shape ``(T,)``; the others as in `lif`.
+    Exact at every time, and differentiable like `lif`, including the way in which the neurons' own
+    spikes move. At a spike's own time the voltage is already ``v_reset``.
+
+    **Arguments:** ``times``: when to look, seconds, finite, shape ``(T,)`` or ``(..., T)``, any
+    order; the others as in `lif`. With ``on_overflow="truncate"``, spikes without room do not reset
+    the voltage.
 
     **Returns:** voltages, shape ``(..., out, T)``.
     """
+    check_settings(max_spikes, t_max, "eventprop", min_slope, on_overflow, refractory)
     constants = {
         "tau_mem": tau_mem,
         "tau_syn": tau_syn,
@@ -149,15 +157,17 @@ def lif_trace(
         "v_reset": v_reset,
         "refractory": refractory,
     }
-    check_times(times, check_layer(spikes, weight, constants))
+    settings = {"max_spikes": max_spikes, "t_max": t_max, "min_slope": min_slope}
+    check_layer(spikes, weight, constants)
+    check_times(times, spikes)
+    if on_overflow != "truncate":
+        with torch.no_grad():
+            _, health = call(
+                jax_core.lif, spikes, weight, **constants, **settings, return_health=True
+            )
+        report_overflow(health.overflow, on_overflow, max_spikes)
     return call(
-        jax_core.lif_trace,
-        spikes,
-        weight,
-        times,
-        **constants,
-        max_spikes=max_spikes,
-        t_max=t_max,
+        jax_core.lif_trace, spikes, weight, times, **constants, **settings, on_overflow="truncate"
     )
 
 
