@@ -104,6 +104,13 @@ def test_shapes_types_and_settings_are_checked_under_jit_too(name):
         jax.jit(lambda arrays: jax_core.lif(**arrays, **rest))(arrays)
 
 
+def test_checks_of_values_can_be_switched_off_but_not_those_of_shapes():
+    unsorted = {"spikes": SPIKES[:, ::-1], "on_overflow": "truncate", "validate": False}
+    assert jax_core.lif(weight=WEIGHT, **unsorted).shape == (3, 1)
+    with pytest.raises(ValueError, match="weight"):
+        jax_core.lif(weight=WEIGHT[0], **unsorted)
+
+
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("name", ["weight", "tau_mem", "v_leak"])
 def test_mixed_dtypes_are_named(name):
