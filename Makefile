@@ -23,9 +23,9 @@ help: ## list the targets
 venv: $(STAMP) ## create .venv with everything needed to run, test and benchmark
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "error: evtorch needs Python 3.11 or newer, but '$(PYTHON)' is" \
-	       "$$($(PYTHON) --version 2>&1 || echo missing). Choose another: make venv PYTHON=python3.12" >&2; \
+	       "$$($(PYTHON) --version 2>/dev/null || echo missing). Choose another: make venv PYTHON=python3.12" >&2; \
 	  exit 1; }
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
