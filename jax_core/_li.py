@@ -235,6 +235,9 @@ def _checked(
         spikes = Events(jnp.asarray(spikes.time), jnp.asarray(spikes.index, jnp.int32))
     else:
         spikes = jnp.asarray(spikes)
+    if pre == 0:
+        # Even where there is no input neuron, padding looks up a weight.
+        weight = jnp.pad(weight, ((0, 0), (0, 1)))
     mem, syn, leak = (jnp.asarray(x, dtype) for x in (tau_mem, tau_syn, v_leak))
     return spikes, jnp.asarray(weight), (mem, syn), leak
 

@@ -28,8 +28,8 @@ class Inputs(NamedTuple):
     """Shape ``(batch, M)``, ``inf`` where there is no spike."""
     pre: Array
     """Input neuron of each spike, shape ``(batch, M)``."""
-    grouped: bool
-    """Whether spikes come neuron by neuron, equally many of each."""
+    per_input: int | None
+    """How many spikes each input neuron has, if they come neuron by neuron."""
 
 
 def inputs_of(spikes: Array | Events) -> tuple[Inputs, tuple[int, ...]]:
@@ -38,11 +38,12 @@ def inputs_of(spikes: Array | Events) -> tuple[Inputs, tuple[int, ...]]:
         batch, events = spikes.time.shape[:-1], spikes.time.shape[-1:]
         rows = _size(batch)
         time, index = (jnp.reshape(x, (rows, *events)) for x in spikes)
-        return Inputs(time, jnp.maximum(index, 0), False), batch
+        return Inputs(time, jnp.maximum(index, 0), None), batch
     *batch, neurons, k = spikes.shape
     time = jnp.reshape(spikes, (_size(batch), neurons * k))
     index = jnp.repeat(jnp.arange(neurons, dtype=jnp.int32), k)
-    return Inputs(time, jnp.broadcast_to(index, time.shape), True), tuple(batch)
+    index = jnp.broadcast_to(index, time.shape)
+    return Inputs(time, index, k if neurons else None), tuple(batch)
 
 
 def respond(kernel: Kernel, inputs: Inputs, weight: Array, tau_mem: Array, tau_syn: Array) -> Array:
@@ -74,8 +75,8 @@ def map_in_pieces(function: Callable[..., Array], arguments: Any, values: int) -
 
 def _sum_by_input(values: Array, inputs: Inputs, pre: int) -> Array:
     rows = values.shape[0]
-    if inputs.grouped:
-        return jnp.sum(values.reshape(rows, pre, -1), axis=-1) if pre else values
+    if inputs.per_input is not None:
+        return jnp.sum(values.reshape(rows, pre, inputs.per_input), axis=-1)
     total = jnp.zeros((rows, pre), values.dtype)
     return total.at[jnp.arange(rows)[:, None], inputs.pre].add(values)
 
