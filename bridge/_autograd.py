@@ -8,12 +8,15 @@ import torch
 from torch.autograd import Function
 
 from ._arrays import as_tensor
+from ._custom_op import call, number_of
 from ._dtypes import TORCH_DTYPE
 from ._flat import Extras, FlatFunction, Tensors
 from ._torch_internals import (
+    LegacyBatch,
     forward_mode_active,
     functorch_active,
     graph_is_kept,
+    legacy_batched,
     saving_hooks_active,
 )
 from ._trace import Mask, Plan
@@ -76,7 +79,7 @@ class _Eager(Function):
         needed = ctx.needs_input_grad[1:]
         count = len(needed)
         tensors = saved[:count]
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or any(g is not None and legacy_batched(g) for g in gradients):
             found = done.config.call(_differentiable_gradients, call, needed, tensors, gradients)
             return None, *found
         if ctx.hooked:
@@ -133,10 +136,34 @@ class _Transformable(Function):
         return outputs, (0,) * len(outputs)
 
 
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+
+
+def _run_operator(
+    function: FlatFunction, tensors: Tensors, extras: Extras
+) -> tuple[Plan, tuple[torch.Tensor, ...]]:
+    if extras:
+        raise TypeError(
+            f"{function.name} got a JAX array while torch traces the call (torch.compile, fake "
+            "tensors), which would freeze its value; pass a tensor (for PRNG keys: the tensor of "
+            "jax.random.key_data, and jax.random.wrap_key_data inside the function)"
+        )
+    plan = function.describe(tensors)
+    return plan, tuple(call(list(tensors), number_of(function)))
+
+
 def run(
     function: FlatFunction, tensors: Tensors, extras: Extras
 ) -> tuple[Plan, tuple[torch.Tensor, ...]]:
     """``function`` on tensors, differentiable in every way that torch asks for here."""
+    for tensor in tensors:
+        if type(tensor) not in _PLAIN:
+            return _run_operator(function, tensors, extras)
+        if legacy_batched(tensor):
+            batch = LegacyBatch()
+            plain, dims = batch.unwrap(tensors)
+            plan, outputs = run(function.vmap(tuple(dims)), plain, extras)
+            return plan, tuple(batch.wrap(output) for output in outputs)
     if functorch_active() or forward_mode_active():
         call = Call(function, extras, ())
         outputs = _Transformable.apply(call, *tensors)

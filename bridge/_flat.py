@@ -7,11 +7,12 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import torch
 
 from ._arrays import as_operand, check_tensor
 from ._config import JaxConfig
-from ._dtypes import TORCH_DTYPE, WIDTH, needs_x64
+from ._dtypes import NUMPY_DTYPE, TORCH_DTYPE, WIDE_INTEGERS, WIDTH, needs_x64
 from ._errors import explain
 from ._trace import FlatFn, Mask, Plan, backward, evaluate, forward, jvp_of, vjp_of, vmap_of
 
@@ -26,6 +27,13 @@ class Forward(NamedTuple):
     plan: Plan
     outputs: tuple[torch.Tensor, ...]
     kept: tuple[jax.Array, ...]
+
+
+def _array_type(tensor: torch.Tensor, x64: bool) -> jax.ShapeDtypeStruct:
+    dtype = NUMPY_DTYPE[tensor.dtype]
+    if not x64 and tensor.dtype in WIDE_INTEGERS:
+        dtype = np.dtype(dtype.name.replace("64", "32"))
+    return jax.ShapeDtypeStruct(tuple(int(n) for n in tensor.shape), dtype)
 
 
 class FlatFunction:
@@ -78,6 +86,15 @@ class FlatFunction:
         try:
             done = config.call(self._evaluate, extras, *operands)
             return done.plan, config.export(done.arrays)
+        except Exception as error:
+            raise explain(error, self.name, self.names, tensors) from error
+
+    def describe(self, tensors: Tensors) -> Plan:
+        """The plan of `evaluate`, for tensors that need not have values."""
+        config = self.configure(tensors, ())
+        arrays = [_array_type(tensor, config.x64) for tensor in tensors]
+        try:
+            return config.call(jax.eval_shape, self._evaluate, (), *arrays).plan
         except Exception as error:
             raise explain(error, self.name, self.names, tensors) from error
 

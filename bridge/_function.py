@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import torch
 from jax.core import Tracer
+from torch.utils._pytree import register_constant
 
 from ._autograd import run
 from ._flat import FlatFunction
@@ -68,9 +69,19 @@ class TorchFunction:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The JAX function's outputs, as tensors in the same pytree."""
+        if torch.compiler.is_compiling():
+            # Importing torch's compiler takes a second; here it is loaded already.
+            from ._compile import compiled_call
+
+            return compiled_call(self, args, kwargs)
+        return self.call(args, kwargs)
+
+    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """`__call__` outside of torch.compile's view."""
         check_call(self.name)
         declared: dict[str, Static] = {}
         if self.static_argnames:
+            kwargs = dict(kwargs)
             args = self._take_declared(args, kwargs, declared)
         leaves, tree = jax.tree_util.tree_flatten((args, kwargs))
         tensors: list[torch.Tensor] = []
@@ -195,6 +206,15 @@ class TorchFunction:
                 kwargs[name] = static.value
         return args, kwargs
 
+    def _identity(self) -> tuple[Any, ...]:
+        return self.jax_fn, self.static_argnames, self.residuals
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TorchFunction) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
     def __repr__(self) -> str:
         return f"as_torch_function({self.jax_fn!r})"
 
@@ -207,7 +227,11 @@ class TorchFunction:
     def __reduce__(self) -> Any:
         if _resolve(self) is self:
             return _resolve_name, (self.jax_fn.__module__, self.jax_fn.__qualname__)
-        return TorchFunction, (self.jax_fn, self.static_argnames, self.residuals)
+        return TorchFunction, self._identity()
+
+
+# torch.compile must know this before it meets the first one.
+register_constant(TorchFunction)
 
 
 def _positional_parameters(fn: Callable[..., Any]) -> tuple[str, ...]:

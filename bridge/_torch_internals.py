@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -24,6 +25,35 @@ graph_is_kept = getattr(_autograd, "_get_current_graph_task_keep_graph", _unknow
 as long as the graph."""
 
 _top_hooks = getattr(_autograd, "_top_saved_tensors_default_hooks", None)
+
+
+_functorch: Any = getattr(_C, "_functorch", None)
+legacy_batched = getattr(_functorch, "is_legacy_batchedtensor", lambda _: False)
+"""Whether a tensor belongs to the old vmap behind ``is_grads_batched`` and
+`torch.autograd.functional`. Without it those raise in torch."""
+
+
+class LegacyBatch:
+    """The innermost level of that old vmap, which knows no rules for operators on lists."""
+
+    def __init__(self) -> None:
+        self.level = _C._vmapmode_increment_nesting() - 1
+        _C._vmapmode_decrement_nesting()
+
+    def unwrap(
+        self, tensors: Sequence[torch.Tensor]
+    ) -> tuple[list[torch.Tensor], list[int | None]]:
+        """The tensors with the hidden axis in front, and where each has it."""
+        flags = [legacy_batched(tensor) for tensor in tensors]
+        plain = [
+            _C._VariableFunctions._remove_batch_dim(t, self.level, 1, 0) if batched else t
+            for t, batched in zip(tensors, flags, strict=True)
+        ]
+        return plain, [0 if batched else None for batched in flags]
+
+    def wrap(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Hide the first axis again."""
+        return _C._VariableFunctions._add_batch_dim(tensor, 0, self.level)
 
 
 def saving_hooks_active() -> bool:

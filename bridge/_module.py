@@ -1,0 +1,136 @@
+"""`JaxModule`: a JAX function and its parameters as a torch module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import numpy as np
+import torch
+
+from ._function import ResidualPolicy, TorchFunction
+from ._pytree import to_torch
+
+
+def _dotted(path: tuple[Any, ...]) -> str:
+    parts = [jax.tree_util.keystr((key,), simple=True) for key in path]
+    return ".".join(part.replace(".", "_") or "_" for part in parts) or "param"
+
+
+class _Slot:
+    """Stands for an array in the skeleton of the parameters."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class _WithParameters:
+    """``fn(params, ...)`` with the arrays of ``params`` given by name."""
+
+    def __init__(self, fn: Callable[..., Any], skeleton: Any) -> None:
+        self.fn = fn
+        self.skeleton = skeleton
+        self.__name__ = getattr(fn, "__name__", type(fn).__name__)
+
+    def __call__(self, params: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        restored = jax.tree_util.tree_map(
+            lambda leaf: params[leaf.name] if isinstance(leaf, _Slot) else leaf, self.skeleton
+        )
+        return self.fn(restored, *args, **kwargs)
+
+
+class _Branch(torch.nn.Module):
+    """Holds the parameters and branches below one node of the pytree."""
+
+
+def _holder(root: torch.nn.Module, names: list[str]) -> torch.nn.Module:
+    for name in names:
+        child = root._modules.get(name)
+        if child is None:
+            if hasattr(root, name):
+                raise ValueError(
+                    f"`params` has an entry {name!r}, which is a name that torch.nn.Module uses "
+                    "itself; rename it, or wrap params in a dict with one key"
+                )
+            child = _Branch()
+            root.add_module(name, child)
+        root = child
+    return root
+
+
+class JaxModule(torch.nn.Module):
+    """A JAX function ``jax_fn(params, *args, **kwargs)`` as a torch module.
+
+    **Arguments:**
+
+    - ``jax_fn``: a pure JAX function; see `as_torch_function`.
+    - ``params``: its first argument, a pytree of JAX arrays, NumPy arrays or tensors, which are
+      copied. Floating-point and complex arrays become ``nn.Parameter``s, other arrays buffers, and
+      leaves that are no arrays stay as they are. Names follow the pytree:
+      ``{"layer": {"w": ...}}`` gives ``layer.w``.
+    - ``static_argnames``, ``residuals``: as for `as_torch_function`.
+
+    ``state_dict``, ``.to``, ``deepcopy``, ``torch.func.functional_call``, ``torch.compile`` and
+    DistributedDataParallel work as for any module; ``pickle`` does if ``jax_fn`` can be imported.
+
+    **Raises:** ``ValueError`` for a parameter name that torch reserves; ``TypeError`` for arrays
+    of a dtype that torch lacks.
+    """
+
+    def __init__(
+        self,
+        jax_fn: Callable[..., Any],
+        params: Any,
+        *,
+        static_argnames: str | Iterable[str] = (),
+        residuals: ResidualPolicy = "auto",
+    ) -> None:
+        super().__init__()
+        self._names: list[str] = []
+        skeleton = jax.tree_util.tree_map_with_path(self._adopt, params)
+        self._skeleton = skeleton
+        self._function = TorchFunction(
+            _WithParameters(jax_fn, skeleton), static_argnames, residuals
+        )
+
+    def _adopt(self, path: tuple[Any, ...], leaf: Any) -> Any:
+        if not isinstance(leaf, (torch.Tensor, jax.Array, np.ndarray, np.generic)):
+            return leaf
+        name = _dotted(path)
+        *branches, last = name.split(".")
+        holder = _holder(self, branches)
+        if hasattr(holder, last):
+            raise ValueError(
+                f"`params` has an entry {name!r}, which clashes with another entry or with an "
+                "attribute of torch.nn.Module; rename it, or wrap params in a dict with one key"
+            )
+        array = np.asarray(leaf) if isinstance(leaf, np.generic) else leaf
+        tensor = to_torch(array).detach().clone()
+        if tensor.dtype.is_floating_point or tensor.dtype.is_complex:
+            holder.register_parameter(last, torch.nn.Parameter(tensor))
+        else:
+            holder.register_buffer(last, tensor)
+        self._names.append(name)
+        return _Slot(name)
+
+    def _tensor(self, name: str) -> torch.Tensor:
+        holder: Any = self
+        for part in name.split("."):
+            holder = getattr(holder, part)
+        return holder
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """``jax_fn(params, *args, **kwargs)`` with this module's parameters."""
+        params = {name: self._tensor(name) for name in self._names}
+        return self._function(params, *args, **kwargs)
+
+    def params(self) -> Any:
+        """The parameters as the pytree that ``jax_fn`` takes, with the tensors as leaves."""
+        return jax.tree_util.tree_map(
+            lambda leaf: self._tensor(leaf.name) if isinstance(leaf, _Slot) else leaf,
+            self._skeleton,
+        )
+
+    def extra_repr(self) -> str:
+        return self._function.name

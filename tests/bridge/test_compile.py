@@ -1,0 +1,82 @@
+"""Bridged functions where torch traces instead of running."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import pytest
+import torch
+from torch._subclasses import FakeTensorMode
+
+from evtorch import bridge
+from evtorch.bridge._custom_op import call, number_of
+from evtorch.bridge._flat import FlatFunction
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+class Point(NamedTuple):
+    x: Any
+    y: Any
+
+
+@bridge.as_torch_function
+def bridged(point, w, scale=1.0, *, mode="plain"):
+    y = jnp.tanh(point.x["a"] @ w) * scale
+    return {"y": y if mode == "plain" else -y, "aux": Point(point.x["a"].argmax(), None)}
+
+
+def step(x, w):
+    out = bridged(Point({"a": x * 2}, None), w, scale=2.0, mode="minus")
+    assert out["aux"].y is None
+    return out["y"].sin().sum() + out["aux"].x
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager", "inductor"])
+def test_compiles_without_graph_breaks(backend):
+    torch._dynamo.reset()
+    compiled = torch.compile(step, backend=backend, fullgraph=True)
+    w = torch.randn(5, 3, requires_grad=True)
+    for rows in (4, 7, 9):
+        x = torch.randn(rows, 5, requires_grad=True)
+        torch.testing.assert_close(compiled(x, w), step(x, w))
+        found = torch.autograd.grad(compiled(x, w), (x, w))
+        torch.testing.assert_close(found, torch.autograd.grad(step(x, w), (x, w)))
+
+
+def test_module_compiles():
+    torch._dynamo.reset()
+    module = bridge.JaxModule(lambda p, x: jnp.sin(x @ p["w"]), {"w": jnp.ones((3, 2))})
+    model = torch.nn.Sequential(torch.nn.Linear(4, 3), module, torch.nn.Linear(2, 1))
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    x = torch.randn(6, 4)
+    torch.testing.assert_close(compiled(x), model(x))
+    compiled(x).sum().backward()
+    found = [p.grad for p in model.parameters()]
+    expected = torch.autograd.grad(model(x).sum(), list(model.parameters()))
+    torch.testing.assert_close(found, list(expected))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex64], ids=str)
+def test_operator_passes_opcheck(dtype):
+    function = FlatFunction(lambda _, x, w: (jnp.tanh(x @ w), x.sum()), "f", ["`x`", "`w`"], "auto")
+    x = torch.randn(4, 5, dtype=dtype, requires_grad=True)
+    w = torch.randn(5, 3, dtype=dtype, requires_grad=True)
+    torch.library.opcheck(call, ([x, w], number_of(function)))
+    torch.library.opcheck(call, ([x.detach(), w], number_of(function)))
+
+
+def test_fake_tensors_have_the_right_shapes():
+    with FakeTensorMode():
+        out = bridged(Point({"a": torch.empty(4, 5)}, None), torch.empty(5, 3))
+    assert out["y"].shape == (4, 3)
+    assert out["aux"].x.dtype == torch.int32
+
+
+def test_a_jax_array_is_not_frozen_into_compiled_code():
+    torch._dynamo.reset()
+    key = jax.random.key(0)
+    f = bridge.as_torch_function(lambda key, x: x + jax.random.normal(key, x.shape))
+    compiled = torch.compile(lambda x: f(key, x), backend="aot_eager", fullgraph=True)
+    with pytest.raises(Exception, match=r"JAX array|ArrayImpl"):
+        compiled(torch.ones(3))
