@@ -46,7 +46,7 @@ def test_silent_neurons_give_inf_and_zero_gradients(spikes, weight, gradient):
     times, gradients = value_and_gradients(
         np.array(spikes), np.array(weight), constants_of(3), gradient=gradient
     )
-    assert times.shape == (3, 1)
+    assert np.shape(times) == (3, 1)
     assert np.all(np.isinf(times))
     assert all(np.all(np.asarray(leaf) == 0) for leaf in jax.tree.leaves(gradients))
 
@@ -64,7 +64,7 @@ def test_empty_inputs_give_empty_or_silent_results(spikes, post, gradient):
         constants_of(post),
         gradient=gradient,
     )
-    assert times.shape == (*spikes[:-2], post, 1)
+    assert np.shape(times) == (*spikes[:-2], post, 1)
     assert np.all(np.isinf(times))
     assert gradients[0].shape == spikes
     assert gradients[1].shape == (post, spikes[-2])

@@ -186,6 +186,34 @@ def test_constants_given_as_numbers_have_the_gradients_of_arrays(tau_mem):
 
 
 @pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize(
+    ("name", "shared"),
+    [
+        ("tau_mem", 1.6),
+        ("tau_syn", 0.9),
+        ("v_threshold", 1.1),
+        ("v_leak", 0.1),
+        ("v_reset", 0.05),
+        ("refractory", 0.2),
+    ],
+)
+def test_one_constant_shared_by_all_neurons_gets_the_sum_of_their_gradients(name, shared):
+    networks = random_networks(seed=28, networks=1, post=3, max_spikes=2, t_max=6.0)
+    spikes, weight, _ = jax.tree.map(lambda x: jnp.asarray(x[0]), arguments(networks))
+    constants = {"tau_mem": jnp.full(3, 2.0), "tau_syn": jnp.full(3, 1.0)}
+    run = layer(networks)
+
+    def of_constant(value):
+        return loss(run, weight, spikes, {**constants, name: value})
+
+    each = jax.grad(of_constant)(jnp.full(3, shared))
+    one = jax.grad(of_constant)(jnp.asarray(shared))
+    assert one.shape == ()
+    assert one != 0
+    np.testing.assert_allclose(one, jnp.sum(each), rtol=1e-10)
+
+
+@pytest.mark.usefixtures("x64")
 def test_batch_gradient_is_the_sum_over_samples():
     networks = smooth(random_networks(seed=25, networks=10, post=3, max_spikes=2))
     weight, constants = networks.weight[0], {k: v[0] for k, v in networks.constants.items()}

@@ -56,6 +56,17 @@ class Run:
     """(start, v, current, held at reset) of every stretch between events."""
     neuron: Neuron | None = None
 
+    def add_spike(self, t: float, slope: float, moved: float, inputs: Sequence[float]) -> None:
+        """Note a spike at which voltages move by ``moved`` times their relative perturbation."""
+        assert self.neuron is not None
+        tau_mem = self.neuron.tau_mem
+        self.spikes.append(t)
+        self.slopes.append(slope)
+        self.condition.append((moved / slope if slope > 0 else math.inf) + t / tau_mem)
+        for event in (t, t + self.neuron.refractory):
+            nearest = min((abs(event - at) for at in inputs if at < math.inf), default=math.inf)
+            self.gap = min(self.gap, nearest / tau_mem)
+
     def voltage(self, time: float) -> float:
         """The membrane voltage at ``time``, which is no event's and no spike's."""
         assert self.neuron is not None
@@ -108,6 +119,21 @@ def maximum_before(neuron: Neuron, v: float, current: float, duration: float) ->
     return duration
 
 
+def first_crossing(
+    neuron: Neuron, v: float, current: float, duration: float
+) -> tuple[float | None, float]:
+    """When within ``duration`` the voltage reaches the threshold, and how far its peak is above."""
+    peak = maximum_before(neuron, v, current, duration)
+    height = propagate(neuron, v, current, peak)[0] - neuron.threshold
+    if height < 0:
+        return None, height
+
+    def reached(u: float) -> bool:
+        return propagate(neuron, v, current, u)[0] >= neuron.threshold
+
+    return first_true(reached, 0.0, peak), height
+
+
 def simulate(
     neuron: Neuron,
     times: Sequence[float],
@@ -115,10 +141,7 @@ def simulate(
     max_spikes: int = 1,
     t_max: float = math.inf,
 ) -> Run:
-    """Run one neuron on input spikes ``times``, whose synapses have the weights ``weights``.
-
-    **Arguments:** ``times`` in any order, ``inf`` for no spike; one weight per time.
-    """
+    """Run one neuron on input spikes ``times``, in any order, and their synapses' ``weights``."""
     arrivals = sorted((t, w) for t, w in zip(times, weights, strict=True) if t < math.inf)
     run = Run(neuron=neuron)
     jump = neuron.threshold - neuron.reset
@@ -143,32 +166,20 @@ def simulate(
             current *= math.exp(-(end - t) / neuron.tau_syn)
             t = end
             continue
-        duration = min(end - t, neuron.horizon)
-        peak = maximum_before(neuron, v, current, duration)
-        height = propagate(neuron, v, current, peak)[0] - neuron.threshold
+        u, height = first_crossing(neuron, v, current, min(end - t, neuron.horizon))
         run.margin = min(run.margin, abs(height) / jump)
-        if height < 0:
+        if u is None:
             if end == t_max:
                 break
             v, current = propagate(neuron, v, current, end - t)
             t = end
             continue
-        u = first_true(
-            lambda u, v=v, i=current: propagate(neuron, v, i, u)[0] >= neuron.threshold, 0.0, peak
-        )
         t += u
         if len(run.spikes) == max_spikes:
             run.overflow = True
             break
         v, current = propagate(neuron, v, current, u)
-        slope = max((current - v) / jump, 0.0)
         carried = shift * math.exp(-(t - restart) / neuron.tau_mem)
-        run.spikes.append(t)
-        run.slopes.append(slope)
-        shifted = (scale / jump + carried) / slope if slope > 0 else math.inf
-        run.condition.append(shifted + t / neuron.tau_mem)
+        run.add_spike(t, max((current - v) / jump, 0.0), scale / jump + carried, times)
         v, held_until = neuron.reset, t + neuron.refractory
-        for event in (t, held_until):
-            nearest = min((abs(event - at) for at in times if at < math.inf), default=math.inf)
-            run.gap = min(run.gap, nearest / neuron.tau_mem)
     return run
