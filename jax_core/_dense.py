@@ -90,7 +90,8 @@ def spike_times_from_dense(
     - ``raster``: zeros and ones, shape ``(steps, ..., neurons)``, any dtype.
     - ``dt``: duration of a step, seconds.
     - ``max_spikes``: room for this many spikes per neuron.
-    - ``dtype``: dtype of the times; by default that of a float32 or float64 raster, else JAX's default.
+    - ``dtype``: dtype of the times; by default that of the raster if it is float32 or float64, else
+      JAX's default.
     - ``on_overflow``: what to do about lost spikes: ``"error"``, ``"warn"`` or ``"truncate"``.
     - ``validate``: whether to check that the raster holds zeros and ones only.
 

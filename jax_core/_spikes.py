@@ -7,6 +7,7 @@ from jax.typing import ArrayLike
 
 from ._events import Events
 from ._overflow import OnOverflow, handle_overflow
+from ._sort import sort_times
 from ._validate import check_events, check_integer, check_spike_times
 
 
@@ -27,11 +28,10 @@ def events_from_spike_times(spikes: ArrayLike, *, validate: bool = True) -> Even
     check_spike_times(spikes, values=validate)
     spikes = jnp.asarray(spikes)
     neurons, k = spikes.shape[-2:]
-    time = spikes.reshape(*spikes.shape[:-2], neurons * k)
-    neuron = jnp.repeat(jnp.arange(neurons, dtype=jnp.int32), k)
-    index = jnp.where(jnp.isinf(time), -1, neuron)
-    time, index = jax.lax.sort((time, index), num_keys=1, is_stable=True)
-    return Events(time, index)
+    time = _without_gradient_of_inf(spikes).reshape(*spikes.shape[:-2], neurons * k)
+    _, place = sort_times(jax.lax.stop_gradient(time))
+    time = jnp.take_along_axis(time, place, axis=-1)
+    return Events(time, jnp.where(jnp.isinf(time), -1, place // max(k, 1)))
 
 
 def spike_times_from_events(
@@ -79,9 +79,14 @@ def spike_times_from_events(
         return spikes.reshape(neurons, max_spikes), lost
 
     spikes, lost = jnp.vectorize(one_sample, signature="(m),(m)->(n,k),()")(
-        jnp.asarray(events.time), jnp.asarray(events.index, jnp.int32)
+        _without_gradient_of_inf(jnp.asarray(events.time)), jnp.asarray(events.index, jnp.int32)
     )
     handle_overflow(
         lost, on_overflow, f"a neuron has more than max_spikes = {max_spikes} spikes; raise it"
     )
     return spikes
+
+
+def _without_gradient_of_inf(time: Array) -> Array:
+    """The same times; what is not a spike has gradient 0, whatever comes from above."""
+    return jnp.where(time < jnp.inf, time, jnp.inf)

@@ -61,6 +61,20 @@ def test_both_directions_pass_gradients_of_times(rng):
     np.testing.assert_array_equal(jax.jit(jax.grad(loss))(spikes), expected)
 
 
+def test_missing_spikes_have_no_gradient_even_under_a_nan(rng):
+    spikes = jnp.asarray(random_spikes(rng, 3, 4, missing=0.5))
+    events, back = jax.vjp(events_from_spike_times, spikes)
+    upstream = jnp.where(jnp.isinf(events.time), jnp.nan, 1)
+    (gradient,) = back(Events(upstream, np.zeros(events.index.shape, jax.dtypes.float0)))
+    np.testing.assert_array_equal(gradient, np.isfinite(spikes).astype(np.float32))
+
+    again, back = jax.vjp(
+        lambda t: spike_times_from_events(Events(t, events.index), 3, 4), events.time
+    )
+    (gradient,) = back(jnp.where(jnp.isinf(again), jnp.nan, 1))
+    np.testing.assert_array_equal(gradient, np.isfinite(events.time).astype(np.float32))
+
+
 def test_jit_and_vmap_agree_with_the_plain_call(rng):
     spikes = random_spikes(rng, 5, 3, 2)
     plain = events_from_spike_times(spikes)
