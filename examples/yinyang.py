@@ -1,0 +1,149 @@
+"""Train a spiking network on the Yin-Yang data set, with exact gradients of its spike times.
+
+    python examples/yinyang.py
+    python examples/yinyang.py --readout li --out runs/voltages
+
+A point (x, y) is coded as the times of four spikes, one for each of x, y, 1 - x and 1 - y. They and
+a bias spike drive a hidden layer whose neurons spike once at most. Which of three output neurons
+spikes first (--readout ttfs), or which of three leaky integrators reaches the highest voltage
+(--readout li), is the answer. The folder --out receives metrics.json, figure.png, and model.pt with
+the weights and the settings.
+
+Data: Kriener, Göltz & Petrovici 2022, doi:10.1145/3517343.3517380.
+"""
+
+import json
+import math
+import statistics
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from functools import partial
+
+import torch
+from _settings import Settings, parse_arguments
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from evtorch import torch_api as snn
+from evtorch.torch_api.datasets import YinYang
+
+try:
+    from _plots import plot
+    from tqdm import trange
+except ModuleNotFoundError as error:
+    sys.exit(
+        f"{error.name} is missing. Install what the examples need: pip install -e '.[examples]'"
+    )
+
+MS = 1e-3
+TAU_MEM = 20 * MS
+TAU_SYN = 10 * MS
+
+
+@dataclass
+class History:
+    """What was measured in each epoch."""
+
+    loss: list[float] = field(default_factory=list)
+    test_accuracy: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+
+def build_model(settings: Settings) -> nn.Sequential:
+    """From values (batch, 4) to first-spike times (batch, 3, 1) or voltages (batch, 3)."""
+    encoder = snn.LatencyEncoder(t_early=0.0, t_late=20 * MS, bias=0.0)
+    lif = partial(snn.LIF, refractory=math.inf, gradient=settings.gradient)
+    hidden = lif(5, settings.hidden, tau_mem=TAU_MEM, tau_syn=TAU_SYN)
+    if settings.readout == "li":
+        readout = snn.LI(settings.hidden, 3, tau_mem=TAU_MEM, tau_syn=TAU_SYN, readout="max")
+    else:
+        # A silent neuron has no gradient. With its leak above the threshold of 1, each output
+        # spikes sooner or later; its input decides when.
+        readout = lif(settings.hidden, 3, tau_mem=TAU_MEM, tau_syn=TAU_SYN, v_leak=1.2)
+    return nn.Sequential(encoder, hidden, readout)
+
+
+def build_loss(settings: Settings) -> nn.Module:
+    if settings.readout == "li":
+        return nn.CrossEntropyLoss()
+    return snn.TTFSCrossEntropyLoss(TAU_SYN, xi=0.03)
+
+
+@torch.no_grad()
+def predict(model: nn.Module, values: Tensor) -> Tensor:
+    """The class of each sample, (batch,)."""
+    output = model(values)
+    return output.argmax(-1) if output.ndim == 2 else snn.first_to_spike(output)
+
+
+def accuracy(model: nn.Module, data: YinYang) -> float:
+    return (predict(model, data.values) == data.classes).double().mean().item()
+
+
+def train(model: nn.Module, settings: Settings, data: YinYang, test: YinYang) -> History:
+    """Train the model; the test accuracy is recorded only, nothing depends on it."""
+    loss_function = build_loss(settings)
+    steps = len(data) // settings.batch_size
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+    scheduler = CosineAnnealingLR(optimizer, T_max=settings.epochs * steps)
+    history = History()
+    for _ in (progress := trange(settings.epochs, unit="epoch")):
+        start = time.perf_counter()
+        losses = []
+        # The last samples that do not fill a batch wait for another epoch.
+        for batch in torch.randperm(len(data)).split(settings.batch_size)[:steps]:
+            optimizer.zero_grad()
+            loss = loss_function(model(data.values[batch]), data.classes[batch])
+            loss.backward()
+            optimizer.step()
+            scheduler.step()
+            losses.append(loss.item())
+        history.seconds.append(time.perf_counter() - start)
+        history.loss.append(statistics.mean(losses))
+        history.test_accuracy.append(accuracy(model, test))
+        progress.set_postfix(
+            loss=f"{history.loss[-1]:.4f}", test_accuracy=f"{history.test_accuracy[-1]:.1%}"
+        )
+    return history
+
+
+def seconds_to_compile(model: nn.Module, settings: Settings, data: YinYang, test: YinYang) -> float:
+    """Have everything compiled before it is timed, by using the model as training and test do."""
+    start = time.perf_counter()
+    batch = slice(settings.batch_size)
+    build_loss(settings)(model(data.values[batch]), data.classes[batch]).backward()
+    accuracy(model, test)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    settings, out = parse_arguments(__doc__)
+    # All tensors are small: further torch threads would only take the cores from JAX.
+    torch.set_num_threads(1)
+    torch.manual_seed(settings.seed)
+    data = YinYang(settings.train_size, seed=settings.seed)
+    test = YinYang(settings.test_size, seed=settings.seed + 1_000_000)
+    model = build_model(settings)
+    compile_seconds = seconds_to_compile(model, settings, data, test)
+    history = train(model, settings, data, test)
+    metrics = {
+        "test_accuracy": accuracy(model, test),
+        "training_accuracy": accuracy(model, data),
+        "seconds_per_epoch": statistics.median(history.seconds),
+        "compile_seconds": compile_seconds,
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({**metrics, "settings": asdict(settings)}, indent=2)
+    (out / "metrics.json").write_text(text + "\n")
+    torch.save({"state_dict": model.state_dict(), "settings": asdict(settings)}, out / "model.pt")
+    plot(out / "figure.png", model, predict, history.loss, history.test_accuracy, test)
+    print(f"\ntest accuracy      {metrics['test_accuracy']:.2%} of {len(test)} unseen samples")
+    print(f"training accuracy  {metrics['training_accuracy']:.2%} of {len(data)}")
+    print(f"time per epoch     {metrics['seconds_per_epoch']:.2f} s")
+    print(f"compilation        {metrics['compile_seconds']:.1f} s")
+    print(f"files              {out}/metrics.json, model.pt, figure.png")
+
+
+if __name__ == "__main__":
+    main()
