@@ -9,6 +9,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Arc, Circle
 from torch import Tensor, nn
 
 from evtorch import torch_api as snn
@@ -63,7 +64,10 @@ def _plot_decisions(axes: Axes, model: nn.Module, predict: Predict, test: YinYan
     colors = ListedColormap(list(COLORS))
     axes.imshow(image, cmap=colors, vmin=0, vmax=2, alpha=0.4, origin="lower", extent=extent)
     wrong = predict(model, test.values) != test.classes
-    axes.contour(x, y, test.class_of(x, y), levels=(0.5, 1.5), colors="k", linewidths=0.5)
+    r, head = test.r_big, (test.r_big / 2, test.r_big)
+    for center, bend in ((head, 180), ((3 * head[0], r), 0)):
+        axes.add_patch(Arc(center, r, r, theta1=bend, theta2=bend + 180, linewidth=0.5))
+        axes.add_patch(Circle(center, test.r_small, fill=False, linewidth=0.5))
     axes.scatter(
         *test.values[wrong, :2].T.numpy(),
         c=[COLORS[label] for label in test.classes[wrong]],
@@ -71,7 +75,7 @@ def _plot_decisions(axes: Axes, model: nn.Module, predict: Predict, test: YinYan
         s=25,
     )
     axes.set(
-        title=f"decisions, and the {int(wrong.sum())} of {len(test)} test samples that are wrong",
+        title=f"decisions; {int(wrong.sum())} of {len(test)} test samples are wrong",
         xlabel="x",
         ylabel="y",
     )
