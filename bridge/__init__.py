@@ -3,6 +3,8 @@
 from ._function import TorchFunction as TorchFunction
 from ._function import as_torch_function as as_torch_function
 from ._guards import BridgeError as BridgeError
+from ._jax_function import JaxFunction as JaxFunction
+from ._jax_function import as_jax_function as as_jax_function
 from ._module import JaxModule as JaxModule
 from ._pytree import to_jax as to_jax
 from ._pytree import to_torch as to_torch

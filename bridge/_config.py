@@ -16,6 +16,11 @@ from ._arrays import as_tensor
 _ambient: Any = jax.config
 
 
+def ambient_x64() -> bool:
+    """Whether JAX's x64 mode is on here."""
+    return _ambient.jax_enable_x64
+
+
 @functools.cache
 def _host_device() -> Any:
     """The CPU, where JAX would choose another device for host memory; else None."""

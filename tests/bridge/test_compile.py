@@ -78,5 +78,5 @@ def test_a_jax_array_is_not_frozen_into_compiled_code():
     key = jax.random.key(0)
     f = bridge.as_torch_function(lambda key, x: x + jax.random.normal(key, x.shape))
     compiled = torch.compile(lambda x: f(key, x), backend="aot_eager", fullgraph=True)
-    with pytest.raises(Exception, match=r"JAX array|ArrayImpl"):
+    with pytest.raises(Exception, match="PRNGKeyArray"):
         compiled(torch.ones(3))

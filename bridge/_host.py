@@ -1,0 +1,226 @@
+"""A torch function of flat tensors, run by JAX on the host, with gradients of any order.
+
+The mechanism is ``jax.pure_callback``: it works under jit and vmap, for any torch code (control
+flow on values, custom autograd.Functions, extensions), and needs no compiler. Gradients run the
+torch function again inside the backward callback, so nothing of torch outlives a callback.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
+
+from ._arrays import host_view
+from ._config import ambient_x64
+from ._dtypes import NUMPY_ALIASES, NUMPY_DTYPE, TORCH_DTYPE
+from ._guards import BridgeError, inside_callback
+
+Mask = tuple[bool, ...]
+_WIDE_INTEGERS = {np.dtype(np.int64): np.dtype(np.int32), np.dtype(np.uint64): np.dtype(np.uint32)}
+
+# functional_call exchanges a module's parameters for the time of the call, and random numbers come
+# from a generator that torch shares: one callback at a time.
+_lock = threading.RLock()
+
+
+@jax.tree_util.register_static
+class _Static:
+    """A hashable value that travels with residuals."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Static) and self.value == other.value
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+
+def tensor_of(array: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
+    """A tensor of the array's values that torch may change: always a copy."""
+    own = np.array(array, copy=True, order="C")
+    alias = NUMPY_ALIASES.get(TORCH_DTYPE[own.dtype])
+    tensor = torch.from_numpy(own) if alias is None else _aliased(own, alias[0])
+    return tensor.to(dtype)
+
+
+def _aliased(array: np.ndarray, stored: torch.dtype) -> torch.Tensor:
+    true_dtype = TORCH_DTYPE[array.dtype]
+    return torch.from_numpy(array.view(NUMPY_DTYPE[stored])).view(true_dtype)
+
+
+class HostFunction:
+    """``fn(tensors) -> tensors`` with known types, callable on JAX arrays.
+
+    ``in_dtypes`` are what torch receives, ``out_types`` what JAX gets. ``random`` says that the
+    function draws random numbers; the seed makes those of the backward pass the forward pass's.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[[Sequence[torch.Tensor]], Sequence[torch.Tensor]],
+        in_types: Sequence[jax.ShapeDtypeStruct],
+        in_dtypes: Sequence[torch.dtype],
+        out_types: Sequence[jax.ShapeDtypeStruct],
+        random: bool,
+    ) -> None:
+        self.fn = fn
+        self.random = random
+        self.in_types = tuple(in_types)
+        self.in_dtypes = tuple(in_dtypes)
+        self.out_types = tuple(out_types)
+        self._gradients: dict[Any, HostFunction] = {}
+        self._with_rule = jax.custom_vjp(self._primal)
+        self._with_rule.defvjp(self._forward, self._backward, symbolic_zeros=True)
+
+    def __call__(self, seed: jax.Array, arrays: Sequence[Any]) -> list[jax.Array]:
+        return self._with_rule(seed, *arrays)
+
+    def _primal(self, seed: Any, *arrays: Any) -> list[jax.Array]:
+        return list(
+            jax.pure_callback(
+                self._on_host, list(self.out_types), seed, *arrays, vmap_method="expand_dims"
+            )
+        )
+
+    def _forward(self, seed: CustomVJPPrimal, *primals: CustomVJPPrimal) -> Any:
+        arrays = [p.value for p in primals]
+        needed = tuple(p.perturbed for p in primals)
+        # Through the rule again, for gradients of gradients.
+        return self._with_rule(seed.value, *arrays), (_Static(needed), seed.value, arrays)
+
+    def _backward(self, residuals: Any, cotangents: Any) -> Any:
+        needed, seed, arrays = residuals
+        given = tuple(not isinstance(c, SymbolicZero) for c in cotangents)
+        values = [jnp.conj(c) for c, g in zip(cotangents, given, strict=True) if g]
+        found = iter(self.gradient(needed.value, given)(seed, [*arrays, *values]))
+        return None, *(jnp.conj(next(found)) if n else None for n in needed.value)
+
+    def gradient(self, needed: Mask, given: Mask) -> HostFunction:
+        """``(*inputs, *cotangents) -> gradients`` for these masks, in torch's convention."""
+        function = self._gradients.get((needed, given))
+        if function is None:
+            outs = [t for t, g in zip(self.out_types, given, strict=True) if g]
+            function = HostFunction(
+                partial(_gradients, self.fn, needed, given),
+                [*self.in_types, *outs],
+                [*self.in_dtypes, *(TORCH_DTYPE[np.dtype(t.dtype)] for t in outs)],
+                [t for t, n in zip(self.in_types, needed, strict=True) if n],
+                self.random,
+            )
+            self._gradients[needed, given] = function
+        return function
+
+    def _on_host(self, seed: Any, *arrays: Any) -> list[np.ndarray]:
+        """The callback; ``arrays`` may have more axes in front, from vmap."""
+        operands = [np.asarray(seed), *map(np.asarray, arrays)]
+        ranks = [1, *(len(t.shape) for t in self.in_types)]
+        batch = np.broadcast_shapes(
+            *(a.shape[: a.ndim - rank] for a, rank in zip(operands, ranks, strict=True))
+        )
+        with inside_callback(), _lock:
+            if not batch:
+                return self._run(operands)
+            spread = [
+                np.broadcast_to(a, batch + a.shape[a.ndim - rank :])
+                for a, rank in zip(operands, ranks, strict=True)
+            ]
+            rows = [self._run([a[index] for a in spread]) for index in np.ndindex(*batch)]
+        return [
+            np.stack(column).reshape(batch + t.shape)
+            if rows
+            else np.zeros(batch + t.shape, t.dtype)
+            for column, t in zip(zip(*rows, strict=True), self.out_types, strict=True)
+        ]
+
+    def _run(self, operands: Sequence[np.ndarray]) -> list[np.ndarray]:
+        seed, *arrays = operands
+        tensors = [tensor_of(a, d) for a, d in zip(arrays, self.in_dtypes, strict=True)]
+        with _seeded(seed) if self.random else _never_random():
+            results = self.fn(tensors)
+        return [_result(r, t) for r, t in zip(results, self.out_types, strict=True)]
+
+
+@contextmanager
+def _seeded(seed: np.ndarray) -> Iterator[None]:
+    with torch.random.fork_rng():
+        torch.manual_seed((int(seed[0]) << 32) | int(seed[1]))
+        yield
+
+
+@contextmanager
+def _never_random() -> Iterator[None]:
+    before = torch.get_rng_state()
+    yield
+    if not torch.equal(before, torch.get_rng_state()):
+        raise BridgeError(
+            "the torch function drew random numbers in a branch that it did not take when JAX "
+            "traced it; draw at least one number in every branch, or none"
+        )
+
+
+def _gradients(
+    fn: Callable[..., Any], needed: Mask, given: Mask, tensors: Sequence[torch.Tensor]
+) -> list[torch.Tensor]:
+    count = len(needed)
+    keep_graph = any(t.requires_grad for t in tensors)
+    with torch.enable_grad():
+        inputs = [
+            (t if t.requires_grad else t.detach().requires_grad_()) if n else t
+            for t, n in zip(tensors[:count], needed, strict=True)
+        ]
+        outputs = fn(inputs)
+        selected = [t for t, n in zip(inputs, needed, strict=True) if n]
+        pairs = [
+            (output, cotangent)
+            for output, cotangent in zip(
+                (o for o, g in zip(outputs, given, strict=True) if g), tensors[count:], strict=True
+            )
+            if output.requires_grad
+        ]
+        if not pairs:
+            return [torch.zeros_like(t) for t in selected]
+        found = torch.autograd.grad(
+            [output for output, _ in pairs],
+            selected,
+            [cotangent for _, cotangent in pairs],
+            create_graph=keep_graph,
+            allow_unused=True,
+        )
+    return [torch.zeros_like(t) if g is None else g for g, t in zip(found, selected, strict=True)]
+
+
+def _result(tensor: torch.Tensor, expected: jax.ShapeDtypeStruct) -> np.ndarray:
+    array = host_view(tensor.detach().cpu())
+    if array.shape != expected.shape:
+        raise ValueError(
+            f"the torch function returned shape {array.shape} where it returned {expected.shape} "
+            "when JAX traced it; its output shapes must not depend on values"
+        )
+    if array.dtype == expected.dtype:
+        return array
+    narrow = array.astype(expected.dtype)
+    if _WIDE_INTEGERS.get(array.dtype) != expected.dtype or not np.array_equal(narrow, array):
+        raise TypeError(
+            f"the torch function returned {array.dtype} values that do not fit {expected.dtype}, "
+            "which it returned when JAX traced it; enter jax.enable_x64(True) for 64-bit integers"
+        )
+    return narrow
+
+
+def jax_type(shape: Sequence[int], dtype: torch.dtype) -> jax.ShapeDtypeStruct:
+    """What a tensor of this shape and dtype is in JAX, in its present x64 mode."""
+    found = NUMPY_DTYPE[dtype]
+    if not ambient_x64():
+        found = _WIDE_INTEGERS.get(found, found)
+    return jax.ShapeDtypeStruct(tuple(shape), found)

@@ -1,0 +1,199 @@
+"""`as_jax_function`: a torch module as a pure JAX function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from jax.experimental import io_callback
+
+from ._config import ambient_x64
+from ._dtypes import TORCH_DTYPE, WIDE_FLOAT, WIDTH
+from ._function import Static
+from ._host import HostFunction, jax_type
+from ._pytree import leaf_name, to_jax
+from ._shapes import infer_outputs
+
+_ROOTS = ("params", "buffers", "args", "kwargs")
+
+
+class _Built(NamedTuple):
+    function: HostFunction
+    out_tree: Any
+
+
+class JaxFunction:
+    """What `as_jax_function` returns first: ``(params, *args, rng=None, buffers=None, **kwargs)``.
+
+    ``buffers`` are the module's buffers at the time of conversion, ``{name: jax.Array}``.
+    """
+
+    def __init__(self, module: Callable[..., Any]) -> None:
+        self.module = module
+        named: dict[str, torch.Tensor] = {}
+        state: dict[str, torch.Tensor] = {}
+        if isinstance(module, torch.nn.Module):
+            named, state = dict(module.named_parameters()), dict(module.named_buffers())
+        self.params: dict[str, jax.Array] = to_jax(named, copy=True)
+        self.buffers: dict[str, jax.Array] = to_jax(state, copy=True)
+        self._dtypes = {name: t.dtype for name, t in {**named, **state}.items()}
+        self._device = next((t.device for t in [*named.values(), *state.values()]), None)
+        self.__name__ = getattr(module, "__name__", type(module).__name__)
+        self._built: dict[Any, _Built] = {}
+
+    def __call__(
+        self,
+        params: dict[str, Any],
+        *args: Any,
+        rng: Any = None,
+        buffers: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """The module's output; with ``buffers`` given, ``(output, updated buffers)``."""
+        state = self.buffers if buffers is None else buffers
+        _check_names("params", params, self.params)
+        _check_names("buffers", state, self.buffers)
+        leaves, tree = jax.tree_util.tree_flatten_with_path((params, state, args, kwargs))
+        arrays: list[Any] = []
+        dtypes: list[torch.dtype] = []
+        kinds: list[Static | None] = []
+        for path, leaf in leaves:
+            if isinstance(leaf, (bool, int, float, complex, str)):
+                kinds.append(Static(leaf, repr(leaf)))
+            else:
+                array, dtype = self._operand(path, leaf)
+                arrays.append(array)
+                dtypes.append(dtype)
+                kinds.append(None)
+        types = tuple((a.shape, a.dtype) for a in arrays)
+        training = getattr(self.module, "training", False)
+        key = (tree, tuple(kinds), types, tuple(dtypes), training, ambient_x64())
+        if key not in self._built:
+            self._built[key] = self._build(tree, kinds, arrays, dtypes)
+        function, out_tree = self._built[key]
+        outputs = function(_seed(rng, function.random), arrays)
+        result, updated = jax.tree_util.tree_unflatten(out_tree, outputs)
+        return result if buffers is None else (result, updated)
+
+    def _operand(self, path: Any, leaf: Any) -> tuple[Any, torch.dtype]:
+        """The leaf as a JAX array, and the dtype in which torch gets it."""
+        if not isinstance(leaf, (jax.Array, np.ndarray, np.generic)):
+            raise TypeError(
+                f"{_name(path)} of {self.__name__} is a {type(leaf).__name__}; pass arrays, "
+                "numbers, strings and None (for a tensor: evtorch.bridge.to_jax)"
+            )
+        if np.dtype(leaf.dtype) not in TORCH_DTYPE:
+            raise TypeError(f"{_name(path)} has dtype {leaf.dtype}, which torch lacks")
+        dtype = TORCH_DTYPE[np.dtype(leaf.dtype)]
+        if WIDTH[dtype] == WIDE_FLOAT and not ambient_x64():
+            raise TypeError(
+                f"{_name(path)} is {leaf.dtype}, but JAX's x64 mode is off and would round it; "
+                "call inside `with jax.enable_x64(True):`, or convert the module with .float()"
+            )
+        own = self._dtypes.get(path[1].key) if path[0].idx < 2 else None
+        if own is not None and not own.is_floating_point and not own.is_complex:
+            dtype = own
+        elif dtype is torch.int32 and not ambient_x64():
+            dtype = torch.int64
+        return jnp.asarray(leaf), dtype
+
+    def _build(
+        self,
+        tree: Any,
+        kinds: Sequence[Static | None],
+        arrays: Sequence[Any],
+        dtypes: Sequence[torch.dtype],
+    ) -> _Built:
+        device = self._device
+
+        def flat(tensors: Sequence[torch.Tensor]) -> tuple[list[Any], Any]:
+            rest = iter(tensors if device is None else [t.to(device) for t in tensors])
+            values = [next(rest) if kind is None else kind.value for kind in kinds]
+            params, state, args, kwargs = jax.tree_util.tree_unflatten(tree, values)
+            state = dict(state)
+            if isinstance(self.module, torch.nn.Module):
+                own = {**params, **state}
+                result = torch.func.functional_call(self.module, own, args, kwargs)
+                state = {name: own[name] for name in state}
+            else:
+                result = self.module(*args, **kwargs)
+            return jax.tree_util.tree_flatten((result, state))
+
+        shapes = [a.shape for a in arrays]
+        inferred = infer_outputs(flat, shapes, dtypes, self.__name__)
+        for path, dtype in zip(inferred.paths, inferred.dtypes, strict=True):
+            if WIDTH[dtype] == WIDE_FLOAT and not ambient_x64():
+                raise TypeError(
+                    f"{self.__name__} returns {leaf_name('output', path)} as {dtype}, but JAX's "
+                    "x64 mode is off; call inside `with jax.enable_x64(True):`, or return float32"
+                )
+        outputs = [
+            jax_type(shape, dtype)
+            for shape, dtype in zip(inferred.shapes, inferred.dtypes, strict=True)
+        ]
+        inputs = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in arrays]
+        function = HostFunction(
+            lambda tensors: flat(tensors)[0], inputs, dtypes, outputs, inferred.random
+        )
+        return _Built(function, inferred.tree)
+
+
+def _name(path: Any) -> str:
+    return leaf_name(_ROOTS[path[0].idx], path[1:])
+
+
+def _check_names(name: str, given: Any, expected: dict[str, Any]) -> None:
+    if not isinstance(given, dict) or set(given) != set(expected):
+        found = sorted(given) if isinstance(given, dict) else type(given).__name__
+        raise ValueError(
+            f"`{name}` must be a dict with the names {sorted(expected)}, got {found}; start from "
+            "what as_jax_function returned"
+        )
+
+
+def _draw() -> np.ndarray:
+    return torch.randint(0, 2**32, (2,)).numpy().astype(np.uint32)
+
+
+def _seed(rng: Any, random: bool) -> Any:
+    if not random:
+        return jnp.zeros(2, jnp.uint32)
+    if rng is None:
+        return io_callback(_draw, jax.ShapeDtypeStruct((2,), jnp.uint32))
+    return jax.random.bits(rng, (2,), jnp.uint32)
+
+
+def as_jax_function(module: Callable[..., Any]) -> tuple[JaxFunction, dict[str, jax.Array]]:
+    """A torch module as a pure function in JAX, with its parameters.
+
+    **Arguments:** ``module``: an ``nn.Module``, or any function of tensors (no parameters then).
+
+    **Returns:** ``(fn, params)``. ``fn(params, *args, **kwargs)`` takes JAX arrays and returns JAX
+    arrays in the pytree that the module returns; ``params`` is ``{name: jax.Array}``, a copy. It
+    works under jit, grad (any order, reverse mode) and vmap, and with any torch code inside:
+    control flow on values, custom autograd.Functions, extensions.
+
+    - ``fn(params, ..., buffers=b)`` also returns the updated buffers (BatchNorm's statistics):
+      ``(output, buffers)``; start from ``fn.buffers``. The module itself is never changed.
+    - ``rng=``: a JAX key for dropout and the like. Without it, seeds come from torch's global
+      generator, one per call; under vmap all samples share it unless the key is mapped.
+    - The module's training mode is the one at the time of tracing and of running: set it before.
+    - While JAX's x64 mode is off, int32 arrays arrive in torch as int64 (which its losses and
+      gathers require) and int64 results come back as int32 if their values fit.
+
+    Each call copies its inputs, goes through ``jax.pure_callback`` on the host (some 0.1 ms) and
+    runs in Python; the backward pass runs the forward again. Convert a whole network, not single
+    layers.
+
+    **Raises:** ``TypeError`` for arguments that are no arrays, for float64 while x64 is off, and
+    if the module's outputs are no tensors; ``ValueError`` for wrong names in ``params`` or
+    ``buffers``. What the module raises arrives as JAX's run-time error with torch's traceback.
+    """
+    if not callable(module):
+        raise TypeError(f"`module` must be an nn.Module or a function, got {module!r}")
+    function = JaxFunction(module)
+    return function, dict(function.params)
