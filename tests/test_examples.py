@@ -1,0 +1,64 @@
+"""Every example runs from the command line, with settings that keep it short."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+SHORT = {
+    "yinyang": ["--epochs", "1", "--hidden", "20"],
+}
+
+
+def run(example: str, *arguments: str, cwd: Path) -> str:
+    command = [sys.executable, str(EXAMPLES / f"{example}.py"), *arguments]
+    environment = {**os.environ, "MPLBACKEND": "Agg"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment)
+    assert done.returncode == 0, f"{command} failed:\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_every_example_has_short_settings_here() -> None:
+    assert {path.stem for path in EXAMPLES.glob("[!_]*.py")} == set(SHORT)
+
+
+@pytest.mark.parametrize("example", SHORT)
+def test_example_explains_its_options(example: str, tmp_path: Path) -> None:
+    assert "--out" in run(example, "--help", cwd=tmp_path)
+
+
+@pytest.mark.parametrize(("gradient", "readout"), [("eventprop", "ttfs"), ("fast_and_deep", "li")])
+def test_yinyang_writes_what_it_promises(gradient: str, readout: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    options = ["--gradient", gradient, "--readout", readout, "--out", str(out)]
+    printed = run("yinyang", *SHORT["yinyang"], *options, cwd=tmp_path)
+    assert printed.strip()
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert 0.3 < metrics["test_accuracy"] <= 1
+    assert metrics["seconds_per_epoch"] > 0
+    assert metrics["compile_seconds"] > 0
+    assert metrics["settings"]["gradient"] == gradient
+    assert metrics["settings"]["readout"] == readout
+    assert metrics["settings"]["epochs"] == 1
+    state = torch.load(out / "model.pt", weights_only=True)["state_dict"]
+    assert any(value.shape == (20, 5) for value in state.values())
+    assert all(value.isfinite().all() for value in state.values())
+    assert (out / "figure.png").stat().st_size > 10_000
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_yinyang_repeats_itself_with_one_seed(tmp_path: Path) -> None:
+    metrics, states = [], []
+    for name in ("first", "second"):
+        run("yinyang", *SHORT["yinyang"], "--seed", "3", "--out", name, cwd=tmp_path)
+        metrics.append(json.loads((tmp_path / name / "metrics.json").read_text()))
+        states.append(torch.load(tmp_path / name / "model.pt", weights_only=True)["state_dict"])
+    assert metrics[0]["test_accuracy"] == metrics[1]["test_accuracy"]
+    assert metrics[0]["settings"]["seed"] == 3
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
