@@ -12,7 +12,7 @@ BASELINE = "jaxsnn"
 def write_report(results: dict[str, Any], folder: Path) -> str:
     """Write ``yinyang.json`` and ``yinyang.md`` into ``folder``; return the latter's text."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "yinyang.json").write_text(json.dumps(results, indent=2) + "\n")
+    (folder / "training_step.json").write_text(json.dumps(results, indent=2) + "\n")
     text = "\n\n".join(
         [
             "# Yin-Yang training step: evtorch and jaxsnn",
@@ -22,7 +22,7 @@ def write_report(results: dict[str, Any], folder: Path) -> str:
             "## Size of the hidden layer\n\n" + _scaling(results),
         ]
     )
-    (folder / "yinyang.md").write_text(text + "\n")
+    (folder / "training_step.md").write_text(text + "\n")
     return text
 
 

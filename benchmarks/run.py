@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         "--out",
         type=Path,
         default=Path(__file__).parent / "results",
-        help="folder for yinyang.md and yinyang.json (default: %(default)s)",
+        help="folder for training_step.md and training_step.json (default: %(default)s)",
     )
     parser.add_argument("--probe", choices=CONTENDERS, help=argparse.SUPPRESS)
     parser.add_argument("--hidden", type=int, default=100, help=argparse.SUPPRESS)
