@@ -10,7 +10,7 @@ BASELINE = "jaxsnn"
 
 
 def write_report(results: dict[str, Any], folder: Path) -> str:
-    """Write ``yinyang.json`` and ``yinyang.md`` into ``folder``; return the latter's text."""
+    """Write ``training_step.json`` and ``.md`` into ``folder``; return the latter's text."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "training_step.json").write_text(json.dumps(results, indent=2) + "\n")
     text = "\n\n".join(
