@@ -33,7 +33,7 @@ def check_module(module, inputs, after=lambda out: out):
 @pytest.mark.parametrize("gradient", ["eventprop", "fast_and_deep"])
 @pytest.mark.parametrize("delay", [None, "axonal", "dendritic"])
 def test_lif(gradient, delay):
-    layer = snn.LIF(3, 2, **UNIT, refractory=INF, gradient=gradient, delay=delay)
+    layer = snn.LIF(3, 3, **UNIT, refractory=INF, gradient=gradient, delay=delay)
     strong(layer)
     if layer.delay is not None:
         draw_delay(layer, 0.1, 0.5)
@@ -143,10 +143,10 @@ def test_mean_square():
 
 def test_a_deep_model():
     model = torch.nn.Sequential(
-        snn.LatencyEncoder(0.0, 2.0, bias=0.0),
-        strong(snn.LIF(4, 3, **UNIT, refractory=INF)),
+        snn.LatencyEncoder(0.0, 2.0),
+        strong(snn.LIF(3, 3, **UNIT, refractory=INF)),
         snn.Delay(3, 0.1, dtype=torch.float64),
-        strong(snn.LIF(3, 2, **UNIT, max_spikes=2, on_overflow="truncate")),
-        snn.LI(2, 2, **UNIT),
+        strong(snn.LIF(3, 3, **UNIT, refractory=INF)),
+        snn.LI(3, 2, **UNIT),
     )
     check_module(model, torch.rand(2, 3, dtype=torch.float64) * 0.8 + 0.1)
