@@ -1,10 +1,15 @@
 """PyTorch and JAX in one program: arrays, functions with gradients, modules and optimisers."""
 
+from ._exchange import export_gradients as export_gradients
+from ._exchange import export_parameters as export_parameters
+from ._exchange import load_gradients as load_gradients
+from ._exchange import load_parameters as load_parameters
 from ._function import TorchFunction as TorchFunction
 from ._function import as_torch_function as as_torch_function
 from ._guards import BridgeError as BridgeError
 from ._jax_function import JaxFunction as JaxFunction
 from ._jax_function import as_jax_function as as_jax_function
 from ._module import JaxModule as JaxModule
+from ._optimizer import OptaxOptimizer as OptaxOptimizer
 from ._pytree import to_jax as to_jax
 from ._pytree import to_torch as to_torch

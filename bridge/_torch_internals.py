@@ -27,6 +27,17 @@ as long as the graph."""
 _top_hooks = getattr(_autograd, "_top_saved_tensors_default_hooks", None)
 
 
+def _split(vector: torch.Tensor, like: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+    parts = vector.split([t.numel() for t in like])
+    return [part.view(t.shape) for part, t in zip(parts, like, strict=True)]
+
+
+split_like: Any = getattr(getattr(torch, "_utils", None), "_unflatten_dense_tensors", _split)
+"""Views of a vector in the shapes of some tensors. Without it the same in Python."""
+
+foreach_add_: Any = getattr(torch, "_foreach_add_", None)
+"""Adds a list of tensors to another in place, as torch's own optimisers do."""
+
 _functorch: Any = getattr(_C, "_functorch", None)
 legacy_batched = getattr(_functorch, "is_legacy_batchedtensor", lambda _: False)
 """Whether a tensor belongs to the old vmap behind ``is_grads_batched`` and
