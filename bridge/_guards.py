@@ -16,8 +16,20 @@ class _InCallback(threading.local):
     active = False
 
 
+def _jax_is_running() -> bool:
+    """Whether JAX has started its threads. Private in JAX; without it only JAX work that went
+    through the bridge counts."""
+    try:
+        from jax._src import xla_bridge
+
+        return xla_bridge.backends_are_initialized()
+    except (ImportError, AttributeError):
+        return False
+
+
 _callback = _InCallback()
-_owner: int | None = None
+_imported_by = os.getpid()
+_used_by: int | None = None
 
 
 @contextmanager
@@ -32,7 +44,7 @@ def inside_callback() -> Iterator[None]:
 
 def check_call(name: str) -> None:
     """Raise `BridgeError` if running JAX from here would deadlock."""
-    global _owner
+    global _used_by
     if _callback.active:
         raise BridgeError(
             f"{name} runs JAX and was called by torch code that a JAX computation is waiting for "
@@ -40,12 +52,13 @@ def check_call(name: str) -> None:
             "from JAX, outside the torch module"
         )
     pid = os.getpid()
-    if pid != _owner:
-        if _owner is not None:
-            raise BridgeError(
-                f"{name} was called in a forked process, but JAX was already running in its "
-                "parent, and JAX does not survive a fork (it would hang). Start workers with "
-                "'spawn': DataLoader(..., multiprocessing_context='spawn') or "
-                "torch.multiprocessing.get_context('spawn')"
-            )
-        _owner = pid
+    if pid == _used_by:
+        return
+    if _used_by is not None or (pid != _imported_by and _jax_is_running()):
+        raise BridgeError(
+            f"{name} was called in a forked process, but JAX was already running in its parent, "
+            "and JAX does not survive a fork (it would hang). Start workers with 'spawn': "
+            "DataLoader(..., multiprocessing_context='spawn') or "
+            "torch.multiprocessing.get_context('spawn')"
+        )
+    _used_by = pid
