@@ -15,7 +15,7 @@ from ._health import SpikingLayer
 from ._initialisation import critical_weight, spiking_weights_
 from ._overflow import OnOverflow, report_overflow
 from ._validate import check_dtype, check_size, values_are_checked
-from .functional._lif import Gradient, check_settings
+from .functional._lif import Gradient, check_settings, spikes_once
 
 _CONSTANTS = ("tau_mem", "tau_syn", "v_threshold", "v_leak", "v_reset", "refractory")
 
@@ -45,7 +45,9 @@ class LIF(SpikingLayer):
     - ``max_spikes``: room for this many output spikes per neuron.
     - ``t_max``: end of the simulation, seconds; later spikes are not emitted.
     - ``delay``: ``None``; ``"axonal"``: each input has its learnable delay; or ``"dendritic"``:
-      each neuron delays all of its inputs. Delays start at 0 and stay >= 0 as those of `Delay`.
+      each neuron delays all of its inputs, for neurons that have a rest (``v_leak < v_threshold``).
+      Delays start at 0 and stay >= 0 as those of `Delay`. `health_report` counts without regard to
+      dendritic delays.
     - ``learn``: names of constants that become parameters ``(out_features,)``. ``inf`` cannot be
       learned. A step that takes one out of its range makes the next call raise.
     - ``gradient``: ``"eventprop"`` or ``"fast_and_deep"`` (first spikes only).
@@ -162,7 +164,8 @@ class LIF(SpikingLayer):
             return_health=True,
         )
         self._remember(out.shape[:-2].numel(), health)
-        report_overflow(health.overflow, self.on_overflow, self.max_spikes)
+        if not spikes_once(self.refractory):
+            report_overflow(health.overflow, self.on_overflow, self.max_spikes)
         return self._delay_output(out)
 
     def trace(self, spikes: Tensor | Events, times: Tensor) -> Tensor:

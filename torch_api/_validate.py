@@ -6,11 +6,13 @@ switches that off. The rules and the messages are those of ``jax_core``.
 """
 
 import contextvars
+import functools
 import math
 import numbers
 from types import TracebackType
 from typing import Any
 
+import jax
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,6 +21,7 @@ from ..jax_core import Events
 from ..jax_core import _validate as rules
 
 _DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 _enabled = contextvars.ContextVar("evtorch_validation", default=True)
 
 
@@ -137,31 +140,46 @@ def check_constant_values(constants: dict[str, Any], neurons: int) -> None:
     """Check the shapes and, if `validation` is on, the values of neuron constants."""
     values = values_are_checked()
     for name, value in constants.items():
-        array = value
         if isinstance(value, Tensor):
             array = _array(value) if values else _stand_in(value)
+            _check_constant(name, array, neurons, rules.canonical_dtype(array), values)
         elif isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise TypeError(
                 f"{name} must be a number or a tensor of shape ({neurons},), "
                 f"got {type(value).__name__}"
             )
-        rules.check_constant(
-            array,
-            name,
-            neurons,
-            rules.canonical_dtype(array) if isinstance(array, np.ndarray) else None,
-            positive=name in ("tau_mem", "tau_syn"),
-            nonnegative=name == "refractory",
-            infinite=name == "refractory",
-            values=values,
-        )
-    if values and "v_threshold" in constants:
-        rules.check_less(
-            _array(constants["v_reset"]),
-            _array(constants["v_threshold"]),
-            "v_reset",
-            "v_threshold",
-        )
+        else:
+            _check_number(name, float(value))
+    if "v_threshold" in constants:
+        reset, threshold = constants["v_reset"], constants["v_threshold"]
+        if not (isinstance(reset, Tensor) or isinstance(threshold, Tensor)):
+            _check_reset(float(reset), float(threshold))
+        elif values:
+            rules.check_less(_array(reset), _array(threshold), "v_reset", "v_threshold")
+
+
+def _check_constant(name: str, value: Any, neurons: int, dtype: Any, values: bool) -> None:
+    rules.check_constant(
+        value,
+        name,
+        neurons,
+        dtype,
+        positive=name in ("tau_mem", "tau_syn"),
+        nonnegative=name == "refractory",
+        infinite=name == "refractory",
+        values=values,
+    )
+
+
+# Numbers are the same at every call of a layer, so they are checked once.
+@functools.lru_cache(maxsize=1024)
+def _check_number(name: str, value: float) -> None:
+    _check_constant(name, value, 0, None, values=True)
+
+
+@functools.lru_cache(maxsize=1024)
+def _check_reset(v_reset: float, v_threshold: float) -> None:
+    rules.check_less(v_reset, v_threshold, "v_reset", "v_threshold")
 
 
 def check_times(times: Any, spikes: Tensor | Events) -> None:
@@ -177,11 +195,30 @@ def check_times(times: Any, spikes: Tensor | Events) -> None:
         rules.check_query_times(_array(times), leading, dtype)
 
 
+def check_raster(raster: Any) -> None:
+    """Check a dense raster ``(steps, ..., neurons)`` of zeros and ones, of any dtype."""
+    if not isinstance(raster, Tensor):
+        raise TypeError(
+            f"raster must be a tensor (steps, ..., neurons), got {type(raster).__name__}"
+        )
+    if raster.ndim < 2:
+        raise ValueError(f"raster must have shape (steps, ..., neurons), got {tuple(raster.shape)}")
+    if values_are_checked() and not bool(((raster == 0) | (raster == 1)).all()):
+        raise ValueError("raster must hold only 0 and 1; choose a dt that parts the spikes")
+
+
+def check_size(value: Any, name: str) -> int:
+    """Check a number of neurons; **returns** it."""
+    rules.check_integer(value, name, 0)
+    return int(value)
+
+
 def _check_events(events: Events, neurons: int | None, name: str) -> Tensor:
     time, index = events
     check_tensor(time, f"{name}.time", "a tensor of event times (..., events)")
-    if not isinstance(index, Tensor):
-        raise TypeError(f"{name}.index must be a tensor, got {type(index).__name__}; convert it")
+    if not isinstance(index, Tensor) or index.dtype not in _INTEGERS:
+        kind = index.dtype if isinstance(index, Tensor) else type(index).__name__
+        raise TypeError(f"{name}.index must be a tensor of integers (int32), got {kind}")
     if index.device != time.device:
         raise ValueError(
             f"{name}.index is on {index.device}, but {name}.time is on {time.device}; move one"
@@ -205,31 +242,10 @@ def _times_are_good(times: Tensor) -> bool:
     return good
 
 
-def _stand_in(x: Tensor) -> np.ndarray:
-    """An array with the shape and dtype of ``x`` that takes no memory and no data."""
-    dtype = _DTYPES.get(x.dtype)
-    if dtype is None:
-        dtype = torch.empty(0, dtype=x.dtype).numpy().dtype
-    return np.broadcast_to(np.zeros((), dtype), tuple(x.shape))
+def _stand_in(x: Tensor) -> jax.ShapeDtypeStruct:
+    """The shape and dtype of ``x``, for checks that need no values."""
+    return jax.ShapeDtypeStruct(tuple(x.shape), _DTYPES.get(x.dtype, np.dtype(np.int32)))
 
 
 def _array(x: Any) -> Any:
     return x.detach().cpu().numpy() if isinstance(x, Tensor) else x
-
-
-def check_raster(raster: Any) -> None:
-    """Check a dense raster ``(steps, ..., neurons)`` of zeros and ones, of any dtype."""
-    if not isinstance(raster, Tensor):
-        raise TypeError(
-            f"raster must be a tensor (steps, ..., neurons), got {type(raster).__name__}"
-        )
-    if raster.ndim < 2:
-        raise ValueError(f"raster must have shape (steps, ..., neurons), got {tuple(raster.shape)}")
-    if values_are_checked() and not bool(((raster == 0) | (raster == 1)).all()):
-        raise ValueError("raster must hold only 0 and 1; choose a dt that parts the spikes")
-
-
-def check_size(value: Any, name: str) -> int:
-    """Check a number of neurons; **returns** it."""
-    rules.check_integer(value, name, 0)
-    return int(value)

@@ -58,7 +58,11 @@ BAD_SPIKES = {
     "event order": (events(time=with_first(1.0)), ValueError, r"spikes.time must ascend"),
     "event NaN": (events(time=with_first(math.nan)), ValueError, r"spikes.time must not be NaN"),
     "event padding": (events(index=with_first(-1)), ValueError, "spikes: an absent event has"),
-    "event dtype": (events(index=lambda x: x.float()), TypeError, "spikes.index must hold integer"),
+    "event dtype": (
+        events(index=lambda x: x.float()),
+        TypeError,
+        "index must be a tensor of integers",
+    ),
     "event shapes": (events(index=lambda x: x[:1]), ValueError, "spikes.time and spikes.index"),
     "index array": (events(index=lambda x: x.numpy()), TypeError, "spikes.index must be a tensor"),
 }

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -103,6 +104,14 @@ def test_spiking_once_has_the_gradients_of_the_first_of_many_spikes():
         grads.append(torch.autograd.grad(layer(inputs).pow(2).sum(), (inputs, layer.weight)))
     for a, b in zip(*grads, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=0)
+
+
+def test_numpy_numbers_are_numbers():
+    inputs, weight = spikes(3, 5, 1, dtype=torch.float32), torch.full((2, 5), 2.0)
+    with torch.no_grad():
+        plain = snn.functional.lif(inputs, weight, tau_mem=1e-2, refractory=INF)
+        numpy = {"tau_mem": np.float64(1e-2), "refractory": np.float32(INF)}
+        assert torch.equal(snn.functional.lif(inputs, weight, **numpy), plain)
 
 
 def test_both_gradients_agree():

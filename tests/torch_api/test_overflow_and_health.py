@@ -176,11 +176,11 @@ def test_rescue_leaves_rarely_silent_neurons_alone():
 
 
 def test_rescue_of_all_layers():
-    layers = snn.LIF(5, 4), snn.LIF(4, 3)
+    layers = snn.LIF(5, 4, refractory=INF), snn.LIF(4, 3, refractory=INF)
     for layer in layers:
         nn.init.zeros_(layer.weight)
     model = nn.Sequential(*layers)
-    model(spikes(2, 5, 1, dtype=torch.float32))
+    model(spikes(6, 5, 1, dtype=torch.float32))
     assert snn.rescue_silent_(model, first_layer_only=False) == 7
 
 
@@ -191,10 +191,12 @@ def test_rescue_refuses_bad_settings(bad):
 
 
 def test_critical_weight_just_reaches_threshold():
-    for tau_mem in (0.5e-2, 1e-2, 2e-2, 3e-2):
-        layer = snn.LIF(4, 3, tau_mem=tau_mem, v_leak=0.2, refractory=INF, dtype=torch.float64)
-        coincident = torch.zeros(4, 1, dtype=torch.float64)
-        nn.init.constant_(layer.weight, layer.critical_weight().item() * (1 + 1e-9))
+    tau_mem = torch.tensor([0.5e-2, 1e-2, 2e-2, 3e-2], dtype=torch.float64)
+    layer = snn.LIF(4, 4, tau_mem=tau_mem, v_leak=0.2, refractory=INF, dtype=torch.float64)
+    coincident = torch.zeros(4, 1, dtype=torch.float64)
+    critical = layer.critical_weight().unsqueeze(-1)
+    with torch.no_grad():
+        layer.weight.copy_(critical * (1 + 1e-9))
         assert (layer(coincident) < INF).all()
-        nn.init.constant_(layer.weight, layer.critical_weight().item() * (1 - 1e-9))
+        layer.weight.copy_(critical * (1 - 1e-9))
         assert (layer(coincident) == INF).all()

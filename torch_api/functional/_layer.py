@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from ...bridge import as_torch_function
@@ -22,6 +23,9 @@ def check_layer(spikes: Tensor | Events, weight: Tensor, constants: dict[str, An
 
 def call(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     """Call a JAX function with tensors; what is no tensor (numbers, strings) is compiled in."""
+    for name, value in named.items():
+        if isinstance(value, np.generic):
+            named[name] = value.item()
     return _bridged(function)(*arguments, **named)
 
 

@@ -117,7 +117,8 @@ def lif(
     )
     if return_health:
         return out, Health(*health)
-    report_overflow(health.overflow, on_overflow, max_spikes)
+    if not spikes_once(refractory):
+        report_overflow(health.overflow, on_overflow, max_spikes)
     return out
 
 
@@ -160,7 +161,7 @@ def lif_trace(
     settings = {"max_spikes": max_spikes, "t_max": t_max, "min_slope": min_slope}
     check_layer(spikes, weight, constants)
     check_times(times, spikes)
-    if on_overflow != "truncate":
+    if on_overflow != "truncate" and not spikes_once(refractory):
         with torch.no_grad():
             _, health = call(
                 jax_core.lif, spikes, weight, **constants, **settings, return_health=True
@@ -169,6 +170,11 @@ def lif_trace(
     return call(
         jax_core.lif_trace, spikes, weight, times, **constants, **settings, on_overflow="truncate"
     )
+
+
+def spikes_once(refractory: Constant) -> bool:
+    """Whether a neuron is known to spike once at most, so that no spike can lack room."""
+    return not isinstance(refractory, Tensor) and math.isinf(refractory)
 
 
 def check_settings(
@@ -186,8 +192,7 @@ def check_settings(
     check_policy(on_overflow)
     if gradient not in ("eventprop", "fast_and_deep"):
         raise ValueError(f"gradient must be 'eventprop' or 'fast_and_deep', got {gradient!r}")
-    spikes_once = max_spikes == 1 or (isinstance(refractory, float) and math.isinf(refractory))
-    if gradient == "fast_and_deep" and not spikes_once:
+    if gradient == "fast_and_deep" and max_spikes > 1 and not spikes_once(refractory):
         raise ValueError(
             "gradient='fast_and_deep' covers first spikes only: set max_spikes=1 or "
             "refractory=inf, or choose gradient='eventprop'"
