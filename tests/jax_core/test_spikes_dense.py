@@ -38,9 +38,9 @@ def test_raster_to_events_and_back(rng, batch):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("dt", [1e-3, 1e-4, 0.1, 8e-9])
+@pytest.mark.parametrize("dt", [1e-3, 0.1, 8e-9])
 def test_times_on_the_grid_come_back_exactly(x64, rng, dtype, dt):
-    steps = 100_000
+    steps = 20_000
     on_grid = np.sort(rng.permutation(steps)[:60]).astype(dtype) * dtype(dt)
     spikes = np.stack([on_grid, on_grid])
     again = spike_times_from_dense(dense_from_spike_times(spikes, dt, steps), dt, 60)
