@@ -11,7 +11,7 @@ class Settings:
     """All that a run depends on, besides the versions of the software."""
 
     seed: int = 0
-    epochs: int = 100
+    epochs: int = 200
     hidden: int = 120
     gradient: Literal["eventprop", "fast_and_deep"] = "eventprop"
     readout: Literal["ttfs", "li"] = "ttfs"

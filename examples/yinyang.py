@@ -17,6 +17,7 @@ import math
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 
@@ -61,12 +62,16 @@ def build_model(settings: Settings) -> nn.Sequential:
         # A silent neuron has no gradient. With its leak above the threshold of 1, each output
         # spikes sooner or later; its input decides when.
         readout = lif(settings.hidden, 3, tau_mem=TAU_MEM, tau_syn=TAU_SYN, v_leak=1.2)
+        # Weaker than by default, so that outputs wait for many hidden spikes before they decide.
+        nn.init.normal_(hidden.weight, mean=1.2, std=1.6)
+        nn.init.normal_(readout.weight, mean=12 / settings.hidden, std=2 / settings.hidden**0.5)
     return nn.Sequential(encoder, hidden, readout)
 
 
-def build_loss(settings: Settings) -> nn.Module:
+def build_loss(settings: Settings) -> Callable[[Tensor, Tensor], Tensor]:
+    """Cross-entropy, sharp in order to spend the neurons on what is close to a boundary."""
     if settings.readout == "li":
-        return nn.CrossEntropyLoss()
+        return lambda voltages, classes: nn.functional.cross_entropy(10 * voltages, classes)
     return snn.TTFSCrossEntropyLoss(TAU_SYN, xi=0.03)
 
 
