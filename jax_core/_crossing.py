@@ -51,8 +51,8 @@ def find_bracket(
 
     A crossing exactly at ``u_end`` is left to the next interval: arrivals come before crossings.
     """
-    # dV/du = 0 where exp(|d| u) = 1 + |ratio| relative, d = 1/tau_syn - 1/tau_mem. Two forms of that
-    # equation: neither cancels on its side, and both have the limit of equal time constants.
+    # dV/du = 0 where exp(|d| u) = 1 + |ratio| relative, d = 1/tau_syn - 1/tau_mem. Two forms of
+    # that equation: neither cancels on its side, and both have the limit of equal time constants.
     ratio = tau_mem / tau_syn - 1
     slope = i - v
     scale = jnp.where(ratio >= 0, ratio * v + i, tau_mem / tau_syn * i)

@@ -41,11 +41,11 @@ def relative_decay(x: ArrayLike) -> Array:
 
 def _relative_decay_slope(x: Array) -> Array:
     """``g'(x) = (exp(-x) - g(x)) / x``, ``g'(0) = -1/2``."""
-    small = jnp.minimum(x, _SERIES_BELOW)
+    small = jnp.where(x < _SERIES_BELOW, x, _SERIES_BELOW)
     series = jnp.zeros_like(x)
     for n in range(_SERIES_TERMS, 0, -1):
         series = series * small + (-1) ** n * n / math.factorial(n + 1)
-    large = jnp.maximum(x, _SERIES_BELOW)
+    large = jnp.where(x < _SERIES_BELOW, _SERIES_BELOW, x)
     return jnp.where(x < _SERIES_BELOW, series, (jnp.exp(-large) - relative_decay(large)) / large)
 
 
