@@ -10,7 +10,7 @@ import torch
 from jax.core import Tracer
 from torch.utils.dlpack import from_dlpack as _from_capsule
 
-from ._dtypes import NUMPY_ALIASES, TORCH_DTYPE, WIDE_INTEGERS, WIDTH
+from ._dtypes import NUMPY_ALIASES, NUMPY_DTYPE, TORCH_DTYPE, WIDE_INTEGERS, WIDTH
 
 # XLA on CPU reads a foreign buffer in place only at this alignment; anything else it copies
 # asynchronously, and a torch write right after the call would race with that copy.
@@ -112,6 +112,8 @@ def jax_array(name: str, tensor: torch.Tensor, copy: bool | None) -> jax.Array:
     if copy or not ready:
         source = source.resolve_conj().resolve_neg()
         source = source.clone(memory_format=torch.contiguous_format)
+    if NUMPY_DTYPE[source.dtype].itemsize < 8:
+        return jax.dlpack.from_dlpack(source)
     with jax.enable_x64(True):
         return jax.dlpack.from_dlpack(source)
 

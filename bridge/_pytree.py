@@ -43,6 +43,8 @@ def to_jax(x: Any, *, copy: bool | None = None) -> Any:
             return jax_array(leaf_name("x", path), leaf, copy)
         return leaf
 
+    if isinstance(x, torch.Tensor):
+        return jax_array("`x`", x, copy)
     return jax.tree_util.tree_map_with_path(convert, x)
 
 
@@ -69,4 +71,6 @@ def to_torch(x: Any, *, copy: bool | None = None) -> Any:
             return torch.tensor(cast(Any, leaf))
         return leaf
 
+    if isinstance(x, jax.Array):
+        return torch_tensor("`x`", x, copy)
     return jax.tree_util.tree_map_with_path(convert, x)
