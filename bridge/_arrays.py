@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import os
+import warnings
 from typing import Any
 
 import jax
@@ -11,6 +14,7 @@ from jax.core import Tracer
 from torch.utils.dlpack import from_dlpack as _from_capsule
 
 from ._dtypes import NUMPY_ALIASES, NUMPY_DTYPE, TORCH_DTYPE, WIDE_INTEGERS, WIDTH
+from ._guards import BridgeError
 
 # XLA on CPU reads a foreign buffer in place only at this alignment; anything else it copies
 # asynchronously, and a torch write right after the call would race with that copy.
@@ -69,10 +73,30 @@ def narrowed(name: str, tensor: torch.Tensor) -> torch.Tensor:
     return narrow
 
 
+@functools.cache
+def _cuda_ready() -> None:
+    """Check once that JAX has CUDA, and say what its memory policy means for torch."""
+    try:
+        jax.devices("cuda")
+    except RuntimeError as error:
+        raise BridgeError(
+            "a tensor is on 'cuda', but JAX has no CUDA device here; install jax[cuda12] or "
+            "jax[cuda13], or move the tensor to 'cpu'"
+        ) from error
+    if not {"XLA_PYTHON_CLIENT_PREALLOCATE", "XLA_PYTHON_CLIENT_MEM_FRACTION"} & set(os.environ):
+        warnings.warn(
+            "JAX has reserved most of the GPU's memory, which leaves little for torch; set "
+            "XLA_PYTHON_CLIENT_PREALLOCATE=false before JAX is imported",
+            stacklevel=2,
+        )
+
+
 def device_view(tensor: torch.Tensor) -> jax.Array:
     """JAX array sharing a CUDA tensor's memory; JAX's stream waits for torch's current one."""
+    _cuda_ready()
     tensor = tensor.detach().resolve_conj().resolve_neg().contiguous()
-    return jax.dlpack.from_dlpack(tensor)
+    with torch.cuda.device(tensor.device):  # torch exports from the current device only
+        return jax.dlpack.from_dlpack(tensor)
 
 
 def as_operand(name: str, tensor: torch.Tensor, x64: bool) -> Any:
@@ -91,7 +115,8 @@ def as_tensor(array: jax.Array, on_host: bool) -> torch.Tensor:
     """Torch tensor that shares the array's memory; ``on_host`` says that this is a CPU's."""
     if on_host:
         return _from_capsule(array.__dlpack__())
-    return torch.from_dlpack(array)
+    with torch.cuda.device(next(iter(array.devices())).local_hardware_id):
+        return torch.from_dlpack(array)
 
 
 def jax_array(name: str, tensor: torch.Tensor, copy: bool | None) -> jax.Array:
@@ -112,6 +137,9 @@ def jax_array(name: str, tensor: torch.Tensor, copy: bool | None) -> jax.Array:
     if copy or not ready:
         source = source.resolve_conj().resolve_neg()
         source = source.clone(memory_format=torch.contiguous_format)
+    if source.device.type == "cuda":
+        with jax.enable_x64(True):
+            return device_view(source)
     if NUMPY_DTYPE[source.dtype].itemsize < 8:
         return jax.dlpack.from_dlpack(source)
     with jax.enable_x64(True):

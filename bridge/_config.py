@@ -38,7 +38,7 @@ class JaxConfig(NamedTuple):
     @classmethod
     def capture(cls, wide: bool, device: torch.device | None) -> JaxConfig:
         """The current configuration, in x64 mode if it is on already or the inputs are ``wide``."""
-        on_host = device is not None and device.type == "cpu"
+        on_host = (jax.default_backend() if device is None else device.type) == "cpu"
         return cls(wide or _ambient.jax_enable_x64, _ambient.jax_default_matmul_precision, on_host)
 
     def call(self, fn: Callable[..., Any], *args: Any) -> Any:
