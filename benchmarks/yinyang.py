@@ -36,7 +36,7 @@ def main() -> None:
     own, others = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as folder:
         runs = [run(seed, others, Path(folder)) for seed in own.seeds]
-    command = " ".join(["python benchmarks/yinyang.py", *others])
+    command = " ".join(["python benchmarks/yinyang.py", *sys.argv[1:]])
     own.out.parent.mkdir(parents=True, exist_ok=True)
     own.out.write_text(report(runs, command))
     print(own.out.read_text())
