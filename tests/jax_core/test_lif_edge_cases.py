@@ -51,11 +51,17 @@ def test_silent_neurons_give_inf_and_zero_gradients(spikes, weight, gradient):
     assert all(np.all(np.asarray(leaf) == 0) for leaf in jax.tree.leaves(gradients))
 
 
-@pytest.mark.parametrize("gradient", METHODS)
 @pytest.mark.parametrize(
-    ("spikes", "post"),
-    [((0, 4, 2), 3), ((2, 0, 5, 2), 3), ((3, 0, 2), 3), ((3, 4, 0), 3), ((3, 4, 2), 0)],
-    ids=["empty batch", "empty inner batch", "no inputs", "no slots", "no neurons"],
+    ("spikes", "post", "gradient"),
+    [
+        ((0, 4, 2), 3, "eventprop"),
+        ((0, 4, 2), 3, "fast_and_deep"),
+        ((2, 0, 5, 2), 3, "eventprop"),
+        ((3, 0, 2), 3, "eventprop"),
+        ((3, 0, 2), 3, "fast_and_deep"),
+        ((3, 4, 0), 3, "eventprop"),
+        ((3, 4, 2), 0, "eventprop"),
+    ],
 )
 def test_empty_inputs_give_empty_or_silent_results(spikes, post, gradient):
     times, gradients = value_and_gradients(

@@ -10,7 +10,7 @@ import pytest
 from evtorch import jax_core
 
 from ..reference import Neuron, leaky_maximum, random_networks, simulate
-from ._layers import pull_back_all
+from ._layers import layer, pull_back_all, simulate_all
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -79,12 +79,6 @@ def grazing(request):
     return fixed, networks
 
 
-def grazing_layer(fixed, **options):
-    return lambda spikes, weight, constants: jax_core.lif(
-        spikes, weight, **{**constants, **fixed}, **options
-    )
-
-
 @pytest.mark.parametrize("numbers", [True, False], ids=["numbers", "arrays"])
 def test_highest_voltages_decide_between_spike_and_silence(grazing, numbers):
     """Peaks between inputs and kinks at inhibitory inputs, in all solvers."""
@@ -92,9 +86,13 @@ def test_highest_voltages_decide_between_spike_and_silence(grazing, numbers):
     fired = np.isfinite(networks.spike_times)
     assert fired[::2].mean() > 0.8
     assert not fired[1::2].any()
-    given = dict(networks.constants)
-    run = grazing_layer(fixed if numbers else {})
-    times = np.asarray(jax.jit(jax.vmap(run))(networks.spikes, networks.weight, given))
+    if numbers:
+        run = layer(networks)
+        others = {k: v for k, v in networks.constants.items() if k not in fixed}
+        with_numbers = jax.vmap(lambda s, w, c: run(s, w, {**c, **fixed}))
+        times = np.asarray(jax.jit(with_numbers)(networks.spikes, networks.weight, others))
+    else:
+        times = simulate_all(networks)
     np.testing.assert_array_equal(np.isfinite(times), fired)
     tau = fixed["tau_mem"]
     tolerance = 10 * np.finfo(float).eps * networks.measure("condition")[..., None] * tau
