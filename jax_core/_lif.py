@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import NamedTuple, TypeGuard
+from typing import Literal, NamedTuple, TypedDict, TypeGuard, Unpack, overload
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,39 @@ from ._validate import (
 )
 
 
+class Options(TypedDict, total=False):
+    """The options of `lif`, for the types of its two forms."""
+
+    tau_mem: Constant
+    tau_syn: Constant
+    v_threshold: Constant
+    v_leak: Constant
+    v_reset: Constant
+    refractory: Constant
+    max_spikes: int
+    t_max: float
+    gradient: Gradient
+    min_slope: float
+    on_overflow: OnOverflow
+    validate: bool
+
+
+@overload
+def lif(
+    spikes: Array | np.ndarray | Events,
+    weight: Array | np.ndarray,
+    *,
+    return_health: Literal[False] = ...,
+    **options: Unpack[Options],
+) -> Array: ...
+@overload
+def lif(
+    spikes: Array | np.ndarray | Events,
+    weight: Array | np.ndarray,
+    *,
+    return_health: Literal[True],
+    **options: Unpack[Options],
+) -> tuple[Array, Health]: ...
 def lif(
     spikes: Array | np.ndarray | Events,
     weight: Array | np.ndarray,
