@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -122,11 +123,21 @@ def _suffix(path: Path) -> str:
     return path.suffix
 
 
+def _safetensors() -> Any:
+    try:
+        return importlib.import_module("safetensors.torch")
+    except ImportError as error:
+        raise ImportError(
+            "files ending in .safetensors need the package safetensors; run "
+            "`pip install safetensors`, or use an .npz file"
+        ) from error
+
+
 def _write(tensors: dict[str, torch.Tensor], path: Path) -> None:
     if _suffix(path) == ".safetensors":
-        from safetensors.torch import save_file
-
-        save_file({name: t.cpu().contiguous().clone() for name, t in tensors.items()}, path)
+        _safetensors().save_file(
+            {name: t.cpu().contiguous().clone() for name, t in tensors.items()}, path
+        )
         return
     arrays = {}
     for name, tensor in tensors.items():
@@ -144,9 +155,7 @@ def _read(source: Source) -> dict[str, torch.Tensor]:
         return {name: _as_tensor(name, value) for name, value in source.items()}
     path = Path(source)
     if _suffix(path) == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
+        return _safetensors().load_file(path)
     with np.load(path, allow_pickle=False) as archive:
         return {name: torch.from_numpy(archive[name]) for name in archive.files}
 

@@ -1,5 +1,6 @@
 """Bridged functions where torch traces instead of running."""
 
+import shutil
 from typing import Any, NamedTuple
 
 import jax
@@ -32,7 +33,14 @@ def step(x, w):
     return out["y"].sin().sum() + out["aux"].x
 
 
-@pytest.mark.parametrize("backend", ["eager", "aot_eager", "inductor"])
+COMPILER = any(shutil.which(name) for name in ("c++", "g++", "clang++"))
+INDUCTOR = pytest.param(
+    "inductor",
+    marks=pytest.mark.skipif(not COMPILER, reason="inductor needs a C++ compiler"),
+)
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager", INDUCTOR])
 def test_compiles_without_graph_breaks(backend):
     torch._dynamo.reset()
     compiled = torch.compile(step, backend=backend, fullgraph=True)
