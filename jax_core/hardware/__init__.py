@@ -10,3 +10,7 @@ from ._contract import Scaling as Scaling
 from ._contract import check_input as check_input
 from ._contract import check_observation as check_observation
 from ._contract import check_weights as check_weights
+from ._worker_backend import WorkerBackend as WorkerBackend
+from ._worker_backend import WorkerTimeout as WorkerTimeout
+from ._worker_process import WORKER_SCRIPT as WORKER_SCRIPT
+from ._worker_process import WorkerError as WorkerError

@@ -1,0 +1,80 @@
+"""The hardware worker: a process that runs a backend for an evtorch client elsewhere.
+
+    python path/to/_worker.py --backend module:factory --socket /path/of/socket
+    python path/to/_worker.py --backend path/to/file.py:factory --tcp 7000
+
+Start it by its path: that needs Python 3.10 and NumPy, not evtorch, JAX or torch. The factory's
+result has ``name``, ``weight_limit`` and ``run`` as ``evtorch.jax_core.hardware.Backend`` says;
+where evtorch is not installed, ``from evtorch_worker import Observation`` (also Layer, Network,
+check_input, check_weights, HardwareLimitError) works inside the worker.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import signal
+import sys
+import types
+from pathlib import Path
+
+SECRET_VARIABLE = "EVTORCH_WORKER_SECRET"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Run a hardware backend for evtorch.")
+    parser.add_argument(
+        "--backend", required=True, help="module:factory or path/to/file.py:factory"
+    )
+    address = parser.add_mutually_exclusive_group(required=True)
+    address.add_argument("--socket", metavar="PATH", help="listen on this Unix socket")
+    address.add_argument(
+        "--tcp",
+        type=int,
+        metavar="PORT",
+        help=f"listen on 127.0.0.1, 0: a free port; needs the environment's {SECRET_VARIABLE}",
+    )
+    parser.add_argument(
+        "--options", type=json.loads, default={}, metavar="JSON", help="arguments of the factory"
+    )
+    parser.add_argument("--max-frame-bytes", type=int, default=2**30, help="default: 1 GiB")
+    parser.add_argument("--address-file", help="write the address here once it is listened on")
+    parser.add_argument(
+        "--exit-with-parent", action="store_true", help="exit when standard input closes"
+    )
+    return parser.parse_args()
+
+
+def _as_package() -> None:
+    """Make this folder importable as ``evtorch_worker``, without its ``__init__`` (needs JAX)."""
+    folder = str(Path(__file__).resolve().parent)
+    package = types.ModuleType("evtorch_worker", __doc__)
+    package.__path__ = [folder]
+    sys.modules["evtorch_worker"] = package
+    contract = importlib.import_module("evtorch_worker._contract")
+    for name, value in vars(contract).items():
+        if not name.startswith("_"):
+            setattr(package, name, value)
+    # Python put this script's folder there; backends are looked up as `python -m` would.
+    sys.path[0] = os.getcwd()
+
+
+def main() -> None:
+    arguments = _arguments()
+    # Hardware is released by the backend's `atexit` functions, which SIGTERM alone would skip.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    secret = os.environ.pop(SECRET_VARIABLE, "")
+    _as_package()
+    server = importlib.import_module("evtorch_worker._worker_server")
+    if arguments.exit_with_parent:
+        server.exit_with_parent()
+    backend = server.load_backend(arguments.backend, arguments.options)
+    tcp = arguments.socket is None
+    address = f"tcp:127.0.0.1:{arguments.tcp}" if tcp else f"unix:{arguments.socket}"
+    server.Server(backend, secret, arguments.max_frame_bytes).serve(address, arguments.address_file)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""Addresses of workers: ``unix:PATH`` and, on this machine only, ``tcp:HOST:PORT``."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+from ._worker_process import WorkerError
+
+
+def open_stream(address: str, timeout: float) -> socket.socket:
+    """Connect, trying again while nobody listens."""
+    transport, _, place = address.partition(":")
+    host, _, port = place.rpartition(":")
+    deadline = time.monotonic() + timeout
+    while True:
+        stream = socket.socket(socket.AF_UNIX if transport == "unix" else socket.AF_INET)
+        stream.settimeout(timeout)
+        try:
+            stream.connect(place if transport == "unix" else (host, int(port)))
+            return stream
+        except OSError as error:
+            stream.close()
+            absent = isinstance(error, (FileNotFoundError, ConnectionRefusedError))
+            if not absent or time.monotonic() > deadline:
+                raise WorkerError(
+                    f"nobody answers at {address} (tried for {timeout:g} s): {error}"
+                ) from error
+        time.sleep(0.02)
+
+
+def check_address(address: str, secret: str) -> None:
+    transport, _, place = address.partition(":")
+    host, _, port = place.rpartition(":")
+    if transport == "unix" and place:
+        return
+    if transport != "tcp" or not port.isdecimal():
+        raise ValueError(f"address must be unix:PATH or tcp:HOST:PORT, got {address!r}")
+    if host not in ("127.0.0.1", "localhost"):
+        raise ValueError(
+            f"address {address!r} is not on this machine: messages are not encrypted, so reach"
+            " other machines through a tunnel (ssh -L) to 127.0.0.1"
+        )
+    if not secret:
+        raise ValueError("secret must be given for TCP: the worker's EVTORCH_WORKER_SECRET")

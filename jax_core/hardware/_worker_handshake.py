@@ -1,0 +1,107 @@
+"""How client and worker make sure of each other. Standard library and NumPy only.
+
+The handshake, frames of at most 4 KiB:
+
+    worker -> client   hello   version, challenge, max_frame_bytes
+    client -> worker   hello   version, challenge, max_frame_bytes, answer
+    worker -> client   ready   answer, and what the worker says about itself
+                    or error   message
+
+An answer proves knowledge of the shared secret: HMAC-SHA256 over the role and both challenges. Both
+sides check the other's, so neither a stranger's client nor a stranger's worker gets through. On a
+Unix socket, which the file system protects, the secret may be empty. From then on the smaller of
+both ``max_frame_bytes`` holds.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from ._protocol import VERSION, Connection, Message, ProtocolError, Refused, message
+
+_MAX_HANDSHAKE_BYTES = 4096
+
+
+def _answer(secret: str, role: str, ours: str, theirs: str) -> str:
+    text = "\n".join((role, ours, theirs))
+    return hmac.new(secret.encode(), text.encode(), "sha256").hexdigest()
+
+
+def _text(received: Message, key: str) -> str:
+    value = received.values.get(key)
+    if not isinstance(value, str):
+        raise ProtocolError(f"a {received.kind!r} message lacks the text {key!r}")
+    return value
+
+
+def _version_mismatch(other: str, version: object) -> str:
+    return (
+        f"the {other} speaks protocol version {version}, this side version {VERSION}:"
+        " use the worker files of the same evtorch release on both sides"
+    )
+
+
+def _hello(connection: Connection, **values: str) -> Message:
+    limit = connection.max_frame_bytes
+    return Message("hello", {"version": VERSION, "max_frame_bytes": limit, **values}, {})
+
+
+def greet_worker(connection: Connection, secret: str, timeout: float) -> dict[str, Any]:
+    """The client's side of the handshake. Returns what the worker says about itself.
+
+    Raises:
+        Refused: The worker is busy, or its version or secret differs.
+    """
+    hello = connection.receive(timeout, max_bytes=_MAX_HANDSHAKE_BYTES)
+    if hello.kind == "error":
+        raise Refused(_text(hello, "message"))
+    if hello.kind != "hello":
+        raise ProtocolError(f"expected the worker's 'hello', got {hello.kind!r}")
+    if hello.values.get("version") != VERSION:
+        raise Refused(_version_mismatch("worker", hello.values.get("version")))
+    theirs, ours = _text(hello, "challenge"), secrets.token_hex(32)
+    answer = _answer(secret, "client", theirs, ours)
+    connection.send(_hello(connection, challenge=ours, answer=answer), timeout)
+    ready = connection.receive(timeout, max_bytes=_MAX_HANDSHAKE_BYTES)
+    if ready.kind == "error":
+        raise Refused(_text(ready, "message"))
+    expected = _answer(secret, "worker", theirs, ours)
+    if ready.kind != "ready" or not hmac.compare_digest(_text(ready, "answer"), expected):
+        raise Refused("the worker did not prove that it knows the shared secret")
+    connection.lower_limit(hello.values.get("max_frame_bytes"))
+    return ready.values
+
+
+def greet_client(
+    connection: Connection, secret: str, about: Mapping[str, Any], timeout: float
+) -> None:
+    """The worker's side of the handshake; ``about`` is what it tells a client it accepts.
+
+    Raises:
+        Refused: The client's version or secret differs; it has been told.
+    """
+    ours = secrets.token_hex(32)
+    connection.send(_hello(connection, challenge=ours), timeout)
+    hello = connection.receive(timeout, max_bytes=_MAX_HANDSHAKE_BYTES)
+    if hello.kind != "hello":
+        raise ProtocolError(f"expected the client's 'hello', got {hello.kind!r}")
+    reason = ""
+    if hello.values.get("version") != VERSION:
+        reason = _version_mismatch("client", hello.values.get("version"))
+    theirs = _text(hello, "challenge")
+    expected = _answer(secret, "client", ours, theirs)
+    if not reason and not hmac.compare_digest(_text(hello, "answer"), expected):
+        reason = "the shared secret is wrong: give client and worker the same one"
+    if reason:
+        refuse(connection, reason, timeout)
+        raise Refused(reason)
+    answer = _answer(secret, "worker", ours, theirs)
+    connection.send(message("ready", answer=answer, **about), timeout)
+    connection.lower_limit(hello.values.get("max_frame_bytes"))
+
+
+def refuse(connection: Connection, reason: str, timeout: float) -> None:
+    connection.send(message("error", message=reason), timeout)

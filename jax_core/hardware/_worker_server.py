@@ -1,0 +1,183 @@
+"""The worker's side of the protocol: listens, greets clients, runs batches of one at a time.
+
+Loaded by ``_worker``, possibly where evtorch is not installed: imports NumPy-only modules alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import math
+import os
+import queue
+import signal
+import socket
+import stat
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any
+
+from ._protocol import Connection, Message, ProtocolError, message
+from ._worker_handshake import greet_client, refuse
+from ._worker_messages import observation_message, run_from_message
+
+_GREETING_SECONDS = 5.0
+_LEAVING_SECONDS = 0.5
+_MESSAGE_SECONDS = 60.0
+_MAX_TRACEBACK = 20_000
+
+
+def load_backend(name: str, options: dict[str, Any]) -> Any:
+    """Call the factory at ``module:factory`` or ``path/to/file.py:factory`` with ``options``."""
+    module_name, _, factory_name = name.rpartition(":")
+    if not module_name or not factory_name:
+        raise ValueError(f"backend must be module:factory or file.py:factory, got {name!r}")
+    if module_name.endswith(".py"):
+        path = Path(module_name)
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        if spec is None or spec.loader is None or not path.is_file():
+            raise FileNotFoundError(f"backend: there is no file {module_name!r}")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[path.stem] = module
+        spec.loader.exec_module(module)
+    else:
+        module = importlib.import_module(module_name)
+    return getattr(module, factory_name)(**options)
+
+
+def exit_with_parent() -> None:
+    """Kill this process and its children once standard input closes: the client is gone."""
+
+    def wait() -> None:
+        while os.read(0, 4096):
+            pass
+        if os.getpgrp() == os.getpid():
+            os.killpg(0, signal.SIGKILL)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _listen(address: str) -> tuple[socket.socket, str]:
+    transport, _, place = address.partition(":")
+    if transport == "unix":
+        _remove_stale(Path(place))
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        before = os.umask(0o177)
+        try:
+            listener.bind(place)
+        finally:
+            os.umask(before)
+    else:
+        host, _, port = place.rpartition(":")
+        listener = socket.create_server((host, int(port)))
+        address = f"tcp:{host}:{listener.getsockname()[1]}"
+    listener.listen()
+    return listener, address
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove a socket that a killed worker left; one that is listened on stays."""
+    if not path.exists() or not stat.S_ISSOCK(path.stat().st_mode):
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+
+
+class Server:
+    """Serves one client at a time; others are told that the worker is busy.
+
+    Backends run in the main thread, as some hardware libraries require.
+    """
+
+    def __init__(self, backend: Any, secret: str, max_frame_bytes: int):
+        self._backend = backend
+        self._secret = secret
+        self._max_frame_bytes = max_frame_bytes
+        self._busy = threading.Lock()
+        self._clients: queue.SimpleQueue[Connection] = queue.SimpleQueue()
+        limit = backend.weight_limit
+        self._about = {
+            "name": str(backend.name),
+            "weight_limit": None if limit is None else int(limit),
+        }
+
+    def serve(self, address: str, address_file: str | None = None) -> None:
+        """Listen on ``unix:PATH`` or ``tcp:HOST:PORT`` and serve until the process ends."""
+        if address.startswith("tcp:") and not self._secret:
+            raise ValueError("a worker on TCP needs a shared secret: any local user could connect")
+        listener, address = _listen(address)
+        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+        if address_file is not None:
+            unfinished = Path(address_file + ".part")
+            unfinished.write_text(address)
+            unfinished.replace(address_file)
+        while True:
+            client = self._clients.get()
+            try:
+                self._serve_client(client)
+            finally:
+                client.close()
+                self._busy.release()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            stream, _ = listener.accept()
+            try:
+                connection = Connection(stream, self._max_frame_bytes)
+                if self._greet(connection):
+                    continue
+            except (ProtocolError, OSError) as error:
+                print(f"turned a client away: {error}", file=sys.stderr, flush=True)
+            stream.close()
+
+    def _greet(self, connection: Connection) -> bool:
+        """Whether the connection was handed over to the main thread."""
+        # The wait lets a client that has just left be noticed.
+        if not self._busy.acquire(timeout=_LEAVING_SECONDS):
+            reason = (
+                "the worker is busy with another client: stop that one, or start another worker"
+            )
+            refuse(connection, reason, _GREETING_SECONDS)
+            return False
+        try:
+            greet_client(connection, self._secret, self._about, _GREETING_SECONDS)
+        except BaseException:
+            self._busy.release()
+            raise
+        self._clients.put(connection)
+        return True
+
+    def _serve_client(self, client: Connection) -> None:
+        try:
+            while True:
+                received = client.receive(_MESSAGE_SECONDS, idle=math.inf)
+                if received.kind != "run":
+                    raise ProtocolError(f"expected a 'run' message, got {received.kind!r}")
+                answer = self._run(received)
+                try:
+                    client.send(answer, _MESSAGE_SECONDS)
+                except (TypeError, ValueError) as error:  # cannot be encoded; nothing was sent
+                    client.send(_failure(error), _MESSAGE_SECONDS)
+        except (ProtocolError, TimeoutError) as error:
+            print(f"a client left: {error}", file=sys.stderr, flush=True)
+
+    def _run(self, received: Message) -> Message:
+        try:
+            run = run_from_message(received)
+            observation = self._backend.run(
+                run.network, run.spikes, run.duration, voltage_times=run.voltage_times
+            )
+            return observation_message(observation)
+        except Exception as error:
+            return _failure(error)
+
+
+def _failure(error: Exception) -> Message:
+    text = "".join(traceback.format_exception(error))[-_MAX_TRACEBACK:]
+    return message("error", error=type(error).__name__, message=str(error), traceback=text)
