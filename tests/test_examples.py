@@ -12,6 +12,7 @@ import torch
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SHORT = {
+    "across_frameworks": ["--steps", "9", "--hidden", "20"],
     "yinyang": ["--epochs", "1", "--hidden", "20"],
 }
 
@@ -73,3 +74,10 @@ def test_code_in_the_readme_runs(tmp_path: Path) -> None:
         command = [sys.executable, "-c", block]
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
         assert done.returncode == 0, f"{block}\nfailed:\n{done.stderr}"
+
+
+def test_training_across_frameworks_loses_nothing(tmp_path: Path) -> None:
+    run("across_frameworks", *SHORT["across_frameworks"], "--out", str(tmp_path), cwd=tmp_path)
+    losses = json.loads((tmp_path / "losses.json").read_text())
+    assert losses["difference"] < 1e-4
+    assert losses["Conv2d in JAX"][-1] < losses["Conv2d in JAX"][0]

@@ -1,0 +1,170 @@
+"""Train across PyTorch and JAX with evtorch.bridge.
+
+1. One network of LIF neurons on Yin-Yang: trained in torch, continued in pure JAX with optax, and
+   taken back to torch. A second network makes all its steps in torch: the losses agree. In
+   float64, because a spike more or less turns the last digit of float32 into a visible difference.
+2. A torch Conv2d front end inside a JAX training loop, with optax on all parameters.
+
+    python examples/across_frameworks.py --steps 40 --out runs/across_frameworks
+"""
+
+import argparse
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import torch
+from torch import nn
+from tqdm import trange
+
+from evtorch import bridge, jax_core
+from evtorch import torch_api as snn
+
+TAU = 1e-2
+T_MAX = 6e-2
+NEURON: dict[str, Any] = {"tau_mem": TAU, "tau_syn": TAU / 2, "refractory": float("inf")}
+RATE = 0.3
+
+
+def torch_loss(times: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of first-spike times; silent neurons count as spiking at ``T_MAX``."""
+    return nn.functional.cross_entropy(-times[..., 0].clamp(max=T_MAX) / TAU, label)
+
+
+def jax_loss(times: jax.Array, label: jax.Array) -> jax.Array:
+    """The same in JAX."""
+    scores = jax.nn.log_softmax(-jnp.minimum(times[..., 0], T_MAX) / TAU)
+    return -jnp.take_along_axis(scores, label[:, None], axis=1).mean()
+
+
+def batches(steps: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Latency-coded Yin-Yang samples, with a bias spike, and their classes."""
+    data = snn.datasets.YinYang(64 * steps, seed=0)
+    points, labels = zip(*(data[i] for i in range(len(data))), strict=True)
+    encode = snn.LatencyEncoder(0.0, 2 * TAU, bias=0.0)
+    spikes = encode(torch.stack([torch.as_tensor(p, dtype=torch.float64) for p in points]))
+    return list(zip(spikes.split(64), torch.tensor(labels).split(64), strict=True))
+
+
+def torch_steps(
+    model: nn.Module, optimizer: torch.optim.Optimizer, data: list, title: str
+) -> list[float]:
+    """Train on each batch once; **returns** the losses."""
+    losses = []
+    for step in trange(len(data), desc=title):
+        spikes, label = data[step]
+        optimizer.zero_grad()
+        loss = torch_loss(model(spikes), label)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def jax_steps(params: dict, data: list, title: str) -> tuple[dict, list[float]]:
+    """The same training in pure JAX; **returns** parameters and losses."""
+
+    def loss_of(params: dict, spikes: jax.Array, label: jax.Array) -> jax.Array:
+        lif: Any = jax_core.lif
+        hidden = lif(spikes, params["0.weight"], **NEURON, t_max=T_MAX, validate=False)
+        times = lif(hidden, params["1.weight"], **NEURON, t_max=T_MAX, validate=False)
+        return jax_loss(times, label)
+
+    rule = optax.sgd(RATE)
+    state = rule.init(params)
+
+    @jax.jit
+    def step(params: dict, state: Any, spikes: jax.Array, label: jax.Array) -> Any:
+        loss, gradients = jax.value_and_grad(loss_of)(params, spikes, label)
+        updates, state = rule.update(gradients, state)
+        return optax.apply_updates(params, updates), state, loss
+
+    losses = []
+    for i in trange(len(data), desc=title):
+        spikes, label = bridge.to_jax((data[i][0], data[i][1].int()))
+        params, state, loss = step(params, state, spikes, label)
+        losses.append(float(loss))
+    return params, losses
+
+
+def half_and_half(steps: int, hidden: int) -> dict[str, list[float]]:
+    """Torch, JAX and torch again, against torch alone."""
+    layers = [
+        snn.LIF(n, m, **NEURON, t_max=T_MAX, dtype=torch.float64)
+        for n, m in ((5, hidden), (hidden, 3))
+    ]
+    model = nn.Sequential(*layers)
+    alone = copy.deepcopy(model)
+    data = batches(steps)
+    third = max(1, steps // 3)
+    parts = [data[:third], data[third : 2 * third], data[2 * third :]]
+    mixed = torch_steps(
+        model, bridge.OptaxOptimizer(model.parameters(), optax.sgd(RATE)), parts[0], "torch"
+    )
+    with jax.enable_x64(True):
+        params, losses = jax_steps(bridge.export_parameters(model), parts[1], "JAX")
+    bridge.load_parameters(model, params)
+    optimizer = bridge.OptaxOptimizer(model.parameters(), optax.sgd(RATE))
+    mixed += losses + torch_steps(model, optimizer, parts[2], "torch")
+    reference = torch_steps(
+        alone, torch.optim.SGD(alone.parameters(), lr=RATE), data, "torch alone"
+    )
+    return {"torch, JAX, torch": mixed, "torch alone": reference}
+
+
+def conv_in_jax(steps: int) -> list[float]:
+    """Train a torch Conv2d and a JAX read-out together, in JAX, to tell bars apart."""
+    generator = np.random.default_rng(0)
+    label = generator.integers(0, 2, 256)
+    images = generator.normal(0, 0.3, (256, 1, 8, 8)).astype(np.float32)
+    for image, upright in zip(images, label, strict=True):
+        line = generator.integers(0, 8)
+        image[0, :, line] += upright
+        image[0, line, :] += 1 - upright
+    front = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveMaxPool2d(1), nn.Flatten())
+    features, front_params = bridge.as_jax_function(front)
+    params = {"front": front_params, "readout": jnp.zeros((4, 2))}
+
+    def loss_of(params: dict) -> jax.Array:
+        scores = features(params["front"], images) @ params["readout"]
+        return optax.softmax_cross_entropy_with_integer_labels(scores, jnp.asarray(label)).mean()
+
+    rule = optax.adam(3e-2)
+    state = rule.init(params)
+    losses = []
+    step = jax.jit(jax.value_and_grad(loss_of))
+    for _ in trange(steps, desc="Conv2d in JAX"):
+        loss, gradients = step(params)
+        updates, state = rule.update(gradients, state)
+        params = optax.apply_updates(params, updates)
+        losses.append(float(loss))
+    return losses
+
+
+def main() -> None:
+    """Run both parts and write the losses."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--steps", type=int, default=90, help="training steps (%(default)s)")
+    parser.add_argument("--hidden", type=int, default=60, help="hidden neurons (%(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("runs/across_frameworks"))
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    losses = half_and_half(arguments.steps, arguments.hidden)
+    mixed, alone = losses.values()
+    difference = max(abs(a - b) for a, b in zip(mixed, alone, strict=True))
+    print(f"LIF network: loss {mixed[0]:.3f} -> {mixed[-1]:.3f}")
+    print(f"largest difference from torch alone: {difference:.1e}")
+    front = conv_in_jax(arguments.steps)
+    print(f"Conv2d in JAX: loss {front[0]:.3f} -> {front[-1]:.3f}")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    results = {**losses, "difference": difference, "Conv2d in JAX": front}
+    (arguments.out / "losses.json").write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
