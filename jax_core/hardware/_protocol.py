@@ -16,6 +16,7 @@ import math
 import socket
 import struct
 import time
+import weakref
 import zlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -113,13 +114,15 @@ class Connection:
     """Messages over a connected stream socket.
 
     ``max_frame_bytes`` bounds what either direction accepts, so a wrong length cannot exhaust the
-    memory. A ``TimeoutError`` or ``ProtocolError`` leaves the stream at an unknown place: close it.
+    memory. A ``TimeoutError`` or ``ProtocolError`` leaves the stream at an unknown place: ``close``
+    it. Garbage collection closes it as well.
     """
 
     def __init__(self, stream: socket.socket, max_frame_bytes: int = MAX_FRAME_BYTES):
         if stream.family != socket.AF_UNIX:
             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._stream = stream
+        self.close = weakref.finalize(self, stream.close)
         self._max_frame_bytes = max_frame_bytes
 
     @property
@@ -131,9 +134,6 @@ class Connection:
         if not isinstance(other, int) or other <= 0:
             raise ProtocolError(f"max_frame_bytes must be a positive integer, got {other!r}")
         self._max_frame_bytes = min(self._max_frame_bytes, other)
-
-    def close(self) -> None:
-        self._stream.close()
 
     def send(self, content: Message, timeout: float | None = None) -> int:
         """Send one message and return the bytes it took.

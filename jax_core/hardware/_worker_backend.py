@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import sys
@@ -108,9 +109,13 @@ class WorkerBackend:
         """
         if transport not in ("unix", "tcp"):
             raise ValueError(f"transport must be 'unix' or 'tcp', got {transport!r}")
+        try:
+            encoded = json.dumps(dict(options or {}))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"options must be what JSON can hold, got {options!r}") from error
         launch = Launch(
             backend=backend,
-            options=dict(options or {}),
+            options=encoded,
             python=(python,) if isinstance(python, str) else tuple(python),
             environment=dict(environment or {}),
             folder=None if folder is None else os.fspath(folder),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
 import shutil
@@ -15,7 +14,6 @@ import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ._contract import BackendError
 from ._worker import SECRET_VARIABLE
@@ -35,7 +33,7 @@ class Launch:
     """How to start a worker."""
 
     backend: str
-    options: Mapping[str, Any]
+    options: str
     python: tuple[str, ...]
     environment: Mapping[str, str | None]
     folder: str | None
@@ -84,7 +82,7 @@ class WorkerProcess:
 
     def _command(self, launch: Launch) -> list[str]:
         command = [*launch.python, str(WORKER_SCRIPT), "--backend", launch.backend]
-        command += ["--options", json.dumps(dict(launch.options)), "--exit-with-parent"]
+        command += ["--options", launch.options, "--exit-with-parent"]
         command += ["--max-frame-bytes", str(launch.max_frame_bytes)]
         command += ["--address-file", str(self._folder / "address")]
         if launch.transport == "tcp":

@@ -195,6 +195,7 @@ def test_the_interpreter_may_be_a_command():
     ("arguments", "expected"),
     [
         ({"transport": "udp"}, "transport must be 'unix' or 'tcp'"),
+        ({"options": {"chip": object()}}, "options must be what JSON can hold"),
         ({"timeout": 0}, "timeout must be finite and at least 0.001"),
         ({"max_restarts": -1}, "max_restarts must be"),
         ({"timeout": math.nan}, "timeout must be finite"),
