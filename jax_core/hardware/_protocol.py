@@ -115,13 +115,15 @@ class Connection:
 
     ``max_frame_bytes`` bounds what either direction accepts, so a wrong length cannot exhaust the
     memory. A ``TimeoutError`` or ``ProtocolError`` leaves the stream at an unknown place: ``close``
-    it. Garbage collection closes it as well.
+    it. Garbage collection closes it as well. ``sent_bytes`` and ``received_bytes`` count frames.
     """
 
     def __init__(self, stream: socket.socket, max_frame_bytes: int = MAX_FRAME_BYTES):
         if stream.family != socket.AF_UNIX:
             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._stream = stream
+        self.sent_bytes = 0
+        self.received_bytes = 0
         self.close = weakref.finalize(self, stream.close)
         self._max_frame_bytes = max_frame_bytes
 
@@ -135,8 +137,8 @@ class Connection:
             raise ProtocolError(f"max_frame_bytes must be a positive integer, got {other!r}")
         self._max_frame_bytes = min(self._max_frame_bytes, other)
 
-    def send(self, content: Message, timeout: float | None = None) -> int:
-        """Send one message and return the bytes it took.
+    def send(self, content: Message, timeout: float | None = None) -> None:
+        """Send one message.
 
         Raises:
             ValueError: The frame would exceed ``max_frame_bytes``; nothing was sent.
@@ -156,7 +158,7 @@ class Connection:
             raise
         except OSError as error:
             raise Disconnected(f"the other side closed the connection ({error})") from error
-        return len(frame)
+        self.sent_bytes += len(frame)
 
     def receive(
         self,
@@ -192,6 +194,7 @@ class Connection:
         body = self._read(body_bytes, deadline)
         if zlib.crc32(body, zlib.crc32(header)) != checksum:
             raise ProtocolError("a message arrived corrupted: its checksum does not match")
+        self.received_bytes += total
         return _decode(header, body)
 
     def _read(self, count: int, deadline: float | None) -> bytearray:

@@ -41,6 +41,7 @@ class WorkerBackend:
 
     - ``name``, ``weight_limit``: the worker's backend's.
     - ``restarts``: how many times a batch had to be replayed.
+    - ``sent_bytes``, ``received_bytes``: size of the last run's messages.
     """
 
     name: str
@@ -72,6 +73,7 @@ class WorkerBackend:
         self._owner = os.getpid()
         self._stopped = False
         self.restarts = 0
+        self.sent_bytes = self.received_bytes = 0
         self._connect()
 
     @classmethod
@@ -201,6 +203,15 @@ class WorkerBackend:
             self._stopped = True
             self._give_up()
 
+    def __deepcopy__(self, _: object) -> WorkerBackend:
+        return self  # copies of a model run on the same hardware
+
+    def __reduce__(self) -> str:
+        raise TypeError(
+            "a WorkerBackend is a connection to a running worker and cannot be pickled: save"
+            " state_dict(), and give the loaded model a worker of its own"
+        )
+
     def __enter__(self) -> WorkerBackend:
         return self
 
@@ -219,8 +230,11 @@ class WorkerBackend:
     def _exchange(self, request: Message) -> Observation:
         connection = self._connection or self._connect()
         deadline = time.monotonic() + self._timeout
+        before = connection.sent_bytes, connection.received_bytes
         connection.send(request, self._timeout)
         reply = connection.receive(max(deadline - time.monotonic(), 1e-3))
+        self.sent_bytes = connection.sent_bytes - before[0]
+        self.received_bytes = connection.received_bytes - before[1]
         if reply.kind == "error":
             raise _backend_error(self.name, reply)
         if reply.kind != "observation":

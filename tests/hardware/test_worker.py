@@ -1,7 +1,9 @@
 """Workers in normal use, and what their own errors look like here."""
 
+import copy
 import math
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -153,6 +155,13 @@ def test_threads_take_turns():
         for thread in threads:
             thread.join(30)
     assert answers == [0.0] * 30
+
+
+def test_copies_of_a_model_share_its_worker_and_pickles_cannot():
+    with start("Answering") as worker:
+        assert copy.deepcopy({"backend": worker})["backend"] is worker
+        with pytest.raises(TypeError, match="cannot be pickled: save"):
+            pickle.dumps(worker)
 
 
 def test_a_stopped_worker_says_so():
