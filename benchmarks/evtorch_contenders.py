@@ -35,7 +35,7 @@ def _input_times(task: t.Task, duplication: int) -> np.ndarray:
 
 
 def torch_contender(task: t.Task, duplication: int = 1) -> Contender:
-    """``nn.Sequential`` of two ``LIF`` layers with torch's Adam."""
+    """``nn.Sequential`` of two ``LIF`` layers with torch's fused Adam."""
     model = torch.nn.Sequential(
         snn.LIF(t.INPUTS, task.hidden, **NEURON),
         snn.LIF(task.hidden, t.CLASSES, **NEURON),
@@ -43,7 +43,7 @@ def torch_contender(task: t.Task, duplication: int = 1) -> Contender:
     with torch.no_grad():
         for parameter, weight in zip(model.parameters(), _weights(task, duplication), strict=True):
             parameter.copy_(torch.from_numpy(weight))
-    optimizer = torch.optim.Adam(model.parameters(), lr=t.LEARNING_RATE)
+    optimizer = torch.optim.Adam(model.parameters(), lr=t.LEARNING_RATE, fused=True)
     inputs = torch.from_numpy(_input_times(task, duplication))
     targets = torch.from_numpy(task.targets)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import task as t
+import torch
 from contender import Contender
 from evtorch_contenders import jax_contender, torch_contender
 from jaxsnn_contenders import jaxsnn_contender
@@ -34,6 +35,8 @@ HIDDEN_SIZES = (50, 100, 200, 400, 800)
 
 def main() -> None:
     arguments = _parser().parse_args()
+    # What docs/torch_api.md recommends for small layers; jaxsnn does without torch.
+    torch.set_num_threads(1)
     if arguments.probe:
         print(json.dumps(_probe(arguments.probe, arguments.hidden)))
         return
