@@ -25,6 +25,8 @@ import numpy as np
 
 VERSION = 1
 MAX_FRAME_BYTES = 2**30
+# Errors, cut to fit, must always get through.
+MIN_FRAME_BYTES = 2**13
 _MAX_HEADER_BYTES = 2**20
 _MAGIC = b"EVTW"
 _PREFIX = struct.Struct("<4sIQI")
@@ -133,8 +135,10 @@ class Connection:
 
     def lower_limit(self, other: object) -> None:
         """Accept and send no larger frames than the other side."""
-        if not isinstance(other, int) or other <= 0:
-            raise ProtocolError(f"max_frame_bytes must be a positive integer, got {other!r}")
+        if not isinstance(other, int) or other < MIN_FRAME_BYTES:
+            raise ProtocolError(
+                f"max_frame_bytes must be an integer >= {MIN_FRAME_BYTES}, got {other!r}"
+            )
         self._max_frame_bytes = min(self._max_frame_bytes, other)
 
     def send(self, content: Message, timeout: float | None = None) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ._contract import HardwareLimitError, Network, Observation
-from ._protocol import MAX_FRAME_BYTES, Connection, Message, ProtocolError
+from ._protocol import MAX_FRAME_BYTES, MIN_FRAME_BYTES, Connection, Message, ProtocolError
 from ._worker_address import check_address, open_stream
 from ._worker_handshake import greet_worker
 from ._worker_messages import Run, observation_from_message, run_message
@@ -285,8 +285,11 @@ def _backend_error(name: str, reply: Message) -> Exception:
     return limit
 
 
+_LOWEST = {"max_restarts": 0, "max_frame_bytes": MIN_FRAME_BYTES}
+
+
 def _check_limits(**limits: float) -> None:
     for name, value in limits.items():
-        lowest = 0 if name == "max_restarts" else 1e-3
+        lowest = _LOWEST.get(name, 1e-3)
         if not lowest <= value < math.inf:
             raise ValueError(f"{name} must be finite and at least {lowest:g}, got {value}")

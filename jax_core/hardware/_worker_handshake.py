@@ -25,9 +25,13 @@ from ._protocol import VERSION, Connection, Message, ProtocolError, Refused, mes
 _MAX_HANDSHAKE_BYTES = 4096
 
 
-def _answer(secret: str, role: str, ours: str, theirs: str) -> str:
-    text = "\n".join((role, ours, theirs))
+def _answer(secret: str, role: str, of_worker: str, of_client: str) -> str:
+    text = "\n".join((role, of_worker, of_client))
     return hmac.new(secret.encode(), text.encode(), "sha256").hexdigest()
+
+
+def _proves(received: Message, expected: str) -> bool:
+    return hmac.compare_digest(_text(received, "answer").encode(), expected.encode())
 
 
 def _text(received: Message, key: str) -> str:
@@ -62,14 +66,14 @@ def greet_worker(connection: Connection, secret: str, timeout: float) -> dict[st
         raise ProtocolError(f"expected the worker's 'hello', got {hello.kind!r}")
     if hello.values.get("version") != VERSION:
         raise Refused(_version_mismatch("worker", hello.values.get("version")))
-    theirs, ours = _text(hello, "challenge"), secrets.token_hex(32)
-    answer = _answer(secret, "client", theirs, ours)
-    connection.send(_hello(connection, challenge=ours, answer=answer), timeout)
+    challenges = _text(hello, "challenge"), secrets.token_hex(32)
+    answer = _answer(secret, "client", *challenges)
+    connection.send(_hello(connection, challenge=challenges[1], answer=answer), timeout)
     ready = connection.receive(timeout, max_bytes=_MAX_HANDSHAKE_BYTES)
     if ready.kind == "error":
         raise Refused(_text(ready, "message"))
-    expected = _answer(secret, "worker", theirs, ours)
-    if ready.kind != "ready" or not hmac.compare_digest(_text(ready, "answer"), expected):
+    expected = _answer(secret, "worker", *challenges)
+    if ready.kind != "ready" or not _proves(ready, expected):
         raise Refused("the worker did not prove that it knows the shared secret")
     connection.lower_limit(hello.values.get("max_frame_bytes"))
     return ready.values
@@ -91,14 +95,14 @@ def greet_client(
     reason = ""
     if hello.values.get("version") != VERSION:
         reason = _version_mismatch("client", hello.values.get("version"))
-    theirs = _text(hello, "challenge")
-    expected = _answer(secret, "client", ours, theirs)
-    if not reason and not hmac.compare_digest(_text(hello, "answer"), expected):
+    challenges = ours, _text(hello, "challenge")
+    expected = _answer(secret, "client", *challenges)
+    if not reason and not _proves(hello, expected):
         reason = "the shared secret is wrong: give client and worker the same one"
     if reason:
         refuse(connection, reason, timeout)
         raise Refused(reason)
-    answer = _answer(secret, "worker", ours, theirs)
+    answer = _answer(secret, "worker", *challenges)
     connection.send(message("ready", answer=answer, **about), timeout)
     connection.lower_limit(hello.values.get("max_frame_bytes"))
 

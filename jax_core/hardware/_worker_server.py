@@ -159,11 +159,13 @@ class Server:
                 received = client.receive(_MESSAGE_SECONDS, idle=math.inf)
                 if received.kind != "run":
                     raise ProtocolError(f"expected a 'run' message, got {received.kind!r}")
-                answer = self._run(received)
                 try:
-                    client.send(answer, _MESSAGE_SECONDS)
-                except (TypeError, ValueError) as error:  # cannot be encoded; nothing was sent
-                    client.send(_failure(error), _MESSAGE_SECONDS)
+                    client.send(self._run(received), _MESSAGE_SECONDS)
+                except (ProtocolError, TimeoutError):
+                    raise
+                except Exception as error:  # from the backend or the encoding; nothing was sent
+                    failure = _failure(error, client.max_frame_bytes)
+                    client.send(failure, _MESSAGE_SECONDS)
         except (ProtocolError, TimeoutError) as error:
             print(f"a client left: {error}", file=sys.stderr, flush=True)
 
@@ -173,11 +175,20 @@ class Server:
             observation = self._backend.run(
                 run.network, run.spikes, run.duration, voltage_times=run.voltage_times
             )
-            return observation_message(observation)
-        except Exception as error:
-            return _failure(error)
+        except (ProtocolError, TimeoutError) as error:
+            raise _BackendFailed from error
+        return observation_message(observation)
 
 
-def _failure(error: Exception) -> Message:
-    text = "".join(traceback.format_exception(error))[-_MAX_TRACEBACK:]
-    return message("error", error=type(error).__name__, message=str(error), traceback=text)
+class _BackendFailed(Exception):
+    """Keeps a backend's own timeout apart from the connection's."""
+
+
+def _failure(error: BaseException, max_frame_bytes: int) -> Message:
+    if isinstance(error, _BackendFailed) and error.__cause__ is not None:
+        error = error.__cause__
+    # JSON may take six bytes for a character.
+    length = min(_MAX_TRACEBACK, max_frame_bytes // 16)
+    text = "".join(traceback.format_exception(error))[-length:]
+    name = type(error).__name__[:100]
+    return message("error", error=name, message=str(error)[:length], traceback=text)

@@ -109,6 +109,14 @@ def test_a_backends_exception_arrives_and_leaves_the_worker_running():
         assert worker.restarts == 0
 
 
+def test_a_backends_own_timeout_with_a_long_story_arrives_cut():
+    with start("Raising", max_frame_bytes=2**13) as worker:
+        with pytest.raises(WorkerError, match="TimeoutError in the worker: the chip is silent …"):
+            worker.run(network(), INPUT, 1.0)
+        assert_answers(worker)
+        assert worker.restarts == 0
+
+
 def test_hardware_limits_arrive_as_such():
     with start("Limited") as worker, pytest.raises(HardwareLimitError, match="513 neurons do not"):
         worker.run(network(), INPUT, 1.0)
@@ -207,6 +215,7 @@ def test_the_interpreter_may_be_a_command():
         ({"options": {"chip": object()}}, "options must be what JSON can hold"),
         ({"timeout": 0}, "timeout must be finite and at least 0.001"),
         ({"max_restarts": -1}, "max_restarts must be"),
+        ({"max_frame_bytes": 8191}, "max_frame_bytes must be finite and at least 8192"),
         ({"timeout": math.nan}, "timeout must be finite"),
     ],
 )

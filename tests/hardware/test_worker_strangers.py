@@ -228,6 +228,17 @@ def test_a_worker_gives_up_a_client_that_talks_nonsense_and_serves_on(tcp_worker
         assert_answers(worker)
 
 
+def test_an_answer_in_no_ascii_is_a_wrong_secret(tcp_worker):
+    with socket.create_connection(("127.0.0.1", tcp_worker.port), 10) as stream:
+        connection = Connection(stream)
+        connection.receive(10)
+        hello = {"version": 1, "challenge": "ö", "max_frame_bytes": 2**20, "answer": "ö"}
+        connection.send(message("hello", **hello), 10)
+        assert "secret is wrong" in connection.receive(10).values["message"]
+    with attach(tcp_worker) as worker:
+        assert_answers(worker)
+
+
 def test_a_run_that_cannot_be_read_is_answered_with_the_reason(tcp_worker):
     with socket.create_connection(("127.0.0.1", tcp_worker.port), 10) as stream:
         connection = Connection(stream)
