@@ -77,19 +77,25 @@ def _adjoint_at_spikes(
 
     def jump(later: tuple, spike: tuple) -> tuple:
         t_later, v_later, i_later = later
-        t, current, release_current, upstream = spike
-        is_spike = jnp.isfinite(t)
+        t, current, release_current, has_gradient, upstream = spike
         t_release = t + refractory
-        u = jnp.where(jnp.isfinite(t_later), t_later - t_release, 0)
+        # Observed spikes may violate the refractory period.
+        u = jnp.maximum(jnp.where(jnp.isfinite(t_later), t_later - t_release, 0), 0)
         v_release, i_release = _step_back(v_later, i_later, u, tau_mem, tau_syn)
         i = i_release * jnp.exp(-refractory / tau_syn)
         slope_before = jnp.maximum(current - constants.threshold, floor)
         slope_after = release_current - constants.reset
-        pull = jnp.where(is_spike, slope_after * v_release + upstream, 0)
+        pull = jnp.where(has_gradient, slope_after * v_release + upstream, 0)
         v = pull / jnp.where(pull == 0, 1, slope_before)
         return (t, v, i), Adjoint(v, i, v_release, i_release)
 
-    sequence = (spikes.time, spikes.current, spikes.release_current, gradient)
+    sequence = (
+        spikes.time,
+        spikes.current,
+        spikes.release_current,
+        spikes.has_gradient,
+        gradient,
+    )
     sequence = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), sequence)
     silence = jnp.full_like(sequence[0][0], jnp.inf)
     start = (silence, jnp.zeros_like(silence), jnp.zeros_like(silence))
@@ -217,7 +223,7 @@ def segment_lengths(spikes: Spikes, constants: Constants) -> Array:
     release = spikes.time[..., :-1] + _per_neuron(constants.refractory)
     start = jnp.pad(release, ((0, 0), (0, 0), (1, 0)))
     is_spike = jnp.isfinite(spikes.time)
-    return jnp.where(is_spike, spikes.time - jnp.where(is_spike, start, 0), 0)
+    return jnp.maximum(jnp.where(is_spike, spikes.time - jnp.where(is_spike, start, 0), 0), 0)
 
 
 def _constant_gradients(

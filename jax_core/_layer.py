@@ -10,6 +10,7 @@ import numpy as np
 from jax import Array, lax
 
 from ._constants import Constants
+from ._currents import currents_at
 from ._eventprop import eventprop, slope_at_spike, slope_floor
 from ._events import Events
 from ._first_spike import first_spike_time
@@ -34,6 +35,10 @@ class Health(NamedTuple):
     """Spikes with a slope below ``min_slope``: their gradients are bounded, not exact."""
     overflow: Array
     """Samples in which the neuron had more than ``max_spikes`` spikes."""
+    unpredicted: Array | None = None
+    """Observed spikes at which the model's voltage does not rise; they have no gradient."""
+    missing: Array | None = None
+    """Spikes that the model predicts and that were not observed, if asked for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,34 +65,65 @@ def _differentiable(
 def _forward(
     settings: Settings, events: Events, weight: Array, constants: Constants
 ) -> tuple[tuple[Array, Health], tuple]:
-    order = _sort(events, weight)
+    spikes = simulate(settings, events, weight, constants)
+    result = pad_times(settings, spikes), count(settings, spikes, constants)
+    # The same currents as for observed spikes, so that equal spikes have equal gradients.
+    spikes = with_currents(settings, events, weight, constants, spikes)
+    return result, (events, weight, constants, spikes)
+
+
+def simulate(settings: Settings, events: Events, weight: Array, constants: Constants) -> Spikes:
+    """Spikes by simulation, with one slot per neuron where it spikes once at most."""
+    order = sort_input(events, weight)
     is_double = settings.ratio == 2
     if settings.spikes_once:
-        spikes = first_spikes(order, weight, constants, settings.t_max, is_double)
-    else:
-        spikes = all_spikes(
-            order,
-            weight,
-            constants,
-            settings.max_spikes,
-            settings.t_max,
-            is_double,
-            settings.is_refractory,
-        )
+        return first_spikes(order, weight, constants, settings.t_max, is_double)
+    return all_spikes(
+        order,
+        weight,
+        constants,
+        settings.max_spikes,
+        settings.t_max,
+        is_double,
+        settings.is_refractory,
+    )
+
+
+def count(settings: Settings, spikes: Spikes, constants: Constants) -> Health:
+    """Count what `Health` has of simulated and of observed spikes."""
     slope = slope_at_spike(spikes.current, constants)
     floor = slope_floor(constants, settings.min_slope)[..., None]
-    is_spike = jnp.isfinite(spikes.time)
-    health = Health(
-        silent=jnp.sum(~is_spike[..., 0], axis=0, dtype=jnp.int32),
-        grazing=jnp.sum(is_spike & (slope < floor), axis=(0, 2), dtype=jnp.int32),
+    is_silent = ~jnp.isfinite(spikes.time[..., 0])
+    return Health(
+        silent=jnp.sum(is_silent, axis=0, dtype=jnp.int32),
+        grazing=jnp.sum(spikes.has_gradient & (slope < floor), axis=(0, 2), dtype=jnp.int32),
         overflow=jnp.sum(spikes.overflow, axis=0, dtype=jnp.int32),
     )
+
+
+def with_currents(
+    settings: Settings, events: Events, weight: Array, constants: Constants, spikes: Spikes
+) -> Spikes:
+    """The spikes with their currents found from their times alone."""
+    time = spikes.time
+    query = [time]
+    if settings.is_refractory and not settings.spikes_once:
+        query.append(time + constants.refractory[..., None])
+    order = sort_input(events, weight)
+    found = currents_at(order, weight, constants.tau_syn, jnp.concatenate(query, axis=-1))
+    current = found[..., : time.shape[-1]]
+    if settings.spikes_once:
+        return spikes._replace(current=current, release_current=jnp.zeros_like(current))
+    return spikes._replace(current=current, release_current=found[..., -time.shape[-1] :])
+
+
+def pad_times(settings: Settings, spikes: Spikes) -> Array:
+    """Spike times ``(batch, out, max_spikes)``."""
     room = settings.max_spikes - spikes.time.shape[-1]
-    time = jnp.pad(spikes.time, ((0, 0), (0, 0), (0, room)), constant_values=jnp.inf)
-    return (time, health), (events, weight, constants, spikes)
+    return jnp.pad(spikes.time, ((0, 0), (0, 0), (0, room)), constant_values=jnp.inf)
 
 
-def _sort(events: Events, weight: Array) -> Input:
+def sort_input(events: Events, weight: Array) -> Input:
     """Order events by time; a spike-time tensor's place tells the neuron."""
     if events.index is not None:
         # Sorted by contract, checked where values are known.
@@ -97,10 +133,11 @@ def _sort(events: Events, weight: Array) -> Input:
     return Input(time, place // per_neuron)
 
 
-def _backward(settings: Settings, residuals: tuple, cotangents: tuple) -> tuple:
+def pull_back(settings: Settings, residuals: tuple, cotangents: tuple) -> tuple:
+    """Gradients with respect to events, weights and constants, of simulated or observed spikes."""
     events, weight, constants, spikes = residuals
     upstream = cotangents[0][..., : spikes.time.shape[-1]]
-    upstream = jnp.where(jnp.isfinite(spikes.time), upstream, 0)
+    upstream = jnp.where(spikes.has_gradient, upstream, 0)
     batch, width = events.time.shape
     group = max(_GROUP_SIZE // max(weight.shape[0] * width, 1), 1)
     if group >= batch:
@@ -207,5 +244,5 @@ def _fast_and_deep(
     return pull_back(jnp.where(jnp.isfinite(spike), upstream[..., 0] * bounded, 0))
 
 
-_differentiable.defvjp(_forward, _backward)
+_differentiable.defvjp(_forward, pull_back)
 run = jax.jit(_differentiable, static_argnums=0)

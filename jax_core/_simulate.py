@@ -35,9 +35,12 @@ class Spikes(NamedTuple):
     """Synaptic current at the end of each spike's refractory period, same shape."""
     overflow: Array
     """Whether a neuron would have spiked more than ``K`` times, bool ``(batch, out)``."""
+    has_gradient: Array
+    """Whether the spike's time has a derivative, bool ``(batch, out, K)``: all spikes found by
+    simulation have one; observed ones do not where the model's voltage falls."""
 
 
-class _Intervals(NamedTuple):
+class Intervals(NamedTuple):
     """The times between events, one more than there are events; the last ends at ``t_max``."""
 
     end: Array
@@ -46,13 +49,13 @@ class _Intervals(NamedTuple):
     used: Array
 
 
-def _intervals(events: Input, weight: Array, t_max: float) -> _Intervals:
+def intervals_between(events: Input, weight: Array, t_max: float) -> Intervals:
     """Cut off what comes after ``t_max`` and give absent events a weight of zero."""
     batch = events.time.shape[0]
     inputs = weight.shape[1]
     present = (events.time <= t_max) & jnp.isfinite(events.time)
     last = jnp.full((batch, 1), t_max, events.time.dtype)
-    return _Intervals(
+    return Intervals(
         end=jnp.concatenate([jnp.minimum(events.time, last), last], axis=1),
         pre=jnp.pad(
             jnp.where(present, events.pre, inputs), ((0, 0), (0, 1)), constant_values=inputs
@@ -62,7 +65,8 @@ def _intervals(events: Input, weight: Array, t_max: float) -> _Intervals:
     )
 
 
-def _column(x: Array, k: Array) -> Array:
+def column(x: Array, k: Array) -> Array:
+    """``x[:, k]`` for a ``k`` that is known at run time only."""
     return lax.dynamic_index_in_dim(x, k, axis=1, keepdims=False)
 
 
@@ -77,7 +81,7 @@ def first_spikes(
     shape, dtype = (batch, out), weight.dtype
     tau_mem, tau_syn = constants.tau_mem, constants.tau_syn
     threshold = constants.threshold
-    intervals = _intervals(events, weight, t_max)
+    intervals = intervals_between(events, weight, t_max)
 
     class State(NamedTuple):
         k: Array
@@ -101,11 +105,11 @@ def first_spikes(
         return (state.k < intervals.used) & ~jnp.all(state.found)
 
     def walk(state: State) -> State:
-        end = _column(intervals.end, state.k)[:, None]
+        end = column(intervals.end, state.k)[:, None]
         u_end = end - state.clock
         v_end, i_end, bracket = look(state.v, state.i, u_end)
         new = bracket.exists & ~state.found
-        arriving = intervals.weight[_column(intervals.pre, state.k)]
+        arriving = intervals.weight[column(intervals.pre, state.k)]
         return State(
             k=state.k + 1,
             clock=jnp.where(jnp.isfinite(end), end, state.clock),
@@ -141,7 +145,13 @@ def first_spikes(
     u = solve_crossing(v, i, bracket, threshold, tau_mem, tau_syn, is_double)
     time = jnp.where(final.found, final.clock_found + u, jnp.inf)
     current = jnp.where(final.found, i * jnp.exp(-u / tau_syn), 0)
-    return Spikes(time[..., None], current[..., None], zero[..., None], jnp.zeros(shape, bool))
+    return Spikes(
+        time[..., None],
+        current[..., None],
+        zero[..., None],
+        jnp.zeros(shape, bool),
+        final.found[..., None],
+    )
 
 
 def all_spikes(
@@ -162,7 +172,7 @@ def all_spikes(
     shape, dtype = (batch, out), weight.dtype
     tau_mem, tau_syn = constants.tau_mem, constants.tau_syn
     threshold = constants.threshold
-    intervals = _intervals(events, weight, t_max)
+    intervals = intervals_between(events, weight, t_max)
     samples, neurons = jnp.arange(batch)[:, None], jnp.arange(out)
 
     class State(NamedTuple):
@@ -217,13 +227,13 @@ def all_spikes(
 
     def walk(loop: tuple[Array, State]) -> tuple[Array, State]:
         k, state = loop
-        end = _column(intervals.end, k)[:, None]
+        end = column(intervals.end, k)[:, None]
         state = lax.while_loop(
             lambda state: ~jnp.all(state.at_end),
             lambda state: step(state, end),
             state._replace(at_end=jnp.zeros(shape, bool)),
         )
-        arriving = intervals.weight[_column(intervals.pre, k)]
+        arriving = intervals.weight[column(intervals.pre, k)]
         return k + 1, state._replace(i=state.i + arriving)
 
     def is_running(loop: tuple[Array, State]) -> Array:
@@ -255,4 +265,5 @@ def all_spikes(
         final.current,
         final.release_current if is_refractory else final.current,
         final.fired > max_spikes,
+        jnp.isfinite(final.time),
     )

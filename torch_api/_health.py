@@ -16,6 +16,10 @@ class Health(NamedTuple):
     """How many spikes had a slope below ``min_slope``, so that their gradient was limited."""
     overflow: Tensor
     """In how many samples each neuron had more than ``max_spikes`` spikes."""
+    unpredicted: Tensor | None = None
+    """On hardware: observed spikes where the model's voltage does not rise; without gradient."""
+    missing: Tensor | None = None
+    """On hardware, if counted: spikes that the model predicts and that were not observed."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,16 @@ class LayerHealth:
         return self._fraction(self.counts.overflow)
 
     @property
+    def unpredicted_rate(self) -> float | None:
+        """Unpredicted spikes per pair (sample, neuron); ``None`` for a simulation."""
+        return None if self.counts.unpredicted is None else self._fraction(self.counts.unpredicted)
+
+    @property
+    def missing_rate(self) -> float | None:
+        """Missing spikes per pair (sample, neuron); ``None`` if they were not counted."""
+        return None if self.counts.missing is None else self._fraction(self.counts.missing)
+
+    @property
     def always_silent(self) -> Tensor:
         """Indices of the neurons that did not spike in any sample, int64."""
         if self.samples == 0:
@@ -71,21 +85,27 @@ class HealthReport:
     """Names of the layers without a forward so far."""
 
     def __str__(self) -> str:
-        head = ("layer", "neurons", "samples", "silent", "grazing", "overflow", "always silent")
-        rows: list[tuple[str, ...]] = [head]
+        observed = [
+            name
+            for name in ("unpredicted", "missing")
+            if any(getattr(layer.counts, name) is not None for layer in self.layers)
+        ]
+        head = ["layer", "neurons", "samples", "silent", "grazing", "overflow"]
+        head += [*observed, "always silent"]
+        rows = [head]
         for layer in self.layers:
+            rates = [layer.silent_fraction, layer.grazing_rate, layer.overflow_fraction]
+            rates += [getattr(layer, f"{name}_rate") for name in observed]
             rows.append(
-                (
+                [
                     layer.name,
                     str(layer.neurons),
                     str(layer.samples),
-                    f"{layer.silent_fraction:.1%}",
-                    f"{layer.grazing_rate:.1%}",
-                    f"{layer.overflow_fraction:.1%}",
+                    *("-" if rate is None else f"{rate:.1%}" for rate in rates),
                     _listed(layer.always_silent.tolist()),
-                )
+                ]
             )
-        rows += [(name, *["-"] * 5, "not run yet") for name in self.not_run]
+        rows += [[name, *["-"] * (len(head) - 2), "not run yet"] for name in self.not_run]
         widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
         lines = (
             "  ".join(

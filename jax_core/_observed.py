@@ -1,0 +1,170 @@
+"""Gradients from observed spikes: the model's derivative at the spikes that hardware emitted."""
+
+import dataclasses
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ._constants import Constant, Constants
+from ._eventprop import slope_at_spike, slope_floor
+from ._events import Events
+from ._layer import Gradient, Health, Settings, count, pull_back, simulate, with_currents
+from ._lif import Given, check_settings, prepare
+from ._simulate import Spikes
+from ._validate import check_spike_times
+
+
+def lif_observed(
+    spikes: Array | np.ndarray | Events,
+    weight: Array | np.ndarray,
+    observed: Array | np.ndarray,
+    *,
+    tau_mem: Constant = 2e-2,
+    tau_syn: Constant = 1e-2,
+    v_threshold: Constant = 1.0,
+    v_leak: Constant = 0.0,
+    v_reset: Constant = 0.0,
+    refractory: Constant = 0.0,
+    t_max: float = math.inf,
+    gradient: Gradient = "eventprop",
+    min_slope: float = 1e-3,
+    count_missing: bool = False,
+    return_health: bool = False,
+    validate: bool = True,
+) -> Array | tuple[Array, Health]:
+    """Spikes that hardware emitted, with the gradients that the model of `lif` has there.
+
+    Returns ``observed`` as it is. Backwards, the model's currents at the observed times stand for
+    what was not measured, and its voltage is taken to be at threshold there. If the spikes are
+    those of `lif`, so are the gradients; with EventProp to the last bit.
+
+    A spike gets no gradient where the model's voltage does not rise (``tau_mem dV/dt <= 0`` at
+    the threshold), nor within the refractory period of the one before. The neuron is reset there
+    nevertheless. A spike that the model predicts and that was not observed has no gradient either,
+    like any silence.
+
+    **Arguments:**
+
+    - ``observed``: spike times of this layer, seconds, shape ``(..., out, K)``, ascending, ``inf``
+      where there is no spike; leading dimensions and dtype of ``spikes``.
+    - ``t_max``: end of the observation, seconds; matters for ``count_missing`` only.
+    - ``gradient``: ``"eventprop"``, or ``"fast_and_deep"`` for ``K = 1`` or ``refractory=inf``; the
+      latter by the implicit function theorem for all time constants.
+    - ``count_missing``: whether to simulate the layer too and count the spikes, among the first
+      ``K`` of each neuron, that it has beyond the observed number.
+    - ``return_health``: also return `Health` with ``unpredicted`` (and ``missing`` if counted).
+
+    All others as in `lif`.
+
+    **Returns:** ``observed``; with ``return_health`` a tuple of it and `Health`.
+
+    **Raises:** ``TypeError`` or ``ValueError`` naming the argument.
+
+    **References:** Cramer et al. 2022, doi:10.1073/pnas.2109194119 (in-the-loop training); Göltz et
+    al. 2021, doi:10.1038/s42256-021-00388-x; Pehle et al. 2023, arXiv:2302.07141.
+    """
+    given = Given(tau_mem, tau_syn, v_threshold, v_leak, v_reset, refractory)
+    layer = prepare(spikes, weight, given, validate)
+    _check_observed(observed, layer.leading, layer.weight, validate)
+    settings = check_settings(given, max(observed.shape[-1], 1), t_max, gradient, min_slope)
+    samples = math.prod(layer.leading)
+    time = jnp.asarray(observed).reshape(samples, *observed.shape[-2:])
+    out, health = run_observed(
+        settings, bool(count_missing), layer.events, layer.weight, layer.constants, time
+    )
+    out = layer.unflatten(out)
+    return (out, health) if return_health else out
+
+
+def _check_observed(
+    observed: Array | np.ndarray, leading: tuple[int, ...], weight: Array, validate: bool
+) -> None:
+    check_spike_times(observed, weight.shape[0], "observed", values=validate)
+    if observed.shape[:-2] != leading:
+        raise ValueError(
+            f"observed of shape {observed.shape} must have the leading dimensions {leading} of "
+            f"spikes"
+        )
+    if jax.dtypes.canonicalize_dtype(observed.dtype) != weight.dtype:
+        raise TypeError(
+            f"observed is {observed.dtype}, but weight is {weight.dtype}; convert one of them"
+        )
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _observed(
+    settings: Settings,
+    count_missing: bool,
+    events: Events,
+    weight: Array,
+    constants: Constants,
+    time: Array,
+) -> tuple[Array, Health]:
+    return _forward(settings, count_missing, events, weight, constants, time)[0]
+
+
+def _forward(
+    settings: Settings,
+    count_missing: bool,
+    events: Events,
+    weight: Array,
+    constants: Constants,
+    time: Array,
+) -> tuple[tuple[Array, Health], tuple]:
+    is_spike = jnp.isfinite(time)
+    spikes = _as_spikes(settings, events, weight, constants, time)
+    predicted = jnp.sum(spikes.has_gradient, axis=(0, 2), dtype=jnp.int32)
+    health = count(settings, spikes, constants)._replace(
+        unpredicted=jnp.sum(is_spike, axis=(0, 2), dtype=jnp.int32) - predicted
+    )
+    if count_missing:
+        simulated = simulate(settings, events, weight, constants).time
+        absent = jnp.sum(jnp.isfinite(simulated), axis=-1) - jnp.sum(is_spike, axis=-1)
+        missing = jnp.sum(jnp.maximum(absent, 0), axis=0, dtype=jnp.int32)
+        health = health._replace(missing=missing)
+    return (time, health), (events, weight, constants, spikes, time)
+
+
+def _as_spikes(
+    settings: Settings, events: Events, weight: Array, constants: Constants, time: Array
+) -> Spikes:
+    """What a simulation would know of the observed spikes."""
+    if time.shape[-1] == 0:
+        time = jnp.full((*time.shape[:-1], 1), jnp.inf, time.dtype)
+    own = time[..., :1] if settings.spikes_once else time
+    none = jnp.zeros_like(own)
+    spikes = Spikes(own, none, none, jnp.zeros(own.shape[:2], bool), jnp.isfinite(own))
+    spikes = with_currents(settings, events, weight, constants, spikes)
+    is_free = jnp.pad(
+        own[..., 1:] >= own[..., :-1] + constants.refractory[..., None],
+        ((0, 0), (0, 0), (1, 0)),
+        constant_values=True,
+    )
+    slope = slope_at_spike(spikes.current, constants)
+    # A grazing spike's slope may be rounded below 0; that spike is still the model's.
+    size = jnp.abs(spikes.current) + jnp.abs(constants.threshold)[..., None]
+    rises = slope > -8 * jnp.finfo(slope.dtype).eps * size
+    divisible = jnp.maximum(slope, slope_floor(constants, settings.min_slope)[..., None]) > 0
+    return spikes._replace(has_gradient=jnp.isfinite(own) & is_free & rises & divisible)
+
+
+def _backward(
+    settings: Settings, count_missing: bool, residuals: tuple, cotangents: tuple
+) -> tuple:
+    *model, spikes, time = residuals
+    if settings.gradient == "fast_and_deep":
+        # The closed forms differentiate the model's own crossing, which need not exist here.
+        settings = dataclasses.replace(settings, ratio=None)
+    upstream = cotangents[0]
+    if upstream.shape[-1] == 0:
+        upstream = jnp.zeros_like(spikes.time)
+    gradients = pull_back(settings, (*model, spikes), (upstream,))
+    return *gradients, jnp.zeros_like(time)
+
+
+_observed.defvjp(_forward, _backward)
+run_observed = jax.jit(_observed, static_argnums=(0, 1))
