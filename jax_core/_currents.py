@@ -1,9 +1,4 @@
-"""The synaptic current at given times, as at spikes that hardware was seen to emit.
-
-The gradient needs it at every spike. It is computed here alone, for simulated and for observed
-spikes, inside computations that a compiler does not fuse with what surrounds them: equal
-times have equal currents, to the last bit.
-"""
+"""The synaptic current at given times, as at spikes that hardware was seen to emit."""
 
 from typing import NamedTuple
 
@@ -31,9 +26,9 @@ def currents_at(events: Input, weight: Array, tau_syn: Array, times: Array) -> A
         i_last: Array
 
     def walk(state: State) -> State:
-        end = column(intervals.end, state.k)[:, None]
-        is_event = jnp.isfinite(end)
-        clock = jnp.where(is_event, end, state.clock)
+        begin = column(intervals.begin, state.k)[:, None]
+        is_event = jnp.isfinite(begin)
+        clock = jnp.where(is_event, begin, state.clock)
         arriving = intervals.weight[column(intervals.pre, state.k)]
         i = state.i * jnp.exp(-(clock - state.clock) / tau) + arriving
         arrived = is_event[..., None] & (clock[..., None] <= times)
@@ -52,7 +47,7 @@ def currents_at(events: Input, weight: Array, tau_syn: Array, times: Array) -> A
 
     none = jnp.zeros_like(times)
     start = State(
-        jnp.asarray(0),
+        jnp.int32(0),
         jnp.zeros((batch, 1), times.dtype),
         jnp.zeros((batch, out), times.dtype),
         none,

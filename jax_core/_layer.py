@@ -10,7 +10,6 @@ import numpy as np
 from jax import Array, lax
 
 from ._constants import Constants
-from ._currents import currents_at
 from ._eventprop import eventprop, slope_at_spike, slope_floor
 from ._events import Events
 from ._first_spike import first_spike_time
@@ -67,8 +66,6 @@ def _forward(
 ) -> tuple[tuple[Array, Health], tuple]:
     spikes = simulate(settings, events, weight, constants)
     result = pad_times(settings, spikes), count(settings, spikes, constants)
-    # The same currents as for observed spikes, so that equal spikes have equal gradients.
-    spikes = with_currents(settings, events, weight, constants, spikes)
     return result, (events, weight, constants, spikes)
 
 
@@ -99,22 +96,6 @@ def count(settings: Settings, spikes: Spikes, constants: Constants) -> Health:
         grazing=jnp.sum(spikes.has_gradient & (slope < floor), axis=(0, 2), dtype=jnp.int32),
         overflow=jnp.sum(spikes.overflow, axis=0, dtype=jnp.int32),
     )
-
-
-def with_currents(
-    settings: Settings, events: Events, weight: Array, constants: Constants, spikes: Spikes
-) -> Spikes:
-    """The spikes with their currents found from their times alone."""
-    time = spikes.time
-    query = [time]
-    if settings.is_refractory and not settings.spikes_once:
-        query.append(time + constants.refractory[..., None])
-    order = sort_input(events, weight)
-    found = currents_at(order, weight, constants.tau_syn, jnp.concatenate(query, axis=-1))
-    current = found[..., : time.shape[-1]]
-    if settings.spikes_once:
-        return spikes._replace(current=current, release_current=jnp.zeros_like(current))
-    return spikes._replace(current=current, release_current=found[..., -time.shape[-1] :])
 
 
 def pad_times(settings: Settings, spikes: Spikes) -> Array:

@@ -10,9 +10,10 @@ import numpy as np
 from jax import Array
 
 from ._constants import Constant, Constants
+from ._currents import currents_at
 from ._eventprop import slope_at_spike, slope_floor
 from ._events import Events
-from ._layer import Gradient, Health, Settings, count, pull_back, simulate, with_currents
+from ._layer import Gradient, Health, Settings, count, pull_back, simulate, sort_input
 from ._lif import Given, check_settings, prepare
 from ._simulate import Spikes
 from ._validate import check_spike_times
@@ -138,7 +139,7 @@ def _as_spikes(
     own = time[..., :1] if settings.spikes_once else time
     none = jnp.zeros_like(own)
     spikes = Spikes(own, none, none, jnp.zeros(own.shape[:2], bool), jnp.isfinite(own))
-    spikes = with_currents(settings, events, weight, constants, spikes)
+    spikes = _with_currents(settings, events, weight, constants, spikes)
     is_free = jnp.pad(
         own[..., 1:] >= own[..., :-1] + constants.refractory[..., None],
         ((0, 0), (0, 0), (1, 0)),
@@ -150,6 +151,37 @@ def _as_spikes(
     rises = slope > -8 * jnp.finfo(slope.dtype).eps * size
     divisible = jnp.maximum(slope, slope_floor(constants, settings.min_slope)[..., None]) > 0
     return spikes._replace(has_gradient=jnp.isfinite(own) & is_free & rises & divisible)
+
+
+def _with_currents(
+    settings: Settings, events: Events, weight: Array, constants: Constants, spikes: Spikes
+) -> Spikes:
+    """The spikes with the currents that the model has at their times.
+
+    A spike at the very time of a simulated one gets that one's currents: no matter how either is
+    rounded, what the hardware does as simulated has the simulation's gradients, bit by bit.
+    """
+    simulated = simulate(settings, events, weight, constants)
+    time = spikes.time
+    query = [time]
+    if settings.is_refractory and not settings.spikes_once:
+        query.append(time + constants.refractory[..., None])
+    order = sort_input(events, weight)
+    found = currents_at(order, weight, constants.tau_syn, jnp.concatenate(query, axis=-1))
+    room = max(time.shape[-1] - simulated.time.shape[-1], 0)
+
+    def fit(x: Array, absent: float) -> Array:
+        return jnp.pad(x, ((0, 0), (0, 0), (0, room)), constant_values=absent)[
+            ..., : time.shape[-1]
+        ]
+
+    as_simulated = time == fit(simulated.time, jnp.inf)
+    return spikes._replace(
+        current=jnp.where(as_simulated, fit(simulated.current, 0), found[..., : time.shape[-1]]),
+        release_current=jnp.where(
+            as_simulated, fit(simulated.release_current, 0), found[..., -time.shape[-1] :]
+        ),
+    )
 
 
 def _backward(

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ._constants import Constants
-from ._crossing import advance, find_bracket, solve_crossing
-from ._kernel import propagator
+from ._crossing import Bracket, advance, find_bracket, solve_crossing
+from ._kernel import Propagator, propagator
 
 
 class Input(NamedTuple):
@@ -43,6 +43,8 @@ class Spikes(NamedTuple):
 class Intervals(NamedTuple):
     """The times between events, one more than there are events; the last ends at ``t_max``."""
 
+    begin: Array
+    """Shape ``(batch, M + 1)``; at its begin an interval's event arrives, none at the first's."""
     end: Array
     pre: Array
     weight: Array
@@ -51,17 +53,16 @@ class Intervals(NamedTuple):
 
 def intervals_between(events: Input, weight: Array, t_max: float) -> Intervals:
     """Cut off what comes after ``t_max`` and give absent events a weight of zero."""
-    batch = events.time.shape[0]
     inputs = weight.shape[1]
     present = (events.time <= t_max) & jnp.isfinite(events.time)
-    last = jnp.full((batch, 1), t_max, events.time.dtype)
+    time = jnp.minimum(events.time, t_max)
+    left, right = ((0, 0), (1, 0)), ((0, 0), (0, 1))
     return Intervals(
-        end=jnp.concatenate([jnp.minimum(events.time, last), last], axis=1),
-        pre=jnp.pad(
-            jnp.where(present, events.pre, inputs), ((0, 0), (0, 1)), constant_values=inputs
-        ),
+        begin=jnp.pad(time, left),
+        end=jnp.pad(time, right, constant_values=t_max),
+        pre=jnp.pad(jnp.where(present, events.pre, inputs), left, constant_values=inputs),
         weight=jnp.pad(weight.T, ((0, 1), (0, 0))),
-        used=jnp.max(jnp.sum(present, axis=1), initial=0) + 1,
+        used=jnp.max(jnp.sum(present, axis=1, dtype=jnp.int32), initial=0) + 1,
     )
 
 
@@ -75,82 +76,68 @@ def first_spikes(
 ) -> Spikes:
     """Simulate neurons that spike once at most (infinite refractory period).
 
-    The walk only notes the interval of the crossing; one root search at the end serves all.
+    The walk only notes the interval of the crossing, where the neuron's state then stays as it was
+    at the begin; one root search at the end serves all.
     """
     batch, out = events.time.shape[0], weight.shape[0]
     shape, dtype = (batch, out), weight.dtype
     tau_mem, tau_syn = constants.tau_mem, constants.tau_syn
     threshold = constants.threshold
     intervals = intervals_between(events, weight, t_max)
+    never = jnp.int32(intervals.end.shape[1])
 
     class State(NamedTuple):
         k: Array
-        clock: Array
         v: Array
         i: Array
         found: Array
-        v_found: Array
-        i_found: Array
-        clock_found: Array
-        u_end_found: Array
+        """The interval with the crossing, ``never`` where none is found yet."""
 
-    def look(v: Array, i: Array, u_end: Array) -> tuple:
-        is_finite = jnp.isfinite(u_end)
-        step = propagator(jnp.where(is_finite, u_end, 0), tau_mem, tau_syn)
-        v_end, i_end = advance(v, i, step)
-        rest = jnp.where(is_finite, v_end, 0)
-        return v_end, i_end, find_bracket(v, i, u_end, rest, threshold, tau_mem, tau_syn)
+    def over(u: Array) -> Propagator:
+        # Nothing follows an infinite interval, so the state there does not matter.
+        return propagator(jnp.where(jnp.isfinite(u), u, 0), tau_mem, tau_syn)
+
+    def look(v: Array, i: Array, u_end: Array) -> Bracket:
+        v_end, _ = advance(v, i, over(u_end))
+        rest = jnp.where(jnp.isfinite(u_end), v_end, 0)
+        return find_bracket(v, i, u_end, rest, threshold, tau_mem, tau_syn)
 
     def is_running(state: State) -> Array:
-        return (state.k < intervals.used) & ~jnp.all(state.found)
+        return (state.k < intervals.used) & jnp.any(state.found == never)
 
     def walk(state: State) -> State:
+        begin = column(intervals.begin, state.k)[:, None]
+        before = column(intervals.begin, jnp.maximum(state.k - 1, 0))[:, None]
         end = column(intervals.end, state.k)[:, None]
-        u_end = end - state.clock
-        v_end, i_end, bracket = look(state.v, state.i, u_end)
-        new = bracket.exists & ~state.found
         arriving = intervals.weight[column(intervals.pre, state.k)]
-        return State(
-            k=state.k + 1,
-            clock=jnp.where(jnp.isfinite(end), end, state.clock),
-            v=v_end,
-            i=i_end + arriving,
-            found=state.found | new,
-            v_found=jnp.where(new, state.v, state.v_found),
-            i_found=jnp.where(new, state.i, state.i_found),
-            clock_found=jnp.where(new, state.clock, state.clock_found),
-            u_end_found=jnp.where(new, u_end, state.u_end_found),
-        )
+        v, i = advance(state.v, state.i, over(begin - before))
+        is_searching = state.found == never
+        v = jnp.where(is_searching, v, state.v)
+        i = jnp.where(is_searching, i + arriving, state.i)
+        new = is_searching & look(v, i, end - begin).exists
+        return State(state.k + 1, v, i, jnp.where(new, state.k, state.found))
 
-    zero = jnp.zeros(shape, dtype)
     start = jnp.broadcast_to(constants.start, shape).astype(dtype)
     final = lax.while_loop(
         is_running,
         walk,
-        State(
-            k=jnp.asarray(0),
-            clock=jnp.zeros((batch, 1), dtype),
-            v=start,
-            i=zero,
-            found=jnp.zeros(shape, bool),
-            v_found=zero,
-            i_found=zero,
-            clock_found=zero,
-            u_end_found=zero,
-        ),
+        State(jnp.int32(0), start, jnp.zeros(shape, dtype), jnp.full(shape, never)),
     )
-    v, i = final.v_found, final.i_found
-    _, _, bracket = look(v, i, final.u_end_found)
-    bracket = bracket._replace(exists=bracket.exists & final.found)
-    u = solve_crossing(v, i, bracket, threshold, tau_mem, tau_syn, is_double)
-    time = jnp.where(final.found, final.clock_found + u, jnp.inf)
-    current = jnp.where(final.found, i * jnp.exp(-u / tau_syn), 0)
+    is_spike = final.found < never
+    k = jnp.where(is_spike, final.found, 0)
+    begin = jnp.take_along_axis(intervals.begin, k, axis=1)
+    u_end = jnp.take_along_axis(intervals.end, k, axis=1) - begin
+    bracket = look(final.v, final.i, u_end)
+    bracket = bracket._replace(exists=bracket.exists & is_spike)
+    u = solve_crossing(final.v, final.i, bracket, threshold, tau_mem, tau_syn, is_double)
+    time = jnp.where(is_spike, begin + u, jnp.inf)
+    current = jnp.where(is_spike, final.i * jnp.exp(-u / tau_syn), 0)
     return Spikes(
         time[..., None],
         current[..., None],
-        zero[..., None],
+        jnp.zeros_like(current)[..., None],
         jnp.zeros(shape, bool),
-        final.found[..., None],
+        is_spike[..., None],
     )
 
 
@@ -228,13 +215,12 @@ def all_spikes(
     def walk(loop: tuple[Array, State]) -> tuple[Array, State]:
         k, state = loop
         end = column(intervals.end, k)[:, None]
-        state = lax.while_loop(
-            lambda state: ~jnp.all(state.at_end),
-            lambda state: step(state, end),
-            state._replace(at_end=jnp.zeros(shape, bool)),
-        )
         arriving = intervals.weight[column(intervals.pre, k)]
-        return k + 1, state._replace(i=state.i + arriving)
+        state = state._replace(i=state.i + arriving, at_end=jnp.zeros(shape, bool))
+        state = lax.while_loop(
+            lambda state: ~jnp.all(state.at_end), lambda state: step(state, end), state
+        )
+        return k + 1, state
 
     def is_running(loop: tuple[Array, State]) -> Array:
         k, state = loop
@@ -246,7 +232,7 @@ def all_spikes(
         is_running,
         walk,
         (
-            jnp.asarray(0),
+            jnp.int32(0),
             State(
                 clock=zero,
                 v=jnp.broadcast_to(constants.start, shape).astype(dtype),
