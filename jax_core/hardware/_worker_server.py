@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import math
+import operator
 import os
 import queue
 import signal
@@ -44,7 +45,7 @@ def load_backend(name: str, options: dict[str, Any]) -> Any:
         spec.loader.exec_module(module)
     else:
         module = importlib.import_module(module_name)
-    return getattr(module, factory_name)(**options)
+    return operator.attrgetter(factory_name)(module)(**options)
 
 
 def exit_with_parent() -> None:

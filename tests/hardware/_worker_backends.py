@@ -21,6 +21,12 @@ class Answering:
     name = "answering"
     weight_limit = None
 
+    @classmethod
+    def named(cls, name):
+        backend = cls()
+        backend.name = name
+        return backend
+
     def run(self, network, spikes, duration, *, voltage_times=None):
         return SimpleNamespace(
             spikes=tuple(

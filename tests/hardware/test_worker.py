@@ -1,6 +1,7 @@
 """Workers in normal use, and what their own errors look like here."""
 
 import copy
+import dataclasses
 import math
 import os
 import pickle
@@ -18,6 +19,7 @@ from evtorch.jax_core.hardware import (
     BackendError,
     HardwareLimitError,
     Layer,
+    MockBSS2,
     Network,
     WorkerBackend,
     WorkerError,
@@ -74,6 +76,24 @@ def test_variables_can_be_removed(monkeypatch):
 def test_the_secret_does_not_reach_the_backend():
     with start("environment", options={"variable": "EVTORCH_WORKER_SECRET"}) as worker:
         assert worker.name.startswith("None")
+
+
+def test_the_factory_may_be_a_class_method():
+    with start("Answering.named", options={"name": "chip 3"}) as worker:
+        assert worker.name == "chip 3"
+
+
+def test_the_mock_runs_in_a_worker_as_it_does_here(rng):
+    one = Layer(rng.integers(-63, 64, (4, 3)), 2e-5, 1e-5, 1.0, 0.0, 0.0, 2e-6, weight_unit=0.1)
+    spikes = rng.random((5, 3, 1)) * 1e-5
+    options = {"chip": 2, "noise": 7}
+    expected = MockBSS2(**options).run(Network((one,)), spikes, 4e-5)
+    assert np.isfinite(expected.spikes[0]).any()
+    with WorkerBackend.start("evtorch.jax_core.hardware:MockBSS2", options) as worker:
+        seen = worker.run(Network((one,)), spikes, 4e-5)
+        np.testing.assert_array_equal(seen.spikes[0], expected.spikes[0])
+        with pytest.raises(HardwareLimitError, match="whole numbers from -63 to 63"):
+            worker.run(Network((dataclasses.replace(one, weight=one.weight * 2),)), spikes, 4e-5)
 
 
 def test_modules_are_found_in_the_folder(tmp_path):

@@ -91,10 +91,10 @@ def test_a_backend_that_takes_too_long_to_start_is_ended():
         start("Answering", python=["sh", "-c", "sleep 100", "sh"], start_timeout=0.3)
 
 
-def test_a_second_client_is_refused_until_the_first_leaves(tmp_path):
-    process = by_hand(tmp_path / "s")
+def test_a_second_client_is_refused_until_the_first_leaves(short_path):
+    process = by_hand(short_path / "s")
     try:
-        address = f"unix:{tmp_path / 's'}"
+        address = f"unix:{short_path / 's'}"
         with WorkerBackend.attach(address) as first:
             with pytest.raises(WorkerError, match="busy with another client"):
                 WorkerBackend.attach(address)
@@ -106,13 +106,13 @@ def test_a_second_client_is_refused_until_the_first_leaves(tmp_path):
         end(process)
 
 
-def test_an_attached_worker_may_be_restarted_by_someone_else(tmp_path):
-    process = by_hand(tmp_path / "s")
+def test_an_attached_worker_may_be_restarted_by_someone_else(short_path):
+    process = by_hand(short_path / "s")
     try:
-        with WorkerBackend.attach(f"unix:{tmp_path / 's'}") as worker:
+        with WorkerBackend.attach(f"unix:{short_path / 's'}") as worker:
             assert_answers(worker)
             end(process)
-            process = by_hand(tmp_path / "s")
+            process = by_hand(short_path / "s")
             assert_answers(worker)
             assert worker.restarts == 1
         assert process.poll() is None
@@ -120,30 +120,30 @@ def test_an_attached_worker_may_be_restarted_by_someone_else(tmp_path):
         end(process)
 
 
-def test_an_attached_worker_that_stays_away_is_an_error(tmp_path):
-    process = by_hand(tmp_path / "s")
-    worker = WorkerBackend.attach(f"unix:{tmp_path / 's'}")
+def test_an_attached_worker_that_stays_away_is_an_error(short_path):
+    process = by_hand(short_path / "s")
+    worker = WorkerBackend.attach(f"unix:{short_path / 's'}")
     worker._connect_timeout = 0.2
     end(process)
     with worker, pytest.raises(WorkerError, match="nobody answers at unix:"):
         worker.run(network(), INPUT, 0.5)
 
 
-def test_two_workers_cannot_share_a_socket(tmp_path):
-    process = by_hand(tmp_path / "s")
+def test_two_workers_cannot_share_a_socket(short_path):
+    process = by_hand(short_path / "s")
     try:
-        with WorkerBackend.attach(f"unix:{tmp_path / 's'}") as worker:
-            second = by_hand(tmp_path / "s")
+        with WorkerBackend.attach(f"unix:{short_path / 's'}") as worker:
+            second = by_hand(short_path / "s")
             assert b"already in use" in second.communicate(timeout=30)[1]
             assert_answers(worker)
     finally:
         end(process)
 
 
-def test_only_the_owner_can_use_the_socket(tmp_path):
-    process = by_hand(tmp_path / "s")
+def test_only_the_owner_can_use_the_socket(short_path):
+    process = by_hand(short_path / "s")
     try:
-        WorkerBackend.attach(f"unix:{tmp_path / 's'}").stop()
-        assert (tmp_path / "s").stat().st_mode & 0o777 == 0o600
+        WorkerBackend.attach(f"unix:{short_path / 's'}").stop()
+        assert (short_path / "s").stat().st_mode & 0o777 == 0o600
     finally:
         end(process)

@@ -120,11 +120,11 @@ assert run() == 0.25 and worker.restarts == 0
     assert_gone(tmp_path / "pids")
 
 
-def test_a_worker_that_does_not_start_leaves_no_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+def test_a_worker_that_does_not_start_leaves_no_folder(short_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(short_path))
     with pytest.raises(WorkerError, match="no_such_factory"):
         start("no_such_factory")
-    assert list(tmp_path.iterdir()) == []
+    assert list(short_path.iterdir()) == []
 
 
 def test_a_temporary_folder_too_deep_for_a_socket_is_an_error(tmp_path, monkeypatch):

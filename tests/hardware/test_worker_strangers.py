@@ -37,10 +37,10 @@ Script = Callable[[socket.socket], None]
 
 
 @pytest.fixture
-def fake_worker(tmp_path) -> Iterator[Callable[..., str]]:
+def fake_worker(short_path) -> Iterator[Callable[..., str]]:
     """Listens, and treats each connection by the next script."""
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(tmp_path / "s"))
+    listener.bind(str(short_path / "s"))
     listener.listen()
     threads = []
 
@@ -53,7 +53,7 @@ def fake_worker(tmp_path) -> Iterator[Callable[..., str]]:
 
         threads.append(threading.Thread(target=accept, daemon=True))
         threads[0].start()
-        return f"unix:{tmp_path / 's'}"
+        return f"unix:{short_path / 's'}"
 
     yield serve
     for thread in threads:
