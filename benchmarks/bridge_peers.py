@@ -6,6 +6,7 @@ reason, not left out.
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -25,9 +26,7 @@ def evtorch(jax_fn: Callable[..., Any]) -> TorchFunction:
 
 def jax2torch(jax_fn: Callable[..., Any]) -> TorchFunction:
     """lucidrains/jax2torch."""
-    from jax2torch import jax2torch as convert
-
-    return convert(jax.jit(jax_fn))
+    return importlib.import_module("jax2torch").jax2torch(jax.jit(jax_fn))
 
 
 def torch_jax_interop(jax_fn: Callable[..., Any]) -> TorchFunction:
@@ -51,9 +50,7 @@ def torch_jax_interop(jax_fn: Callable[..., Any]) -> TorchFunction:
 
 def torchax(jax_fn: Callable[..., Any]) -> TorchFunction:
     """google/torchax: differentiable call of a JAX function on torch tensors."""
-    from torchax import interop
-
-    return interop.j2t_autograd(jax_fn)
+    return importlib.import_module("torchax").interop.j2t_autograd(jax_fn)
 
 
 PEERS: dict[str, Callable[[Callable[..., Any]], TorchFunction]] = {

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from functools import partial
+from typing import Literal, TypedDict, Unpack, overload
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,40 @@ from ._simulate import Spikes
 from ._validate import check_spike_times
 
 
+class Options(TypedDict, total=False):
+    """The options of `lif_observed`, for the types of its two forms."""
+
+    tau_mem: Constant
+    tau_syn: Constant
+    v_threshold: Constant
+    v_leak: Constant
+    v_reset: Constant
+    refractory: Constant
+    t_max: float
+    gradient: Gradient
+    min_slope: float
+    count_missing: bool
+    validate: bool
+
+
+@overload
+def lif_observed(
+    spikes: Array | np.ndarray | Events,
+    weight: Array | np.ndarray,
+    observed: Array | np.ndarray,
+    *,
+    return_health: Literal[False] = ...,
+    **options: Unpack[Options],
+) -> Array: ...
+@overload
+def lif_observed(
+    spikes: Array | np.ndarray | Events,
+    weight: Array | np.ndarray,
+    observed: Array | np.ndarray,
+    *,
+    return_health: Literal[True],
+    **options: Unpack[Options],
+) -> tuple[Array, Health]: ...
 def lif_observed(
     spikes: Array | np.ndarray | Events,
     weight: Array | np.ndarray,
