@@ -42,7 +42,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--max-frame-bytes", type=int, default=2**30, help="default: 1 GiB")
     parser.add_argument("--address-file", help="write the address here once it is listened on")
     parser.add_argument(
-        "--exit-with-parent", action="store_true", help="exit when standard input closes"
+        "--exit-with-parent",
+        metavar="FOLDER",
+        help="when standard input closes, remove this temporary folder and exit",
     )
     return parser.parse_args()
 
@@ -68,8 +70,8 @@ def main() -> None:
     secret = os.environ.pop(SECRET_VARIABLE, "")
     _as_package()
     server = importlib.import_module("evtorch_worker._worker_server")
-    if arguments.exit_with_parent:
-        server.exit_with_parent()
+    if arguments.exit_with_parent is not None:
+        server.exit_with_parent(arguments.exit_with_parent)
     backend = server.load_backend(arguments.backend, arguments.options)
     tcp = arguments.socket is None
     address = f"tcp:127.0.0.1:{arguments.tcp}" if tcp else f"unix:{arguments.socket}"

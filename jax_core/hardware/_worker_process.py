@@ -82,7 +82,8 @@ class WorkerProcess:
 
     def _command(self, launch: Launch) -> list[str]:
         command = [*launch.python, str(WORKER_SCRIPT), "--backend", launch.backend]
-        command += ["--options", launch.options, "--exit-with-parent"]
+        command += ["--options", launch.options]
+        command += ["--exit-with-parent", str(self._folder)]
         command += ["--max-frame-bytes", str(launch.max_frame_bytes)]
         command += ["--address-file", str(self._folder / "address")]
         if launch.transport == "tcp":

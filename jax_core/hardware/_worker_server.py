@@ -11,6 +11,7 @@ import math
 import operator
 import os
 import queue
+import shutil
 import signal
 import socket
 import stat
@@ -48,12 +49,15 @@ def load_backend(name: str, options: dict[str, Any]) -> Any:
     return operator.attrgetter(factory_name)(module)(**options)
 
 
-def exit_with_parent() -> None:
-    """Kill this process and its children once standard input closes: the client is gone."""
+def exit_with_parent(folder: str) -> None:
+    """Once standard input closes, so the client is gone, remove its folder and kill this process
+    and its children.
+    """
 
     def wait() -> None:
         while os.read(0, 4096):
             pass
+        shutil.rmtree(folder, ignore_errors=True)
         if os.getpgrp() == os.getpid():
             os.killpg(0, signal.SIGKILL)
         os._exit(1)

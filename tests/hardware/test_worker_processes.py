@@ -73,9 +73,10 @@ def test_a_forgotten_worker_ends_with_its_backend(tmp_path):
     ],
 )
 def test_a_worker_ends_with_the_process_that_started_it(tmp_path, ending, status):
-    ended = run_program(ending, tmp_path / "pids")
+    ended = run_program("print(worker._process._folder, flush=True); " + ending, tmp_path / "pids")
     assert ended.returncode == status, ended.stderr
     assert_gone(tmp_path / "pids")
+    assert not Path(ended.stdout.strip()).exists()
 
 
 def test_a_worker_in_the_middle_of_a_run_ends_with_its_client():
