@@ -50,7 +50,7 @@ def torch_jax_interop(jax_fn: Callable[..., Any]) -> TorchFunction:
 
 def torchax(jax_fn: Callable[..., Any]) -> TorchFunction:
     """google/torchax: differentiable call of a JAX function on torch tensors."""
-    return importlib.import_module("torchax").interop.j2t_autograd(jax_fn)
+    return importlib.import_module("torchax.interop").j2t_autograd(jax_fn)
 
 
 PEERS: dict[str, Callable[[Callable[..., Any]], TorchFunction]] = {
