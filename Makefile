@@ -3,6 +3,8 @@
 # Interpreter that creates the environment (3.11 or newer); later steps use the environment's own.
 PYTHON ?= python3
 VENV ?= .venv
+# Environment of the PyNN worker, apart because its simulator needs an older NumPy.
+PYNN_VENV ?= .venv-pynn
 # Extra pip options for installing torch only, e.g. to choose another torch build.
 TORCH_PIP_FLAGS ?=
 # Test processes; each one loads torch and JAX (about 0.5 GB).
@@ -15,7 +17,7 @@ STAMP := $(VENV)/.installed
 TYPECHECK_LINK := .typecheck/evtorch
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types check format bench clean
+.PHONY: help venv demo test lint types check format bench pynn clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +65,13 @@ format: venv ## let ruff fix and format the code
 bench: venv ## time evtorch against jaxsnn, into benchmarks/results
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
+pynn: $(PYNN_VENV)/.installed ## create .venv-pynn (PyNN, Brian 2) for the tests of that worker
+
+$(PYNN_VENV)/.installed:
+	$(PYTHON) -m venv $(PYNN_VENV)
+	$(PYNN_VENV)/bin/python -m pip install --quiet PyNN==0.13.0 brian2==2.9.0 numpy==1.26.4
+	@touch $@
+
 clean: ## remove everything the targets above created
-	rm -rf $(VENV) .typecheck .pytest_cache .ruff_cache .hypothesis build dist runs *.egg-info
+	rm -rf $(VENV) $(PYNN_VENV) .typecheck .pytest_cache .ruff_cache .hypothesis build dist runs *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
