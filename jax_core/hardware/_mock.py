@@ -1,0 +1,343 @@
+"""A software model of the BrainScaleS-2 chip, effect by effect."""
+
+import math
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from .._lif import lif
+from .._trace import lif_trace
+from ._contract import HardwareLimitError, Layer, Network, Observation, check_input, check_weights
+from ._link import limit_rate, round_times
+
+_LINK_WINDOW = 1e-6
+_SMALLEST_FACTOR = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effects:
+    """What distinguishes a chip from the model; each default is that of `MockBSS2`.
+
+    Variations are standard deviations relative to the value, drawn once per chip and normally
+    distributed (cut off at 0.2 times the value); noise is drawn anew in each run.
+    """
+
+    weight_limit: int | None = 63
+    """Largest magnitude of the whole-numbered weights; ``None``: any float."""
+    circuits: int | None = 512
+    """Number of neuron circuits."""
+    fan_in: int | None = 128
+    """Signed inputs of a circuit; a neuron with more takes several circuits."""
+    tau_range: tuple[float, float] = (5e-7, 1e-4)
+    """Time constants that can be set, seconds."""
+    threshold_variation: float = 0.05
+    """Of ``v_threshold - v_reset``, per neuron."""
+    tau_mem_variation: float = 0.1
+    tau_syn_variation: float = 0.1
+    neuron_gain_variation: float = 0.1
+    """Of the weights, per neuron."""
+    synapse_gain_variation: float = 0.05
+    """Of the weights, per synapse."""
+    membrane_noise: float = 0.01
+    """Relative standard deviation of ``v_threshold - v_reset``, per sample and neuron: stands for
+    the noise of the membrane, which is taken as constant during a sample."""
+    spike_jitter: float = 2e-8
+    """Standard deviation of spike times, seconds."""
+    link_resolution: float = 8e-9
+    """Resolution of spike times, seconds; both ways."""
+    link_rate: float = 250e6
+    """Events per second, each way, on average over 1 µs; events above it are lost. Recorded spikes
+    of all layers share the link. Spikes from layer to layer do not use it."""
+    min_refractory: float = 1e-6
+    """Shortest refractory period, seconds."""
+    recording_window: float = 1e-3
+    """Later spikes are not recorded, seconds."""
+    membrane_range: tuple[float, float] = (-2.0, 3.0)
+    """Voltages that can be measured; others saturate. Concerns voltages only, not spikes."""
+    cadc_period: float = 1.7e-6
+    """Time between two samples of a voltage, seconds; each holds until the next. 0: continuous."""
+    cadc_bits: int | None = 8
+    """Resolution of voltages over ``membrane_range``; ``None``: continuous."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is None or isinstance(value, tuple):
+                continue
+            if not value >= 0:
+                raise ValueError(f"{field.name} must be >= 0, got {value}")
+        for name in ("tau_range", "membrane_range"):
+            low, high = getattr(self, name)
+            if not low < high:
+                raise ValueError(f"{name} must be (low, high) with low < high, got {(low, high)}")
+
+
+_NONE = Effects(
+    weight_limit=None,
+    circuits=None,
+    fan_in=None,
+    tau_range=(0.0, math.inf),
+    threshold_variation=0,
+    tau_mem_variation=0,
+    tau_syn_variation=0,
+    neuron_gain_variation=0,
+    synapse_gain_variation=0,
+    membrane_noise=0,
+    spike_jitter=0,
+    link_resolution=0,
+    link_rate=math.inf,
+    min_refractory=0,
+    recording_window=math.inf,
+    membrane_range=(-math.inf, math.inf),
+    cadc_period=0,
+    cadc_bits=None,
+)
+
+
+class MockBSS2:
+    """A BrainScaleS-2 chip in software: the model of `lif`, with the effects of `Effects`.
+
+    Layers take the chip's neuron circuits one after the other, so that the same network always
+    meets the same circuits, and signed weights two synapse rows each. The figures are those of
+    publications on the chip where there are any, and estimates elsewhere; no chip was measured.
+
+    **Arguments:** ``chip``: seed of the fixed variation; chips differ in nothing else. ``noise``:
+    seed of the noise. All others as in `Effects`; `ideal` has no effect at all, and returns the
+    spikes of the simulation to the last bit.
+    """
+
+    def __init__(self, chip: int = 0, *, noise: int = 0, **effects: Any) -> None:
+        self._setup(chip, noise, Effects(**effects))
+
+    @classmethod
+    def ideal(cls, **effects: Any) -> "MockBSS2":
+        """A chip without any effect and limit, but those given."""
+        mock = cls.__new__(cls)
+        every = {field.name: getattr(_NONE, field.name) for field in fields(_NONE)}
+        mock._setup(0, 0, Effects(**{**every, **effects}))
+        return mock
+
+    def _setup(self, chip: int, noise: int, effects: Effects) -> None:
+        self.name = f"MockBSS2 chip {chip}"
+        self.chip = chip
+        self.effects = effects
+        self.weight_limit = effects.weight_limit
+        self._noise = np.random.default_rng((chip, noise, 1))
+
+    def run(
+        self,
+        network: Network,
+        spikes: np.ndarray,
+        duration: float,
+        *,
+        voltage_times: np.ndarray | None = None,
+    ) -> Observation:
+        """Run a batch; see `Backend.run`."""
+        effects = self.effects
+        check_input(network, spikes, duration)
+        self._check_fits(network)
+        incoming, lost_in = limit_rate(
+            [round_times(spikes, effects.link_resolution)], effects.link_rate, _LINK_WINDOW
+        )
+        times, seen, voltages, overflow = incoming[0], [], [], []
+        circuit = 0
+        with jax.enable_x64(spikes.dtype == np.float64):
+            for layer in network.layers:
+                built = self._build(layer, circuit, len(spikes), spikes.dtype)
+                circuit += layer.neurons * self._joined(layer)
+                if voltage_times is not None:
+                    voltages.append(self._voltages(layer, built, times, duration, voltage_times))
+                times, over = self._spikes(layer, built, times, duration)
+                seen.append(times)
+                overflow.append(over)
+        window = effects.recording_window
+        late = [np.isfinite(layer) & (layer > window) for layer in seen]
+        seen = [np.where(x, np.inf, layer) for x, layer in zip(late, seen, strict=True)]
+        seen, lost_out = limit_rate(seen, effects.link_rate, _LINK_WINDOW)
+        lost = {
+            "input link": lost_in[0],
+            "recording window": sum(int(x.sum()) for x in late),
+            "output link": sum(lost_out),
+        }
+        return Observation(
+            tuple(seen),
+            tuple(voltages) if voltage_times is not None else None,
+            {what: count for what, count in lost.items() if count},
+            tuple(overflow),
+        )
+
+    def _joined(self, layer: Layer) -> int:
+        """Number of circuits that one neuron takes."""
+        fan_in = self.effects.fan_in
+        return 1 if fan_in is None else max(math.ceil(layer.inputs / fan_in), 1)
+
+    def _check_fits(self, network: Network) -> None:
+        effects = self.effects
+        if effects.weight_limit is not None:
+            check_weights(network, effects.weight_limit)
+        needed = [layer.neurons * self._joined(layer) for layer in network.layers]
+        if effects.circuits is not None and sum(needed) > effects.circuits:
+            each = ", ".join(
+                f"layer {k}: {layer.neurons} neurons with {layer.inputs} inputs take {count}"
+                for k, (layer, count) in enumerate(zip(network.layers, needed, strict=True))
+            )
+            raise HardwareLimitError(
+                f"the network needs {sum(needed)} neuron circuits of {effects.fan_in} inputs, the "
+                f"chip has {effects.circuits} ({each}); make it smaller"
+            )
+        low, high = effects.tau_range
+        for k, layer in enumerate(network.layers):
+            for name in ("tau_mem", "tau_syn"):
+                value = getattr(layer, name)
+                wrong = (value < low) | (value > high)
+                if wrong.any():
+                    at = int(np.argmax(wrong))
+                    raise HardwareLimitError(
+                        f"{name} must be from {low:g} to {high:g} s of hardware time, but layer "
+                        f"{k} has {name}[{at}] = {value[at]:g}; is Scaling.time set?"
+                    )
+
+    def _build(self, layer: Layer, circuit: int, batch: int, dtype: np.dtype) -> dict[str, Any]:
+        """The layer as the chip has it: ``weight`` and constants, as `lif` takes them."""
+        effects, joined = self.effects, self._joined(layer)
+        own = circuit + joined * np.arange(layer.neurons)
+        weight = layer.weight * layer.weight_unit
+        if effects.neuron_gain_variation:
+            weight = weight * self._vary("gain", effects.neuron_gain_variation, own)[:, None]
+        if effects.synapse_gain_variation:
+            width = effects.fan_in or layer.inputs
+            place = own[:, None] * width + np.arange(layer.inputs)
+            weight = weight * self._vary("synapse", effects.synapse_gain_variation, place)
+        built = {
+            "tau_mem": layer.tau_mem * self._vary("tau_mem", effects.tau_mem_variation, own),
+            "tau_syn": layer.tau_syn * self._vary("tau_syn", effects.tau_syn_variation, own),
+            "v_threshold": self._thresholds(layer, own, batch),
+            "v_leak": layer.v_leak,
+            "v_reset": layer.v_reset,
+            "refractory": np.maximum(layer.refractory, effects.min_refractory),
+        }
+        # Numbers select the closed forms that the simulation uses for them.
+        constants = {
+            name: float(value.flat[0])
+            if value.size and np.all(value == value.flat[0])
+            else value.astype(dtype)
+            for name, value in built.items()
+        }
+        return {"weight": weight.astype(dtype), **constants}
+
+    def _thresholds(self, layer: Layer, own: np.ndarray, batch: int) -> np.ndarray:
+        effects = self.effects
+        if not layer.has_threshold:
+            return np.full(layer.neurons, 1e30)
+        if not (effects.threshold_variation or effects.membrane_noise):
+            return layer.v_threshold
+        height = layer.v_threshold - layer.v_reset
+        height = height * self._vary("threshold", effects.threshold_variation, own)
+        if effects.membrane_noise:
+            noise = self._noise.normal(1, effects.membrane_noise, (batch, layer.neurons))
+            height = height * np.maximum(noise, _SMALLEST_FACTOR)
+        return layer.v_reset + height
+
+    def _vary(self, what: str, deviation: float, place: np.ndarray) -> np.ndarray:
+        """Fixed factors of this chip at each ``place``."""
+        if not deviation or not place.size:
+            return np.ones(place.shape)
+        seed = (self.chip, *what.encode())
+        factors = np.random.default_rng(seed).normal(1, deviation, int(place.max()) + 1)
+        return np.maximum(factors, _SMALLEST_FACTOR)[place]
+
+    def _spikes(
+        self, layer: Layer, built: dict[str, Any], times: np.ndarray, duration: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Spike times and, per neuron, the number of samples with too many."""
+        if not layer.has_threshold or layer.max_spikes == 0:
+            none = np.zeros((len(times), layer.neurons, 0), times.dtype)
+            return none, np.zeros(layer.neurons, int)
+        out, overflow = _run(times, built, layer.max_spikes, float(duration))
+        out = self._jitter(out)
+        out = round_times(out, self.effects.link_resolution)
+        return np.where(out > duration, np.inf, out).astype(times.dtype), overflow
+
+    def _jitter(self, times: np.ndarray) -> np.ndarray:
+        if not self.effects.spike_jitter:
+            return times
+        moved = times + self._noise.normal(0, self.effects.spike_jitter, times.shape)
+        return np.sort(np.maximum(moved, 0).astype(times.dtype), axis=-1)
+
+    def _voltages(
+        self,
+        layer: Layer,
+        built: dict[str, Any],
+        times: np.ndarray,
+        duration: float,
+        voltage_times: np.ndarray,
+    ) -> np.ndarray:
+        effects = self.effects
+        looks = np.asarray(voltage_times, np.float64)
+        if effects.cadc_period:
+            looks = np.floor(looks / effects.cadc_period) * effects.cadc_period
+        voltages = _trace(
+            times, built, looks.astype(times.dtype), max(layer.max_spikes, 1), float(duration)
+        )
+        low, high = effects.membrane_range
+        voltages = np.clip(voltages, low, high)
+        if effects.cadc_bits is not None:
+            step = (high - low) / (2**effects.cadc_bits - 1)
+            voltages = low + np.round((voltages - low) / step) * step
+        return voltages
+
+
+def _split(built: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], bool]:
+    """Arrays, numbers, and whether thresholds differ from sample to sample."""
+    arrays = {name: x for name, x in built.items() if isinstance(x, np.ndarray)}
+    numbers = {name: x for name, x in built.items() if name not in arrays}
+    return arrays, numbers, np.ndim(built["v_threshold"]) == 2
+
+
+def _run(
+    times: np.ndarray, built: dict[str, Any], max_spikes: int, duration: float
+) -> tuple[np.ndarray, np.ndarray]:
+    arrays, numbers, is_noisy = _split(built)
+    settings = {**numbers, "max_spikes": max_spikes, "t_max": duration}
+    out, overflow = _run_compiled(times, arrays, tuple(settings.items()), is_noisy)
+    return np.asarray(out), np.asarray(overflow)
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def _run_compiled(
+    times: Array, arrays: dict[str, Array], settings: tuple[tuple[str, Any], ...], is_noisy: bool
+) -> tuple[Array, Array]:
+    def run(times: Array, arrays: dict[str, Array]) -> tuple[Array, Array]:
+        given: dict[str, Any] = {**arrays, **dict(settings)}
+        weight = given.pop("weight")
+        out, health = lif(times, weight, **given, return_health=True, validate=False)
+        return out, health.overflow
+
+    if not is_noisy:
+        return run(times, arrays)
+    axes = {name: 0 if name == "v_threshold" else None for name in arrays}
+    out, overflow = jax.vmap(run, in_axes=(0, axes))(times, arrays)
+    return out, jnp.sum(overflow, axis=0)
+
+
+def _trace(
+    times: np.ndarray, built: dict[str, Any], looks: np.ndarray, max_spikes: int, duration: float
+) -> np.ndarray:
+    arrays, numbers, is_noisy = _split(built)
+    settings = {**numbers, "max_spikes": max_spikes, "t_max": duration, "on_overflow": "truncate"}
+    weight, threshold = arrays.pop("weight"), arrays.pop("v_threshold", None)
+
+    def sample(times: Any, threshold: Any) -> Array:
+        given = {} if threshold is None else {"v_threshold": threshold}
+        return lif_trace(
+            times, weight, jnp.asarray(looks), **arrays, **given, **settings, validate=False
+        )
+
+    if is_noisy:
+        return np.asarray(jax.vmap(sample)(jnp.asarray(times), jnp.asarray(threshold)))
+    return np.asarray(sample(times, threshold))

@@ -1,0 +1,211 @@
+"""The mock chip: nothing but the simulation when ideal, and each effect as it says."""
+
+import functools
+import itertools
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from evtorch import jax_core
+from evtorch.jax_core import hardware
+
+INF = math.inf
+US = 1e-6
+CONSTANTS = {
+    "tau_mem": 12 * US,
+    "tau_syn": 6 * US,
+    "v_threshold": 1.0,
+    "v_leak": 0.0,
+    "v_reset": 0.0,
+    "refractory": INF,
+}
+
+
+def network(rng, *sizes, whole=True, max_spikes=1, **constants):
+    layers = []
+    for pre, post in itertools.pairwise(sizes):
+        weight = rng.normal(1.5, 0.8, (post, pre)).clip(-3, 3)
+        weight = np.round(weight * 20) if whole else weight.astype(np.float32)
+        unit = 1 / 20 if whole else 1.0
+        given = {**CONSTANTS, **constants, "max_spikes": max_spikes, "weight_unit": unit}
+        layers.append(hardware.Layer(weight, **given))
+    return hardware.Network(tuple(layers))
+
+
+def inputs(rng, batch, neurons, k=1, dtype=np.float64):
+    return np.sort(rng.uniform(0, 12 * US, (batch, neurons, k)), axis=-1).astype(dtype)
+
+
+def first(observation):
+    return observation.spikes[0]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_ideal_chip_is_the_simulation_to_the_last_bit(dtype, rng):
+    net = network(rng, 6, 5, 3, whole=False, refractory=2 * US, max_spikes=4)
+    spikes = inputs(rng, 4, 6, 2, dtype)
+    seen = hardware.MockBSS2.ideal().run(net, spikes, INF)
+    hardware.check_observation(seen, net, 4, INF)
+    # Compiled as torch modules do: constants known to the compiler may round differently.
+    simulate = jax.jit(
+        functools.partial(
+            jax_core.lif,
+            **{**CONSTANTS, "refractory": 2 * US},
+            max_spikes=4,
+            on_overflow="truncate",
+        )
+    )
+    with jax.enable_x64(dtype == np.float64):
+        expected = spikes
+        for layer, times in zip(net.layers, seen.spikes, strict=True):
+            expected = simulate(expected, layer.weight.astype(dtype))
+            assert times.dtype == dtype
+            np.testing.assert_array_equal(times, expected)
+    assert np.isfinite(seen.spikes[-1]).any()
+    assert seen.lost == {}
+
+
+def test_a_real_chip_is_off_but_reproducible(rng):
+    net, spikes = network(rng, 6, 20, 3), inputs(rng, 4, 6)
+    runs = [hardware.MockBSS2(chip).run(net, spikes, 100 * US) for chip in (1, 1, 2)]
+    for seen in runs:
+        hardware.check_observation(seen, net, 4, 100 * US)
+    np.testing.assert_array_equal(first(runs[0]), first(runs[1]))
+    assert (first(runs[0]) != first(runs[2])).any()
+    chip = hardware.MockBSS2(1)
+    again = [first(chip.run(net, spikes, 100 * US)) for _ in range(2)]
+    assert (again[0] != again[1]).any(), "noise differs from run to run"
+    ideal = first(hardware.MockBSS2.ideal().run(net, spikes, 100 * US))
+    both = np.isfinite(ideal) & np.isfinite(again[0])
+    error = np.abs(ideal[both] - again[0][both])
+    assert 0.1 * US < error.mean() < 3 * US
+
+
+@pytest.mark.parametrize(
+    "effect",
+    [
+        "threshold_variation",
+        "tau_mem_variation",
+        "tau_syn_variation",
+        "neuron_gain_variation",
+        "synapse_gain_variation",
+    ],
+)
+def test_each_variation_is_fixed_and_differs_between_neurons(effect, rng):
+    # All neurons alike in the model.
+    layer = hardware.Layer(np.full((40, 3), 30.0), **CONSTANTS, weight_unit=1 / 10)
+    net, spikes = hardware.Network((layer,)), np.zeros((2, 3, 1))
+    chip = hardware.MockBSS2.ideal(**{effect: 0.1})
+    times = first(chip.run(net, spikes, INF))
+    np.testing.assert_array_equal(times, first(chip.run(net, spikes, INF)))
+    np.testing.assert_array_equal(times[0], times[1])
+    assert len(np.unique(times[0])) == 40
+    ideal = first(hardware.MockBSS2.ideal().run(net, spikes, INF))[0, 0, 0]
+    assert 0.01 < np.std(times[0]) / ideal < 0.3
+
+
+def test_noise_and_jitter_differ_between_samples(rng):
+    net = network(rng, 4, 10)
+    spikes = np.zeros((50, 4, 1))
+    for effect in ({"membrane_noise": 0.05}, {"spike_jitter": 1 * US}):
+        times = first(hardware.MockBSS2.ideal(**effect).run(net, spikes, INF))[:, :, 0]
+        fires = np.isfinite(times).all(axis=0)
+        assert fires.any()
+        assert (times[:, fires].std(axis=0) > 0).all()
+    assert times[:, fires].std(axis=0).mean() == pytest.approx(US, rel=0.2)
+
+
+def test_times_have_the_resolution_of_the_link(rng):
+    net, spikes = network(rng, 5, 8), inputs(rng, 3, 5)
+    times = first(hardware.MockBSS2.ideal(link_resolution=8e-9).run(net, spikes, INF))
+    steps = times[np.isfinite(times)] / 8e-9
+    assert len(steps)
+    np.testing.assert_allclose(steps, np.round(steps), atol=1e-6)
+
+
+def test_a_full_link_loses_events_and_counts_them():
+    layer = hardware.Layer(np.full((30, 1), 60.0), **CONSTANTS, weight_unit=0.1)
+    net = hardware.Network((layer,))
+    chip = hardware.MockBSS2.ideal(link_rate=10e6)
+    seen = chip.run(net, np.zeros((2, 1, 1)), INF)
+    assert np.isfinite(first(seen)).sum() == 20
+    assert seen.lost == {"output link": 40}
+    wide = hardware.Network((hardware.Layer(np.ones((1, 15)), **CONSTANTS),))
+    assert chip.run(wide, np.zeros((3, 15, 1)), INF).lost == {"input link": 15}
+
+
+def test_spikes_after_the_recording_window_are_counted(rng):
+    net = network(rng, 5, 8)
+    spikes = np.full((3, 5, 1), 20 * US)
+    seen = hardware.MockBSS2.ideal(recording_window=10 * US).run(net, spikes, INF)
+    assert np.isinf(first(seen)).all()
+    assert seen.lost["recording window"] > 0
+
+
+def test_refractory_periods_have_a_minimum_and_bursts_are_reported(rng):
+    net = network(rng, 5, 6, refractory=0.0, max_spikes=3)
+    spikes = np.zeros((2, 5, 1))
+    seen = hardware.MockBSS2.ideal(min_refractory=1 * US).run(net, spikes, INF)
+    times = first(seen)
+    later = np.isfinite(times[..., 1:])
+    gaps = times[..., 1:][later] - times[..., :-1][later]
+    assert len(gaps)
+    assert (gaps >= 1 * US * (1 - 1e-9)).all()
+    bursting = hardware.Layer([[60.0]], **{**CONSTANTS, "refractory": 0.0}, weight_unit=0.5)
+    seen = hardware.MockBSS2.ideal().run(hardware.Network((bursting,)), spikes[:, :1], INF)
+    assert seen.overflow is not None
+    assert seen.overflow[0].tolist() == [2]
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+def test_voltages_saturate_and_have_steps(noise):
+    layer = hardware.Layer([[60.0], [-60.0], [-6.0]], **CONSTANTS, weight_unit=0.5)
+    net = hardware.Network((layer,))
+    times = np.linspace(0, 30 * US, 200)
+    chip = hardware.MockBSS2.ideal(
+        membrane_range=(-1.0, 1.5), cadc_period=1.7 * US, cadc_bits=4, membrane_noise=noise
+    )
+    seen = chip.run(net, np.zeros((2, 1, 1)), 50 * US, voltage_times=times)
+    hardware.check_observation(seen, net, 2, 50 * US, voltage_times=times)
+    assert seen.voltages is not None
+    voltages = seen.voltages[0]
+    assert voltages[:, 1].min() == -1.0
+    assert len(np.unique(voltages)) <= 16
+    assert len(np.unique(voltages[0, 2])) > 3
+    changes = (np.diff(voltages[0], axis=-1) != 0).any(axis=0).sum()
+    assert changes <= 30 / 1.7 + 1
+
+
+def test_leaky_integrators_have_voltages_and_no_spikes(rng):
+    hidden = network(rng, 3, 4).layers[0]
+    readout = hardware.Layer(np.full((2, 4), 40.0), **CONSTANTS, has_threshold=False, max_spikes=0)
+    net = hardware.Network((hidden, readout))
+    times = np.linspace(0, 50 * US, 50)
+    seen = hardware.MockBSS2.ideal().run(net, np.zeros((2, 3, 1)), INF, voltage_times=times)
+    hardware.check_observation(seen, net, 2, INF, voltage_times=times)
+    assert seen.spikes[1].shape == (2, 2, 0)
+    assert seen.voltages is not None
+    assert seen.voltages[1].max() > 1
+
+
+def test_what_the_chip_cannot_do_is_refused_with_numbers(rng):
+    chip, spikes = hardware.MockBSS2(), np.zeros((1, 200, 1))
+    with pytest.raises(hardware.HardwareLimitError, match=r"needs 600 neuron circuits.*has 512"):
+        chip.run(network(rng, 200, 300), spikes, 1e-4)
+    with pytest.raises(hardware.HardwareLimitError, match="whole numbers from -63 to 63"):
+        chip.run(network(rng, 200, 5, whole=False), spikes, 1e-4)
+    with pytest.raises(hardware.HardwareLimitError, match=r"tau_mem.*tau_mem\[0\] = 0.02"):
+        chip.run(network(rng, 200, 5, tau_mem=2e-2), spikes, 1e-4)
+    with pytest.raises(ValueError, match="later than the duration"):
+        chip.run(network(rng, 5, 5), np.full((1, 5, 1), 2e-4), 1e-4)
+
+
+def test_bad_effects_are_refused():
+    with pytest.raises(ValueError, match="spike_jitter must be >= 0"):
+        hardware.MockBSS2(spike_jitter=-1.0)
+    with pytest.raises(ValueError, match="membrane_range must be"):
+        hardware.MockBSS2(membrane_range=(1.0, -1.0))
+    with pytest.raises(TypeError, match="no_such_effect"):
+        hardware.MockBSS2(no_such_effect=1)
