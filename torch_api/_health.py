@@ -125,7 +125,8 @@ class SpikingLayer(nn.Module):
 
     _health: tuple[int, Health] | None = None
 
-    def _remember(self, samples: int, counts: Health) -> None:
+    def remember(self, samples: int, counts: Health) -> None:
+        """Keep the counts of a forward."""
         self._health = (samples, counts)
 
     def health(self, name: str = "") -> LayerHealth | None:

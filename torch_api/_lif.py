@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from ..jax_core import Events
+from ..jax_core.hardware import Backend, Scaling
 from . import functional
+from ._backend import check_backend, run_stack
 from ._constants import Constant, constants_repr, register_constants
 from ._delay_parameter import delay_parameter, nonnegative
 from ._health import SpikingLayer
@@ -56,7 +58,10 @@ class LIF(SpikingLayer):
       wait for the device.
     - ``min_slope``: lower bound that gradients put on ``tau_mem dV/dt`` at a spike, as a fraction
       of ``v_threshold - v_reset``.
-    - ``backend``: ``None``, the simulation.
+    - ``backend``: ``None``, the simulation; or hardware that runs the forward, in which gradients
+      are those of the model at the observed spikes; see ``docs/hardware.md``, and
+      `hardware.on_backend` for several layers in one run.
+    - ``scaling``: factors between model and hardware, a `hardware.Scaling`; 1 by default.
     - ``device``, ``dtype``: of parameters and buffers; float32 or float64.
 
     **Parameters:** ``weight``, shape ``(out_features, in_features)``; ``delay``, seconds, shape
@@ -98,14 +103,17 @@ class LIF(SpikingLayer):
         gradient: Gradient = "eventprop",
         on_overflow: OnOverflow = "error",
         min_slope: float = 1e-3,
-        backend: None = None,
+        backend: Backend | None = None,
+        scaling: Scaling | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         dtype = check_dtype(dtype)
-        if backend is not None:
-            raise ValueError(f"backend must be None (the simulation), got {backend!r}")
+        if backend is None and scaling is not None:
+            raise ValueError("scaling is for a backend; pass backend too, or leave scaling out")
+        self.backend = backend
+        self.scaling = None if backend is None else check_backend(backend, scaling)
         check_settings(max_spikes, t_max, gradient, min_slope, on_overflow, refractory)
         self.in_features = check_size(in_features, "in_features")
         self.out_features = check_size(out_features, "out_features")
@@ -153,20 +161,23 @@ class LIF(SpikingLayer):
         return critical_weight(self.in_features, self.tau_mem, self.tau_syn, height)
 
     def forward(self, spikes: Tensor | Events) -> Tensor:
+        if self.backend is not None:
+            scaling = check_backend(self.backend, self.scaling)
+            return run_stack([self], spikes, self.backend, scaling)
         out, health = functional.lif(
-            self._delay_input(spikes),
+            self.delay_input(spikes),
             self.weight,
-            **self._constants(),
+            **self.constants(),
             max_spikes=self.max_spikes,
             t_max=self.t_max,
             gradient=self.gradient,
             min_slope=self.min_slope,
             return_health=True,
         )
-        self._remember(out.shape[:-2].numel(), health)
+        self.remember(out.shape[:-2].numel(), health)
         if not spikes_once(self.refractory):
             report_overflow(health.overflow, self.on_overflow, self.max_spikes)
-        return self._delay_output(out)
+        return self.delay_output(out)
 
     def trace(self, spikes: Tensor | Events, times: Tensor) -> Tensor:
         """Membrane voltage, for plots and for losses on voltages; differentiable.
@@ -183,15 +194,15 @@ class LIF(SpikingLayer):
             "on_overflow": self.on_overflow,
         }
         if self.delay is None or self.delay_type != "dendritic":
-            spikes = self._delay_input(spikes)
-            return functional.lif_trace(spikes, self.weight, times, **self._constants(), **settings)
+            spikes = self.delay_input(spikes)
+            return functional.lif_trace(spikes, self.weight, times, **self.constants(), **settings)
         self._check_rest()
         traces = []
         for neuron, delay in enumerate(nonnegative(self.delay)):
             own = slice(neuron, neuron + 1)
             constants = {
                 name: value[own] if isinstance(value, Tensor) else value
-                for name, value in self._constants().items()
+                for name, value in self.constants().items()
             }
             own_times = (times - delay).clamp(min=0)
             traces.append(
@@ -207,9 +218,12 @@ class LIF(SpikingLayer):
         ]
         if self.delay_type is not None:
             parts.append(f"delay={self.delay_type!r}")
+        if self.backend is not None:
+            parts.append(f"backend={self.backend.name!r}")
         return ", ".join(parts)
 
-    def _constants(self) -> dict[str, Any]:
+    def constants(self) -> dict[str, Any]:
+        """The neuron constants by name, as `functional.lif` takes them."""
         return {name: getattr(self, name) for name in _CONSTANTS}
 
     def _add_delay(
@@ -227,12 +241,13 @@ class LIF(SpikingLayer):
             delay = delay_parameter(0.0, features, device=device, dtype=dtype)
         self.register_parameter("delay", delay)
 
-    def _delay_input(self, spikes: Tensor | Events) -> Tensor | Events:
+    def delay_input(self, spikes: Tensor | Events) -> Tensor | Events:
+        """Input spikes as they arrive, later by axonal delays."""
         if self.delay is None or self.delay_type != "axonal":
             return spikes
         return functional.delay(spikes, nonnegative(self.delay))
 
-    def _delay_output(self, out: Tensor) -> Tensor:
+    def delay_output(self, out: Tensor) -> Tensor:
         """Dendritic delays: later input shifts the spikes of a neuron that starts at rest.
 
         Spikes that come to lie after ``t_max`` are dropped.

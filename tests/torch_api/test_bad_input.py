@@ -161,7 +161,7 @@ def test_a_delay_that_is_not_a_number_is_found_at_the_next_call():
         ({"gradient": "fast_and_deep", "max_spikes": 2}, ValueError, "set max_spikes=1 or"),
         ({"on_overflow": "ignore"}, ValueError, "on_overflow must be 'error', 'warn' or"),
         ({"delay": "long"}, ValueError, "delay must be None, 'axonal'"),
-        ({"backend": "chip"}, ValueError, r"backend must be None \(the simulation\)"),
+        ({"backend": "chip"}, TypeError, r"backend must be None \(the simulation\)"),
         ({"dtype": torch.float16}, TypeError, "dtype must be torch.float32 or torch.float64"),
         ({"dtype": torch.int64}, TypeError, "dtype must be torch.float32 or torch.float64"),
     ],

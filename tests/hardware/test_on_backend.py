@@ -1,0 +1,191 @@
+"""Torch models on hardware: the same modules, and without effects the same numbers."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from evtorch import torch_api as snn
+
+INF = math.inf
+MOCK = snn.hardware.MockBSS2
+CHIP = snn.hardware.Scaling(weight=10.0, time=1e-3)
+CHIP_TIMES = {"tau_mem": 1.2e-2, "tau_syn": 6e-3, "refractory": INF}
+
+
+def stack(dtype=torch.float32, **options):
+    options = {"refractory": INF, **options}
+    return nn.Sequential(
+        snn.LIF(5, 12, dtype=dtype, **options), snn.LIF(12, 3, dtype=dtype, **options)
+    )
+
+
+def times(*shape, dtype=torch.float32):
+    return torch.rand(*shape, dtype=dtype) * 1e-2
+
+
+def run(model, x, parameters):
+    """Spikes, and gradients of a fixed loss in the input and in ``parameters``."""
+    x = x.clone().requires_grad_()
+    out = model(x)
+    late = torch.where(out < INF, out, 0) * torch.linspace(1, 2, out.numel()).reshape(out.shape)
+    return out, torch.autograd.grad(late.sum(), [x, *parameters])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "options", [{}, {"refractory": 2e-3, "max_spikes": 20, "learn": ("v_threshold",)}]
+)
+def test_an_ideal_chip_gives_the_simulations_numbers_to_the_last_bit(dtype, options):
+    model = stack(dtype, **options)
+    hardware = snn.hardware.on_backend(model, MOCK.ideal())
+    x, parameters = times(4, 5, 1, dtype=dtype), list(model.parameters())
+    simulated, observed = run(model, x, parameters), run(hardware, x, parameters)
+    assert (simulated[0] < INF).any()
+    assert torch.equal(simulated[0], observed[0])
+    assert any(gradient.abs().max() > 0 for gradient in simulated[1])
+    for a, b in zip(simulated[1], observed[1], strict=True):
+        assert torch.equal(a, b)
+    counts = snn.health_report(hardware).layers[0].counts
+    assert counts.unpredicted is not None
+    assert counts.unpredicted.sum() == 0
+
+
+def test_a_single_layer_takes_a_backend():
+    layer = snn.LIF(5, 4, refractory=INF, backend=MOCK.ideal())
+    twin = snn.LIF(5, 4, refractory=INF)
+    twin.load_state_dict(layer.state_dict())
+    x = times(2, 3, 5, 1)
+    assert torch.equal(layer(x), twin(x))
+    assert "backend='MockBSS2 chip 0'" in repr(layer)
+
+
+def test_scaled_times_and_weights_return_in_the_models_units():
+    model = stack(dtype=torch.float64, **CHIP_TIMES)
+    x, parameters = times(4, 5, 1, dtype=torch.float64), list(model.parameters())
+    scaled = snn.hardware.on_backend(model, MOCK.ideal(), scaling=CHIP)
+    simulated, observed = run(model, x, parameters), run(scaled, x, parameters)
+    torch.testing.assert_close(observed[0], simulated[0], rtol=1e-10, atol=0)
+    for a, b in zip(simulated[1], observed[1], strict=True):
+        torch.testing.assert_close(b, a, rtol=1e-6, atol=1e-12)
+
+
+def test_the_gradient_is_that_of_the_rounded_weights_and_reaches_the_trained_ones():
+    model = stack(dtype=torch.float64, **CHIP_TIMES)
+    with torch.no_grad():
+        next(model.parameters())[0, 0] = 100.0
+    rounded = stack(dtype=torch.float64, **CHIP_TIMES)
+    with torch.no_grad():
+        for mine, theirs in zip(model.parameters(), rounded.parameters(), strict=True):
+            theirs.copy_((mine * 10).clamp(-63, 63).round() / 10)
+    scaled = snn.hardware.on_backend(model, MOCK.ideal(weight_limit=63), scaling=CHIP)
+    x = times(4, 5, 1, dtype=torch.float64)
+    observed = run(scaled, x, list(model.parameters()))
+    simulated = run(rounded, x, list(rounded.parameters()))
+    torch.testing.assert_close(observed[0], simulated[0], rtol=1e-10, atol=0)
+    for a, b in zip(simulated[1], observed[1], strict=True):
+        torch.testing.assert_close(b, a, rtol=1e-6, atol=1e-12)
+
+
+class Recorder:
+    """Counts runs and passes them on."""
+
+    def __init__(self, backend, **changed):
+        self.backend, self.runs, self.changed = backend, [], changed
+        self.name, self.weight_limit = "recorder", backend.weight_limit
+
+    def run(self, network, spikes, duration, *, voltage_times=None):
+        self.runs.append(len(network.layers))
+        seen = self.backend.run(network, spikes, duration, voltage_times=voltage_times)
+        return snn.hardware.Observation(**{"spikes": seen.spikes, **self.changed})
+
+
+def test_a_stack_is_one_run_per_batch_and_what_stands_between_parts_it():
+    backend = Recorder(MOCK.ideal())
+    snn.hardware.on_backend(stack(), backend)(times(4, 5, 1))
+    assert backend.runs == [2]
+    model = nn.Sequential(
+        snn.LatencyEncoder(0.0, 1e-2),
+        *stack(),
+        snn.LIF(3, 4, refractory=INF, delay="axonal"),
+        snn.LIF(4, 4, refractory=INF),
+        snn.Delay(4),
+        nn.Sequential(snn.LIF(4, 4, refractory=INF, delay="dendritic")),
+        snn.LIF(4, 4, refractory=INF),
+        snn.LI(4, 2),
+    )
+    values = torch.rand(4, 5)
+    backend.runs.clear()
+    observed = snn.hardware.on_backend(model, backend)(values)
+    assert backend.runs == [2, 2, 1, 1]
+    assert torch.equal(observed, model(values))
+
+
+def test_it_trains_on_a_realistic_chip_and_reports_what_the_model_did_not_see():
+    torch.manual_seed(1)
+    model = stack(**CHIP_TIMES, t_max=0.1)
+    hardware = snn.hardware.on_backend(model, MOCK(1), scaling=CHIP, count_missing=True)
+    x, target = times(16, 5, 1), torch.tensor([9e-3, 10e-3, 11e-3])
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
+    losses = []
+    for _ in range(25):
+        out = hardware(x)[..., 0]
+        loss = (torch.where(out < INF, out, 0.03) - target).square().mean() * 1e4
+        optimizer.zero_grad()
+        loss.backward()
+        for parameter in model.parameters():
+            assert parameter.grad is not None
+            assert parameter.grad.isfinite().all()
+        nn.utils.clip_grad_value_(model.parameters(), 1.0)
+        optimizer.step()
+        losses.append(loss.item())
+    assert np.mean(losses[-3:]) < 0.7 * np.mean(losses[:3])
+    report = snn.health_report(hardware)
+    assert report.layers[0].unpredicted_rate is not None
+    assert report.layers[0].missing_rate is not None
+    assert "unpredicted  missing" in str(report)
+
+
+def test_overflow_that_the_backend_reports_follows_the_policy():
+    backend = Recorder(MOCK.ideal(), overflow=(np.array([0, 2]),))
+    layer = snn.LIF(1, 2, refractory=INF, backend=backend)
+    with pytest.raises(snn.SpikeOverflowError, match="1 of 2 neurons"):
+        layer(times(2, 1, 1))
+    layer.on_overflow = "truncate"
+    layer(times(2, 1, 1))
+    health = layer.health()
+    assert health is not None
+    assert health.counts.overflow.tolist() == [0, 2]
+
+
+def test_malformed_spikes_of_a_backend_are_refused():
+    bad = Recorder(MOCK.ideal(), spikes=(np.full((2, 3, 1), np.nan),))
+    with pytest.raises(
+        snn.hardware.BackendError, match=r"recorder: layer 0: spike 0 of neuron 0.*not a number"
+    ):
+        snn.LIF(1, 3, backend=bad)(times(2, 1, 1))
+
+
+def test_what_cannot_run_is_refused():
+    with pytest.raises(TypeError, match="backend must be None"):
+        snn.hardware.on_backend(stack(), "chip")
+    with pytest.raises(TypeError, match="scaling must be"):
+        snn.hardware.on_backend(stack(), MOCK.ideal(), scaling=3.0)
+    with pytest.raises(TypeError, match=r"model must be an nn.Sequential or a LIF layer"):
+        snn.hardware.on_backend(snn.LI(2, 2), MOCK.ideal())
+    with pytest.raises(ValueError, match="no LIF layer"):
+        snn.hardware.on_backend(nn.Sequential(snn.LI(2, 2)), MOCK.ideal())
+    with pytest.raises(ValueError, match="scaling is for a backend"):
+        snn.LIF(1, 1, scaling=CHIP)
+    model = nn.Sequential(snn.LIF(5, 2, t_max=1.0), snn.LIF(2, 2, t_max=2.0))
+    with pytest.raises(ValueError, match="share t_max"):
+        snn.hardware.on_backend(model, MOCK.ideal())(times(1, 5, 1))
+    with pytest.raises(ValueError, match="later than the duration"):
+        snn.LIF(1, 1, t_max=1e-3, backend=MOCK.ideal())(torch.full((1, 1, 1), 2e-3))
+    events = snn.Events(torch.zeros(1, 1), torch.zeros(1, 1, dtype=torch.int32))
+    with pytest.raises(TypeError, match="spike_times_from_events"):
+        snn.LIF(1, 1, backend=MOCK.ideal())(events)
+    with pytest.raises(snn.hardware.HardwareLimitError, match=r"is Scaling.time set\?"):
+        snn.hardware.on_backend(stack(), MOCK(), scaling=snn.hardware.Scaling(10.0))(times(1, 5, 1))

@@ -1,0 +1,75 @@
+"""Gradients from observed spikes, as a function of tensors."""
+
+import math
+from typing import Any
+
+from torch import Tensor
+
+from ... import jax_core
+from .._constants import Constant
+from .._health import Health
+from .._validate import check_like, check_spikes
+from ._layer import call, check_layer
+from ._lif import Gradient, check_settings
+
+
+def lif_observed(
+    spikes: Tensor | jax_core.Events,
+    weight: Tensor,
+    observed: Tensor,
+    *,
+    tau_mem: Constant = 2e-2,
+    tau_syn: Constant = 1e-2,
+    v_threshold: Constant = 1.0,
+    v_leak: Constant = 0.0,
+    v_reset: Constant = 0.0,
+    refractory: Constant = 0.0,
+    t_max: float = math.inf,
+    gradient: Gradient = "eventprop",
+    min_slope: float = 1e-3,
+    count_missing: bool = False,
+    return_health: bool = False,
+) -> Any:
+    """Spikes that hardware emitted, with the gradients that the model of `lif` has there.
+
+    Returns ``observed`` as it is; differentiable with respect to ``spikes``, ``weight`` and
+    constants given as tensors. Where the spikes are those of `lif`, so are the gradients. A spike
+    at which the model's voltage does not rise, or within the refractory period, has no gradient
+    and counts as unpredicted; one that the model predicts and that is not there, as missing.
+
+    **Arguments:**
+
+    - ``observed``: spike times of this layer, seconds, shape ``(..., out, K)``, ascending, ``inf``
+      where there is no spike.
+    - ``count_missing``: whether to simulate the layer too, to count missing spikes up to ``t_max``.
+    - ``return_health``: also return ``Health``.
+
+    All others as in `lif`.
+
+    **Returns:** ``observed``, and ``Health`` if asked for.
+    """
+    check_settings(max(observed.shape[-1], 1), t_max, gradient, min_slope, "error", refractory)
+    constants = {
+        "tau_mem": tau_mem,
+        "tau_syn": tau_syn,
+        "v_threshold": v_threshold,
+        "v_leak": v_leak,
+        "v_reset": v_reset,
+        "refractory": refractory,
+    }
+    times = check_layer(spikes, weight, constants)
+    check_spikes(observed, weight.shape[0], "observed")
+    check_like(observed, times, "observed")
+    out, health = call(
+        jax_core.lif_observed,
+        spikes,
+        weight,
+        observed.detach(),
+        **constants,
+        t_max=t_max,
+        gradient=gradient,
+        min_slope=min_slope,
+        count_missing=count_missing,
+        return_health=True,
+    )
+    return (out, Health(*health)) if return_health else out
