@@ -12,6 +12,7 @@ from ..reference import Neuron, simulate
 from ._networks import INF, draw_delay, spikes, strong
 
 MS = 1e-3
+EPS32 = torch.finfo(torch.float32).eps
 
 
 def reference(inputs, layer, delays=None):
@@ -66,7 +67,8 @@ def test_any_number_of_leading_batch_dimensions(batch):
         out = layer(inputs)
         assert out.shape == (*batch, 4, 1)
         for flat, one in zip(inputs.reshape(-1, 5, 2), out.reshape(-1, 4, 1), strict=True):
-            torch.testing.assert_close(layer(flat), one, rtol=0, atol=0)
+            # XLA vectorises each shape in its own way, which may change the last bit.
+            torch.testing.assert_close(layer(flat), one, rtol=4 * EPS32, atol=0)
 
 
 def test_events_give_the_same_spikes_and_gradients():
