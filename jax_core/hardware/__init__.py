@@ -10,7 +10,7 @@ from ._contract import Scaling as Scaling
 from ._contract import check_input as check_input
 from ._contract import check_observation as check_observation
 from ._contract import check_weights as check_weights
-from ._mock import Effects as Effects
+from ._effects import Effects as Effects
 from ._mock import MockBSS2 as MockBSS2
 from ._replay import Replay as Replay
 from ._worker_backend import WorkerBackend as WorkerBackend

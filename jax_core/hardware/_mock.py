@@ -1,7 +1,7 @@
 """A software model of the BrainScaleS-2 chip, effect by effect."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -13,90 +13,11 @@ from jax import Array
 from .._lif import lif
 from .._trace import lif_trace
 from ._contract import HardwareLimitError, Layer, Network, Observation, check_input, check_weights
+from ._effects import NO_EFFECTS, Effects
 from ._link import limit_rate, round_times
 
 _LINK_WINDOW = 1e-6
 _SMALLEST_FACTOR = 0.2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Effects:
-    """What distinguishes a chip from the model; each default is that of `MockBSS2`.
-
-    Variations are standard deviations relative to the value, drawn once per chip and normally
-    distributed (cut off at 0.2 times the value); noise is drawn anew in each run.
-    """
-
-    weight_limit: int | None = 63
-    """Largest magnitude of the whole-numbered weights; ``None``: any float."""
-    circuits: int | None = 512
-    """Number of neuron circuits."""
-    fan_in: int | None = 128
-    """Signed inputs of a circuit; a neuron with more takes several circuits."""
-    tau_range: tuple[float, float] = (5e-7, 1e-4)
-    """Time constants that can be set, seconds."""
-    threshold_variation: float = 0.05
-    """Of ``v_threshold - v_reset``, per neuron."""
-    tau_mem_variation: float = 0.1
-    tau_syn_variation: float = 0.1
-    neuron_gain_variation: float = 0.1
-    """Of the weights, per neuron."""
-    synapse_gain_variation: float = 0.05
-    """Of the weights, per synapse."""
-    membrane_noise: float = 0.01
-    """Relative standard deviation of ``v_threshold - v_reset``, per sample and neuron: stands for
-    the noise of the membrane, which is taken as constant during a sample."""
-    spike_jitter: float = 2e-8
-    """Standard deviation of spike times, seconds."""
-    link_resolution: float = 8e-9
-    """Resolution of spike times, seconds; both ways."""
-    link_rate: float = 250e6
-    """Events per second, each way, on average over 1 µs; events above it are lost. Recorded spikes
-    of all layers share the link. Spikes from layer to layer do not use it."""
-    min_refractory: float = 1e-6
-    """Shortest refractory period, seconds."""
-    recording_window: float = 1e-3
-    """Later spikes are not recorded, seconds."""
-    membrane_range: tuple[float, float] = (-2.0, 3.0)
-    """Voltages that can be measured; others saturate. Concerns voltages only, not spikes."""
-    cadc_period: float = 1.7e-6
-    """Time between two samples of a voltage, seconds; each holds until the next. 0: continuous."""
-    cadc_bits: int | None = 8
-    """Resolution of voltages over ``membrane_range``; ``None``: continuous."""
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value is None or isinstance(value, tuple):
-                continue
-            if not value >= 0:
-                raise ValueError(f"{field.name} must be >= 0, got {value}")
-        for name in ("tau_range", "membrane_range"):
-            low, high = getattr(self, name)
-            if not low < high:
-                raise ValueError(f"{name} must be (low, high) with low < high, got {(low, high)}")
-
-
-_NONE = Effects(
-    weight_limit=None,
-    circuits=None,
-    fan_in=None,
-    tau_range=(0.0, math.inf),
-    threshold_variation=0,
-    tau_mem_variation=0,
-    tau_syn_variation=0,
-    neuron_gain_variation=0,
-    synapse_gain_variation=0,
-    membrane_noise=0,
-    spike_jitter=0,
-    link_resolution=0,
-    link_rate=math.inf,
-    min_refractory=0,
-    recording_window=math.inf,
-    membrane_range=(-math.inf, math.inf),
-    cadc_period=0,
-    cadc_bits=None,
-)
 
 
 class MockBSS2:
@@ -118,8 +39,7 @@ class MockBSS2:
     def ideal(cls, **effects: Any) -> "MockBSS2":
         """A chip without any effect and limit, but those given."""
         mock = cls.__new__(cls)
-        every = {field.name: getattr(_NONE, field.name) for field in fields(_NONE)}
-        mock._setup(0, 0, Effects(**{**every, **effects}))
+        mock._setup(0, 0, Effects(**{**asdict(NO_EFFECTS), **effects}))
         return mock
 
     def _setup(self, chip: int, noise: int, effects: Effects) -> None:
