@@ -1,5 +1,7 @@
 """The link that carries events to and from a chip: limited in resolution and rate."""
 
+import math
+
 import numpy as np
 
 
@@ -21,21 +23,28 @@ def limit_rate(
     **Returns:** the spikes that got through, in the same form, and how many were lost per layer.
     """
     lost = [0] * len(layers)
-    if np.isinf(rate):
+    room = max(int(min(rate * window, 2**62)), 1)
+    sizes = [math.prod(layer.shape[1:]) for layer in layers]
+    if room >= sum(sizes):
         return layers, lost
-    room = max(int(rate * window), 1)
-    layers = [layer.copy() for layer in layers]
-    for sample in range(len(layers[0])):
-        flat = np.concatenate([layer[sample].ravel() for layer in layers])
-        order = np.argsort(flat, kind="stable")[: np.isfinite(flat).sum()]
-        bins = np.floor(flat[order].astype(np.float64) / window)
-        first = np.searchsorted(bins, bins, side="left")
-        dropped = order[np.arange(len(order)) - first >= room]
-        flat[dropped] = np.inf
-        start = 0
-        for k, layer in enumerate(layers):
-            end = start + layer[sample].size
-            lost[k] += int(((dropped >= start) & (dropped < end)).sum())
-            layer[sample] = np.sort(flat[start:end].reshape(layer[sample].shape), axis=-1)
-            start = end
-    return layers, lost
+    batch = len(layers[0])
+    flat = np.concatenate(
+        [x.reshape(batch, size) for x, size in zip(layers, sizes, strict=True)], axis=1
+    )
+    order = np.argsort(flat, axis=1, kind="stable")
+    bins = np.floor(np.take_along_axis(flat, order, axis=1).astype(np.float64) / window)
+    place = np.broadcast_to(np.arange(flat.shape[1]), flat.shape)
+    opens = np.ones(flat.shape, bool)
+    opens[:, 1:] = bins[:, 1:] != bins[:, :-1]
+    first = np.maximum.accumulate(np.where(opens, place, 0), axis=1)
+    dropped = np.zeros(flat.shape, bool)
+    np.put_along_axis(dropped, order, (place - first >= room) & np.isfinite(bins), axis=1)
+    ends = np.cumsum(sizes)[:-1]
+    kept = []
+    for k, (x, gone) in enumerate(
+        zip(np.split(flat, ends, axis=1), np.split(dropped, ends, axis=1), strict=True)
+    ):
+        lost[k] = int(gone.sum())
+        x = np.where(gone, np.inf, x).astype(flat.dtype)
+        kept.append(np.sort(x.reshape(layers[k].shape), axis=-1))
+    return kept, lost

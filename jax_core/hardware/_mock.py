@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import asdict
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -167,9 +167,7 @@ class MockBSS2:
         """Fixed factors of this chip at each ``place``."""
         if not deviation or not place.size:
             return np.ones(place.shape)
-        seed = (self.chip, *what.encode())
-        factors = np.random.default_rng(seed).normal(1, deviation, int(place.max()) + 1)
-        return np.maximum(factors, _SMALLEST_FACTOR)[place]
+        return _factors(self.chip, what, deviation, int(place.max()) + 1)[place]
 
     def _spikes(
         self, layer: Layer, built: dict[str, Any], times: np.ndarray, duration: float
@@ -210,6 +208,12 @@ class MockBSS2:
             step = (high - low) / (2**effects.cadc_bits - 1)
             voltages = low + np.round((voltages - low) / step) * step
         return voltages
+
+
+@lru_cache(maxsize=256)
+def _factors(chip: int, what: str, deviation: float, count: int) -> np.ndarray:
+    drawn = np.random.default_rng((chip, *what.encode())).normal(1, deviation, count)
+    return np.maximum(drawn, _SMALLEST_FACTOR)
 
 
 def _split(built: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], bool]:
