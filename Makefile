@@ -3,8 +3,11 @@
 # Interpreter that creates the environment (3.11 or newer); later steps use the environment's own.
 PYTHON ?= python3
 VENV ?= .venv
-# Environment of the PyNN worker, apart because its simulator needs an older NumPy.
+# Environment of the PyNN worker, apart because its simulator needs an older NumPy; `PYNN=no` does
+# without it, and its tests are skipped.
+PYNN ?= yes
 PYNN_VENV ?= .venv-pynn
+PYNN_PYTHON ?= $(PYTHON)
 # Extra pip options for installing torch only, e.g. to choose another torch build.
 TORCH_PIP_FLAGS ?=
 # Test processes; each one loads torch and JAX (about 0.5 GB).
@@ -50,7 +53,7 @@ lint: venv ## ruff: rules and formatting
 types: venv $(TYPECHECK_LINK) ## pyright
 	$(BIN)/pyright
 
-check: venv ## the tests alone
+check: venv $(if $(filter yes,$(PYNN)),pynn) ## the tests alone
 	$(BIN)/pytest --numprocesses $(WORKERS) $(ARGS)
 
 # The three folders become `evtorch.*` only when installed; this link shows pyright the same names.
@@ -67,9 +70,17 @@ bench: venv ## time evtorch against jaxsnn, into benchmarks/results
 
 pynn: $(PYNN_VENV)/.installed ## create .venv-pynn (PyNN, Brian 2) for the tests of that worker
 
-$(PYNN_VENV)/.installed:
-	$(PYTHON) -m venv $(PYNN_VENV)
-	$(PYNN_VENV)/bin/python -m pip install --quiet PyNN==0.13.0 brian2==2.9.0 numpy==1.26.4
+# Wheels only: a NumPy of that age does not build against newer Pythons, and fails slowly.
+$(PYNN_VENV)/.installed: constraints-pynn.txt
+	@echo "Installing into $(PYNN_VENV) (PyNN, Brian 2; half a minute)"
+	@{ $(PYNN_PYTHON) -m venv $(PYNN_VENV) && $(PYNN_VENV)/bin/python -m pip install --quiet \
+	  --constraint constraints-pynn.txt --only-binary numpy,brian2,cython PyNN brian2; } || { \
+	  rm -rf $(PYNN_VENV); \
+	  echo "error: the PyNN environment could not be made with '$(PYNN_PYTHON)'" \
+	       "($$($(PYNN_PYTHON) --version 2>/dev/null || echo missing)); its versions have wheels for" \
+	       "Python 3.11 and 3.12. Choose another (make pynn PYNN_PYTHON=python3.12), or go without" \
+	       "the PyNN tests (make test PYNN=no)." >&2; \
+	  exit 1; }
 	@touch $@
 
 clean: ## remove everything the targets above created
