@@ -11,10 +11,11 @@ import jax
 import numpy as np
 import torch
 from jax.core import Tracer
-from torch.utils.dlpack import from_dlpack as _from_capsule
 
 from ._dtypes import NUMPY_ALIASES, NUMPY_DTYPE, TORCH_DTYPE, WIDE_INTEGERS, WIDTH
 from ._guards import BridgeError
+from ._jax_internals import capsule_of
+from ._torch_internals import from_capsule
 
 # XLA on CPU reads a foreign buffer in place only at this alignment; anything else it copies
 # asynchronously, and a torch write right after the call would race with that copy.
@@ -114,7 +115,9 @@ def as_operand(name: str, tensor: torch.Tensor, x64: bool) -> Any:
 def as_tensor(array: jax.Array, on_host: bool) -> torch.Tensor:
     """Torch tensor that shares the array's memory; ``on_host`` says that this is a CPU's."""
     if on_host:
-        return _from_capsule(array.__dlpack__())
+        tensor = from_capsule(capsule_of(array))
+        # For an array on several devices JAX's own export says what is wrong.
+        return tensor if tensor.shape == array.shape else torch.from_dlpack(array)
     with torch.cuda.device(next(iter(array.devices())).local_hardware_id):
         return torch.from_dlpack(array)
 

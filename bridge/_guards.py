@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ._jax_internals import jax_is_running
+
 
 class BridgeError(RuntimeError):
     """The bridge was used where it cannot work; the message says what to do instead."""
@@ -14,17 +16,6 @@ class BridgeError(RuntimeError):
 
 class _InCallback(threading.local):
     active = False
-
-
-def _jax_is_running() -> bool:
-    """Whether JAX has started its threads. Private in JAX; without it only JAX work that went
-    through the bridge counts."""
-    try:
-        from jax._src import xla_bridge
-
-        return xla_bridge.backends_are_initialized()
-    except (ImportError, AttributeError):
-        return False
 
 
 _callback = _InCallback()
@@ -54,7 +45,7 @@ def check_call(name: str) -> None:
     pid = os.getpid()
     if pid == _used_by:
         return
-    if _used_by is not None or (pid != _imported_by and _jax_is_running()):
+    if _used_by is not None or (pid != _imported_by and jax_is_running()):
         raise BridgeError(
             f"{name} was called in a forked process, but JAX was already running in its parent, "
             "and JAX does not survive a fork (it would hang). Start workers with 'spawn': "

@@ -2,107 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 import torch
 
-from ._arrays import as_operand, check_tensor
-from ._config import JaxConfig
-from ._dtypes import WIDTH, needs_x64
 from ._guards import check_call
-from ._packing import Packing
-from ._pytree import to_jax, to_torch
-from ._torch_internals import foreach_add_
-
-
-class _Group:
-    """One param group's transformation, compiled, with its state."""
-
-    def __init__(self, transformation: Any, params: Sequence[torch.Tensor]) -> None:
-        self.transformation = optax.with_extra_args_support(transformation)
-        self.params = list(params)
-        width = 0
-        for position, parameter in enumerate(params):
-            check_tensor(f"parameter {position}", parameter)
-            width |= WIDTH[parameter.dtype]
-        self.config = JaxConfig.capture(needs_x64(width), params[0].device if params else None)
-        self.packing = Packing([tuple(p.shape) for p in params], [p.dtype for p in params])
-        # Snapshots: optax keeps the parameters themselves in some states.
-        arrays = to_jax([p.detach() for p in self.params], copy=True)
-        state = self.config.call(jax.jit(self.transformation.init), arrays)
-        leaves, self.state_tree = jax.tree_util.tree_flatten(state)
-        self.state_packing = Packing([x.shape for x in leaves], [x.dtype for x in leaves])
-        self.state = self.config.call(jax.jit(self.state_packing.pack), leaves)
-        # What torch's lr is when the user gives none.
-        self.initial_rate = 1.0
-        self.has_rate = "learning_rate" in getattr(state, "hyperparams", {})
-        if self.has_rate:
-            self.initial_rate = float(state.hyperparams["learning_rate"])
-        self.with_params = self._needs_params(arrays, state)
-        self._step = jax.jit(self._update, donate_argnums=1)
-
-    def _needs_params(self, arrays: Any, state: Any) -> bool:
-        try:
-            self.config.call(jax.eval_shape, self.transformation.update, arrays, state)
-        except (ValueError, TypeError, AttributeError):
-            return True
-        return False
-
-    def _update(self, gradients: Any, state: Any, params: Any, lr: Any, extra: Any) -> Any:
-        """Traced: updates in the parameters' dtypes, and the new state; all packed."""
-        gradients = self.packing.unpack(gradients)
-        params = self.packing.unpack(params) if self.with_params else None
-        state = self.tree_of(self.state_packing.unpack(state))
-        if self.has_rate:
-            old = state.hyperparams["learning_rate"]
-            rates = {**state.hyperparams, "learning_rate": jnp.asarray(lr, old.dtype)}
-            state = state._replace(hyperparams=rates)
-        update: Any = self.transformation.update
-        updates, state = update(gradients, state, params, **extra)
-        if lr is not None and not self.has_rate:
-            updates = [u * jnp.asarray(lr, u.dtype) for u in updates]
-        # A copy, because an update that is the gradient itself would come out as torch's own
-        # memory, and a state that is a constant as one buffer for all.
-        updates = [
-            jnp.array(u, g.dtype, copy=True) for u, g in zip(updates, gradients, strict=True)
-        ]
-        leaves = [_copied(x) for x in jax.tree_util.tree_leaves(state)]
-        return self.packing.pack(updates), self.state_packing.pack(leaves)
-
-    def tree_of(self, leaves: Any) -> Any:
-        """optax's state with these leaves."""
-        return jax.tree_util.tree_unflatten(self.state_tree, leaves)
-
-    def _operands(self, name: str, tensors: Sequence[torch.Tensor]) -> list[Any]:
-        packed = self.packing.pack_tensors(tensors)
-        return [as_operand(name, tensor, self.config.x64) for tensor in packed]
-
-    def apply(self, lr: float, extra: dict[str, Any]) -> None:
-        """Update the parameters in place from their gradients."""
-        live = [p.grad is not None for p in self.params]
-        found = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.params]
-        gradients = self._operands("a gradient", found)
-        params = self._operands("a parameter", self.params) if self.with_params else None
-        scale = lr if self.has_rate or lr != 1.0 else None
-        arrays, self.state = self.config.call(
-            self._step, gradients, self.state, params, scale, extra
-        )
-        updates = self.packing.unpack_tensors(self.config.export(arrays), self.params)
-        if foreach_add_ is not None and all(live):
-            foreach_add_(self.params, updates)
-            return
-        for parameter, update, moved in zip(self.params, updates, live, strict=True):
-            if moved:
-                parameter.add_(update)
-
-
-def _copied(x: Any) -> Any:
-    return x if jnp.issubdtype(x.dtype, jax.dtypes.extended) else jnp.array(x, copy=True)
+from ._param_group import ParamGroup
 
 
 class OptaxOptimizer(torch.optim.Optimizer):
@@ -110,8 +17,9 @@ class OptaxOptimizer(torch.optim.Optimizer):
 
     **Arguments:**
 
-    - ``params``: as for any torch optimiser: tensors, or param groups. A group may have its own
-      ``transformation`` and ``lr``.
+    - ``params``: as for any torch optimiser: tensors, ``module.named_parameters()``, or param
+      groups. A group may have its own ``transformation`` and ``lr``. optax sees the parameters of
+      a group as a list, or as a dict if they are named (for masks and labels by name).
     - ``transformation``: an `optax.GradientTransformation`, such as ``optax.adamw(1e-3)`` or an
       ``optax.chain``.
     - ``lr``: for torch's lr schedulers. If the transformation comes from
@@ -132,7 +40,7 @@ class OptaxOptimizer(torch.optim.Optimizer):
     ) -> None:
         _check_transformation("transformation", transformation)
         self._transformation = transformation
-        self._groups: list[_Group] = []
+        self._groups: list[ParamGroup] = []
         super().__init__(params, {"lr": lr})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -142,7 +50,7 @@ class OptaxOptimizer(torch.optim.Optimizer):
         _check_transformation("transformation of a param group", transformation)
         super().add_param_group(group)
         entry = self.param_groups[-1]
-        compiled = _Group(transformation, entry["params"])
+        compiled = ParamGroup(transformation, entry["params"], entry.get("param_names"))
         self._groups.append(compiled)
         if entry["lr"] is None:
             entry["lr"] = compiled.initial_rate
@@ -158,15 +66,35 @@ class OptaxOptimizer(torch.optim.Optimizer):
         arrays = {name: _extra(value) for name, value in extra.items()}
         for entry, group in zip(self.param_groups, self._groups, strict=True):
             if group.params:
-                group.apply(entry["lr"], arrays)
+                group.step(entry["lr"], arrays)
         return loss
+
+    def optax_state(self, group: int = 0) -> Any:
+        """optax's own state of a param group, for ``transformation.update`` in JAX: a copy.
+
+        Its parameters are a list in the group's order, or, if the optimizer was made from
+        ``module.named_parameters()``, a dict of those names. With ``inject_hyperparams`` the
+        learning rate is the group's present ``lr``.
+        """
+        return self._group(group).state(self.param_groups[group]["lr"])
+
+    def load_optax_state(self, state: Any, group: int = 0) -> None:
+        """Continue from an optax state: what `optax_state` or ``transformation.update`` returned,
+        for parameters in the same form. With ``inject_hyperparams`` its learning rate becomes the
+        group's ``lr``.
+
+        **Raises:** ``ValueError`` if structure, shapes or dtypes are not those of `optax_state`.
+        """
+        own = self._group(group)
+        own.replace(own.accepted(state), own.params)
+        rate = own.rate_of(state)
+        if rate is not None:
+            self.param_groups[group]["lr"] = rate
 
     def state_dict(self) -> dict[str, Any]:
         """torch's state dict, with optax's state of each group under ``"optax"``."""
         result = super().state_dict()
-        result["optax"] = [
-            to_torch(group.state_packing.unpack(group.state), copy=True) for group in self._groups
-        ]
+        result["optax"] = [group.tensors() for group in self._groups]
         return result
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -177,14 +105,34 @@ class OptaxOptimizer(torch.optim.Optimizer):
                 f"{len(self._groups)} param groups"
             )
         states = [
-            _restored(number, group, leaves)
-            for number, (group, leaves) in enumerate(
-                zip(self._groups, state_dict["optax"], strict=True)
-            )
+            group.restored(leaves)
+            for group, leaves in zip(self._groups, state_dict["optax"], strict=True)
         ]
         super().load_state_dict({k: v for k, v in state_dict.items() if k != "optax"})
         for group, entry, state in zip(self._groups, self.param_groups, states, strict=True):
-            group.state, group.params = state, entry["params"]
+            group.replace(state, entry["params"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        groups = [(group.transformation, group.tensors()) for group in self._groups]
+        return {**super().__getstate__(), "transformation": self._transformation, "optax": groups}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        own = dict(state)
+        groups, transformation = own.pop("optax", None), own.pop("transformation", None)
+        super().__setstate__(own)
+        if groups is None:  # from load_state_dict
+            return
+        self._transformation = transformation
+        self._groups = []
+        for (rule, tensors), entry in zip(groups, self.param_groups, strict=True):
+            group = ParamGroup(rule, entry["params"], entry.get("param_names"))
+            group.replace(group.restored(tensors), group.params)
+            self._groups.append(group)
+
+    def _group(self, group: int) -> ParamGroup:
+        if not 0 <= group < len(self._groups):
+            raise ValueError(f"`group` must be from 0 to {len(self._groups) - 1}, got {group!r}")
+        return self._groups[group]
 
 
 def _check_transformation(name: str, transformation: Any) -> None:
@@ -194,16 +142,3 @@ def _check_transformation(name: str, transformation: Any) -> None:
 
 def _extra(value: Any) -> Any:
     return np.asarray(value.detach().cpu()) if isinstance(value, torch.Tensor) else value
-
-
-def _restored(number: int, group: _Group, leaves: Sequence[torch.Tensor]) -> Any:
-    packing = group.state_packing
-    found = [tuple(leaf.shape) for leaf in leaves]
-    if found != packing.shapes:
-        raise ValueError(
-            f"`state_dict` has arrays of shapes {found} for the transformation of param group "
-            f"{number}, which needs {packing.shapes}; load it into the same transformation and "
-            "parameters"
-        )
-    arrays = to_jax(list(leaves), copy=True)
-    return group.config.call(jax.jit(packing.pack), arrays)

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import torch
 
-from ._torch_internals import split_like
+from ._arrays import as_operand, check_tensor
+from ._torch_internals import foreach_copy_
 
 # Beyond this a copy costs more than a crossing.
 _SMALL = 1 << 16
@@ -22,6 +23,7 @@ class Packing:
 
     def __init__(self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any]) -> None:
         self.shapes = [tuple(shape) for shape in shapes]
+        self.dtypes = list(dtypes)
         self.sizes = [math.prod(shape) for shape in self.shapes]
         groups: dict[Any, list[int]] = {}
         for i, (size, dtype) in enumerate(zip(self.sizes, dtypes, strict=True)):
@@ -51,24 +53,69 @@ class Packing:
                 start += self.sizes[i]
         return arrays
 
-    def pack_tensors(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """The vectors for these tensors."""
-        return [
-            torch.cat([tensors[i].reshape(-1) for i in group])
-            if len(group) > 1
-            else tensors[group[0]]
-            for group in self.groups
+
+class Staging:
+    """Vectors of a packing on torch's side, allocated once: copying into them and out of them
+    costs one operator for all arrays."""
+
+    def __init__(self, name: str, packing: Packing, device: torch.device, x64: bool) -> None:
+        self.name = name
+        self.packing = packing
+        self.x64 = x64
+        self._vectors: list[torch.Tensor | None] = []
+        self._views: list[torch.Tensor] = []
+        self._positions: list[int] = []
+        for group in packing.groups:
+            vector = None
+            if len(group) > 1:
+                sizes = [packing.sizes[i] for i in group]
+                vector = torch.empty(sum(sizes), dtype=packing.dtypes[group[0]], device=device)
+                parts = zip(group, vector.split(sizes), strict=True)
+                self._views += [part.view(packing.shapes[i]) for i, part in parts]
+                self._positions += group
+            self._vectors.append(vector)
+        # The order of the arrays themselves, if all of them are in the vectors in that order.
+        self._complete = self._positions == list(range(len(packing.shapes)))
+        # On CPU an operand is a view, which stays valid.
+        self._operands = [
+            None if v is None or device.type != "cpu" else as_operand(name, v, x64)
+            for v in self._vectors
         ]
 
-    def unpack_tensors(
-        self, vectors: Sequence[torch.Tensor], like: Sequence[torch.Tensor]
-    ) -> list[torch.Tensor]:
-        """The tensors in these vectors, as views; ``like`` has their shapes."""
-        if len(self.groups) == 1 and len(like) > 1:
-            return split_like(vectors[0], like)
-        tensors: list[Any] = [None] * len(self.shapes)
-        for group, vector in zip(self.groups, vectors, strict=True):
-            parts = [vector] if len(group) == 1 else split_like(vector, [like[i] for i in group])
-            for i, part in zip(group, parts, strict=True):
-                tensors[i] = part
-        return tensors
+    def fill(self, tensors: Sequence[torch.Tensor]) -> list[Any]:
+        """Operands with the values of ``tensors``; valid until the next call."""
+        if [t.dtype for t in tensors] != self.packing.dtypes:
+            raise TypeError(
+                f"{self.name} has a dtype that the parameter did not have when the optimizer was "
+                "made; convert the module first and make the optimizer then"
+            )
+        chosen = tensors if self._complete else [tensors[i] for i in self._positions]
+        try:
+            if chosen:
+                foreach_copy_(self._views, chosen)
+        except RuntimeError:
+            for tensor in chosen:
+                check_tensor(self.name, tensor)
+            raise
+        rows = zip(self.packing.groups, self._vectors, self._operands, strict=True)
+        return [
+            operand
+            if operand is not None
+            else as_operand(self.name, tensors[group[0]] if vector is None else vector, self.x64)
+            for group, vector, operand in rows
+        ]
+
+    def unpack(self, vectors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """The arrays in these vectors; valid until the next call."""
+        for own, vector in zip(self._vectors, vectors, strict=True):
+            if own is not None:
+                own.copy_(vector)
+        if self._complete:
+            return self._views
+        arrays: list[Any] = [None] * len(self.packing.shapes)
+        for i, view in zip(self._positions, self._views, strict=True):
+            arrays[i] = view
+        for group, own, vector in zip(self.packing.groups, self._vectors, vectors, strict=True):
+            if own is None:
+                arrays[group[0]] = vector
+        return arrays

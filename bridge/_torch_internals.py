@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch.autograd import forward_ad
+from torch.utils import dlpack
 
 _C: Any = torch._C
 _autograd: Any = getattr(_C, "_autograd", None)
@@ -27,13 +28,16 @@ as long as the graph."""
 _top_hooks = getattr(_autograd, "_top_saved_tensors_default_hooks", None)
 
 
-def _split(vector: torch.Tensor, like: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
-    parts = vector.split([t.numel() for t in like])
-    return [part.view(t.shape) for part, t in zip(parts, like, strict=True)]
+def _copy_each(targets: Sequence[torch.Tensor], sources: Sequence[torch.Tensor]) -> None:
+    for target, source in zip(targets, sources, strict=True):
+        target.copy_(source)
 
 
-split_like: Any = getattr(getattr(torch, "_utils", None), "_unflatten_dense_tensors", _split)
-"""Views of a vector in the shapes of some tensors. Without it the same in Python."""
+foreach_copy_: Any = getattr(torch, "_foreach_copy_", _copy_each)
+"""Copies a list of tensors into another. Without it one by one."""
+
+from_capsule: Any = getattr(_C, "_from_dlpack", dlpack.from_dlpack)
+"""The tensor in a DLPack capsule."""
 
 foreach_add_: Any = getattr(torch, "_foreach_add_", None)
 """Adds a list of tensors to another in place, as torch's own optimisers do."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 import torch
@@ -112,6 +113,99 @@ def test_state_dict_round_trip(tmp_path):
         bridge.OptaxOptimizer(parameters(), optax.sgd(0.1)).load_state_dict(optimizer.state_dict())
     with pytest.raises(ValueError, match="does not come from an OptaxOptimizer"):
         optimizer.load_state_dict(torch.optim.SGD(params).state_dict())
+
+
+NAMES = ("w", "b", "s", "v")
+
+
+def named_loss(params, lib: Any):
+    return loss_of([params[name] for name in NAMES], lib)
+
+
+def decayed(params):
+    return {name: value.ndim > 1 for name, value in params.items()}
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        optax.chain(optax.clip_by_global_norm(0.5), optax.adam(SCHEDULE)),
+        optax.adamw(0.02, weight_decay=0.3, mask=decayed),
+        optax.inject_hyperparams(optax.adam)(learning_rate=0.02),
+    ],
+    ids=["clip and schedule", "masked by name", "injected rate"],
+)
+def test_state_goes_to_pure_optax_and_back(rule, x64):
+    tensors = dict(zip(NAMES, parameters(torch.float64), strict=True))
+    optimizer = bridge.OptaxOptimizer(tensors.items(), rule)
+    reference = bridge.to_jax({n: t.detach() for n, t in tensors.items()}, copy=True)
+    reference_state = rule.init(reference)
+
+    @jax.jit
+    def step(params, state):
+        gradients = jax.grad(lambda p: named_loss(p, jnp))(params)
+        updates, state = rule.update(gradients, state, params)
+        return optax.apply_updates(params, updates), state
+
+    def torch_steps():
+        for _ in range(5):
+            optimizer.zero_grad()
+            named_loss(tensors, torch).backward()
+            optimizer.step()
+
+    torch_steps()
+    params = bridge.to_jax({n: t.detach() for n, t in tensors.items()}, copy=True)
+    state = optimizer.optax_state()
+    assert jax.tree.structure(state) == jax.tree.structure(reference_state)
+    for _ in range(5):
+        params, state = step(params, state)
+    with torch.no_grad():
+        for name, value in bridge.to_torch(params).items():
+            tensors[name].copy_(value)
+    optimizer.load_optax_state(state)
+    torch_steps()
+    for _ in range(15):
+        reference, reference_state = step(reference, reference_state)
+    for found, expected in (
+        ({n: bridge.to_jax(t.detach()) for n, t in tensors.items()}, reference),
+        (optimizer.optax_state(), reference_state),
+    ):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11), found, expected)
+
+
+def test_states_that_do_not_fit_are_refused():
+    params = parameters()
+    optimizer = bridge.OptaxOptimizer(params, optax.adam(0.1))
+    state = optimizer.optax_state()
+    with pytest.raises(ValueError, match=r"`state` has the structure .*parameters as a list"):
+        optimizer.load_optax_state(optax.sgd(0.1).init([jnp.zeros(2)]))
+    halves = jax.tree.map(lambda x: x.astype(jnp.float16), state)
+    with pytest.raises(ValueError, match=r"`state\[0\].count` is float16\[\].*needs int32\[\]"):
+        optimizer.load_optax_state(halves)
+    with pytest.raises(ValueError, match=r"`group` must be from 0 to 0, got 1"):
+        optimizer.optax_state(1)
+    for p in params:
+        p.grad = torch.ones_like(p)
+        p.data, p.grad = p.data.double(), p.grad.double()
+    with pytest.raises(TypeError, match="convert the module first"):
+        optimizer.step()
+
+
+def test_random_transformations_and_copies_go_on_alike():
+    params = [torch.ones(3, requires_grad=True), torch.ones(2, requires_grad=True)]
+    optimizer = bridge.OptaxOptimizer(params, optax.add_noise(0.1, 0.1, jax.random.key(3)))
+    saved = optimizer.state_dict()
+    twins, twin = copy.deepcopy((params, optimizer))
+    for tensors, rule in ((params, optimizer), (twins, twin)):
+        for tensor in tensors:
+            tensor.grad = torch.ones_like(tensor)
+        rule.step()
+        first = [t.detach().clone() for t in tensors]
+        rule.load_state_dict(saved)
+        rule.step()
+        for tensor, after_one in zip(tensors, first, strict=True):
+            torch.testing.assert_close(tensor.detach() - after_one, after_one - 1)
+    torch.testing.assert_close(params, twins)
 
 
 def test_closure_versions_and_missing_gradients():

@@ -1,0 +1,35 @@
+"""Everything the bridge uses of JAX that is not public, each with what happens without it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+try:
+    from jax._src import lib as _lib
+except ImportError:
+    _lib = None
+
+_extension = getattr(_lib, "_jax", None)
+_export: Any = getattr(_extension, "buffer_to_dlpack_managed_tensor", None)
+
+
+def capsule_of(array: jax.Array) -> Any:
+    """The DLPack capsule of an array on one CPU device, for which ``__dlpack__`` runs ten times as
+    long in Python. It holds the first shard only of an array on several devices."""
+    try:
+        return _export(array, stream=None)
+    except TypeError:
+        return array.__dlpack__()
+
+
+def jax_is_running() -> bool:
+    """Whether JAX has started its threads. Without it only JAX work that went through the bridge
+    counts."""
+    try:
+        from jax._src import xla_bridge
+
+        return xla_bridge.backends_are_initialized()
+    except (ImportError, AttributeError):
+        return False

@@ -1,0 +1,192 @@
+"""One param group of `OptaxOptimizer`: its transformation, compiled, and optax's state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import torch
+
+from ._arrays import check_tensor
+from ._config import JaxConfig
+from ._dtypes import WIDTH, needs_x64
+from ._packing import Packing, Staging
+from ._pytree import leaf_name, to_jax, to_torch
+from ._torch_internals import foreach_add_
+
+
+class ParamGroup:
+    """Steps ``params`` in place. optax sees them as a list, or with ``names`` as a dict."""
+
+    def __init__(
+        self, transformation: Any, params: Sequence[torch.Tensor], names: Sequence[str] | None
+    ) -> None:
+        self.transformation = transformation
+        self.params = list(params)
+        self.names = names
+        self._rule = optax.with_extra_args_support(transformation)
+        width = 0
+        for position, parameter in enumerate(params):
+            check_tensor(f"parameter {position}", parameter)
+            width |= WIDTH[parameter.dtype]
+        device = params[0].device if params else torch.device("cpu")
+        self._config = JaxConfig.capture(needs_x64(width), device)
+        self._packing = Packing([tuple(p.shape) for p in params], [p.dtype for p in params])
+        # Snapshots: optax keeps the parameters themselves in some states.
+        arrays = self._tree(to_jax([p.detach() for p in self.params], copy=True))
+        state = self._config.call(jax.jit(self._rule.init), arrays)
+        leaves, self._state_tree = jax.tree_util.tree_flatten(state)
+        self._state_packing = Packing([x.shape for x in leaves], [x.dtype for x in leaves])
+        # Copies both ways, because the state is donated at every step.
+        packing = self._state_packing
+        self._pack = jax.jit(lambda arrays: packing.pack([_copied(x) for x in arrays]))
+        self._unpack = jax.jit(lambda vectors: [_copied(x) for x in packing.unpack(vectors)])
+        self._state = self._config.call(self._pack, leaves)
+        # What torch's lr is when the user gives none.
+        self.initial_rate = 1.0
+        self._has_rate = "learning_rate" in getattr(state, "hyperparams", {})
+        if self._has_rate:
+            self.initial_rate = float(state.hyperparams["learning_rate"])
+        x64 = self._config.x64
+        self._gradients = Staging("a gradient", self._packing, device, x64)
+        self._values = None
+        if self._needs_params(arrays, state):
+            self._values = Staging("a parameter", self._packing, device, x64)
+        self._step = jax.jit(self._update, donate_argnums=1)
+
+    def _tree(self, arrays: Sequence[Any]) -> Any:
+        if self.names is None:
+            return list(arrays)
+        return dict(zip(self.names, arrays, strict=True))
+
+    def _needs_params(self, arrays: Any, state: Any) -> bool:
+        try:
+            self._config.call(jax.eval_shape, self._rule.update, arrays, state)
+        except (ValueError, TypeError, AttributeError):
+            return True
+        return False
+
+    def _update(self, gradients: Any, state: Any, params: Any, lr: Any, extra: Any) -> Any:
+        """Traced: updates in the parameters' dtypes, and the new state; all packed."""
+        arrays = self._packing.unpack(gradients)
+        values = None if params is None else self._tree(self._packing.unpack(params))
+        state = self._state_of(self._state_packing.unpack(state))
+        if self._has_rate:
+            state = _with_rate(state, lr)
+        update: Any = self._rule.update
+        updates, state = update(self._tree(arrays), state, values, **extra)
+        if self.names is not None:
+            updates = [updates[name] for name in self.names]
+        if lr is not None and not self._has_rate:
+            updates = [u * jnp.asarray(lr, u.dtype) for u in updates]
+        # A copy, because an update that is the gradient itself would come out as torch's own
+        # memory, and a state that is a constant as one buffer for all.
+        updates = [jnp.array(u, a.dtype, copy=True) for u, a in zip(updates, arrays, strict=True)]
+        leaves = [_copied(x) for x in jax.tree_util.tree_leaves(state)]
+        return self._packing.pack(updates), self._state_packing.pack(leaves)
+
+    def _state_of(self, leaves: Any) -> Any:
+        return jax.tree_util.tree_unflatten(self._state_tree, leaves)
+
+    def step(self, lr: float, extra: dict[str, Any]) -> None:
+        """Update the parameters in place from their gradients."""
+        live = [p.grad is not None for p in self.params]
+        found = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.params]
+        gradients = self._gradients.fill(found)
+        values = None if self._values is None else self._values.fill(self.params)
+        rate = lr if self._has_rate or lr != 1.0 else None
+        arrays, self._state = self._config.call(
+            self._step, gradients, self._state, values, rate, extra
+        )
+        updates = self._gradients.unpack(self._config.export(arrays))
+        if foreach_add_ is not None and all(live):
+            foreach_add_(self.params, updates)
+            return
+        for parameter, update, moved in zip(self.params, updates, live, strict=True):
+            if moved:
+                parameter.add_(update)
+
+    def leaves(self) -> list[jax.Array]:
+        """Copies of the arrays in optax's state, in flat order."""
+        return self._config.call(self._unpack, self._state)
+
+    def tensors(self) -> list[torch.Tensor]:
+        """`leaves` for a state dict: PRNG keys as their data."""
+        return to_torch([jax.random.key_data(x) if _is_key(x) else x for x in self.leaves()])
+
+    def state(self, lr: float) -> Any:
+        """optax's state, with the learning rate that the next step takes."""
+        state = self._state_of(self.leaves())
+        return self._config.call(_with_rate, state, lr) if self._has_rate else state
+
+    def restored(self, tensors: Sequence[Any]) -> Any:
+        """What `replace` takes, from `tensors`."""
+        own = self.leaves()
+        arrays = to_jax(list(tensors), copy=True)
+        if len(arrays) == len(own):
+            arrays = [
+                jax.random.wrap_key_data(a, impl=jax.random.key_impl(x)) if _is_key(x) else a
+                for a, x in zip(arrays, own, strict=True)
+            ]
+        names = [f"array {i} of `state_dict`" for i in range(len(arrays))]
+        return self._checked("state_dict", names, arrays)
+
+    def accepted(self, state: Any) -> Any:
+        """What `replace` takes, from an optax state that `state` or pure optax returned."""
+        paths, tree = jax.tree_util.tree_flatten_with_path(state)
+        if tree != self._state_tree:
+            raise ValueError(
+                f"`state` has the structure {tree}, but this param group's transformation has "
+                f"{self._state_tree}; use the same transformation, on the parameters as a "
+                f"{'list' if self.names is None else 'dict with the names of param_names'}"
+            )
+        names = [leaf_name("state", path) for path, _ in paths]
+        return self._checked("state", names, [leaf for _, leaf in paths])
+
+    def rate_of(self, state: Any) -> float | None:
+        """The learning rate in an optax state, where it is the group's lr."""
+        return float(state.hyperparams["learning_rate"]) if self._has_rate else None
+
+    def _checked(self, source: str, names: Sequence[str], arrays: Sequence[Any]) -> Any:
+        own = list(zip(self._state_packing.shapes, self._state_packing.dtypes, strict=True))
+        if len(arrays) != len(own):
+            raise ValueError(
+                f"`{source}` holds {len(arrays)} arrays, but this param group's transformation "
+                f"needs {len(own)}; use the same transformation and parameters"
+            )
+        leaves = []
+        for name, array, (shape, dtype) in zip(names, arrays, own, strict=True):
+            value = np.asarray(array, dtype) if isinstance(array, (int, float)) else array
+            if np.shape(value) != shape or value.dtype != dtype:
+                raise ValueError(
+                    f"{name} is {value.dtype}{list(np.shape(value))}, but this "
+                    f"param group's transformation needs {dtype}{list(shape)}; use the same "
+                    "transformation and parameters"
+                )
+            leaves.append(value)
+        return self._config.call(self._pack, leaves)
+
+    def replace(self, packed: Any, params: Sequence[torch.Tensor]) -> None:
+        """Take over a state from `restored` or `accepted`."""
+        self._state, self.params = packed, list(params)
+
+
+def _is_key(x: Any) -> bool:
+    return jnp.issubdtype(x.dtype, jax.dtypes.extended)
+
+
+def _copied(x: Any) -> Any:
+    if not _is_key(x):
+        return jnp.array(x, copy=True)
+    data = jnp.array(jax.random.key_data(x), copy=True)
+    return jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))
+
+
+def _with_rate(state: Any, lr: Any) -> Any:
+    old = state.hyperparams["learning_rate"]
+    rates = {**state.hyperparams, "learning_rate": jnp.asarray(lr, old.dtype)}
+    return state._replace(hyperparams=rates)
