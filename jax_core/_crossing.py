@@ -78,6 +78,22 @@ def find_bracket(
     )
 
 
+def crosses_double(v: Array, i: Array, decay: Array, v_end: Array, threshold: Array) -> Array:
+    """What `find_bracket` says of existence, for ``tau_mem = 2 tau_syn``, by arithmetic alone.
+
+    There the voltage is a parabola in ``y = exp(-u/tau_mem)``, which falls from 1 to ``decay`` at
+    the interval's end: ``V = (v + i) y - i y^2``, with its turning point at ``y = (v + i) / 2 i``.
+    """
+    total = v + i
+    rising = i > v
+    y = total / jnp.where(i == 0, 1, 2 * i)
+    is_maximum = rising & (i > 0) & (total > 0)
+    is_minimum = ~rising & (i < 0) & (total < 0)
+    turns = y > decay
+    reaches = jnp.where(is_maximum & turns, i * y * y >= threshold, v_end > threshold)
+    return reaches & jnp.where(is_minimum, turns, rising)
+
+
 def _first_guess(
     v: Array, i: Array, bracket: Bracket, threshold: Array, tau_mem: Array, tau_syn: Array
 ) -> Array:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ._constants import Constants
-from ._crossing import Bracket, advance, find_bracket, solve_crossing
+from ._crossing import Bracket, advance, crosses_double, find_bracket, solve_crossing
 from ._kernel import Propagator, propagator
 
 
@@ -97,10 +97,17 @@ def first_spikes(
         # Nothing follows an infinite interval, so the state there does not matter.
         return propagator(jnp.where(jnp.isfinite(u), u, 0), tau_mem, tau_syn)
 
-    def look(v: Array, i: Array, u_end: Array) -> Bracket:
+    def at_end(v: Array, i: Array, u_end: Array) -> Array:
         v_end, _ = advance(v, i, over(u_end))
-        rest = jnp.where(jnp.isfinite(u_end), v_end, 0)
-        return find_bracket(v, i, u_end, rest, threshold, tau_mem, tau_syn)
+        return jnp.where(jnp.isfinite(u_end), v_end, 0)
+
+    def look(v: Array, i: Array, u_end: Array) -> Bracket:
+        return find_bracket(v, i, u_end, at_end(v, i, u_end), threshold, tau_mem, tau_syn)
+
+    def crosses(v: Array, i: Array, u_end: Array) -> Array:
+        if not is_double:
+            return look(v, i, u_end).exists
+        return crosses_double(v, i, jnp.exp(-u_end / tau_mem), at_end(v, i, u_end), threshold)
 
     def is_running(state: State) -> Array:
         return (state.k < intervals.used) & jnp.any(state.found == never)
@@ -114,7 +121,7 @@ def first_spikes(
         is_searching = state.found == never
         v = jnp.where(is_searching, v, state.v)
         i = jnp.where(is_searching, i + arriving, state.i)
-        new = is_searching & look(v, i, end - begin).exists
+        new = is_searching & crosses(v, i, end - begin)
         return State(state.k + 1, v, i, jnp.where(new, state.k, state.found))
 
     start = jnp.broadcast_to(constants.start, shape).astype(dtype)
@@ -127,8 +134,8 @@ def first_spikes(
     k = jnp.where(is_spike, final.found, 0)
     begin = jnp.take_along_axis(intervals.begin, k, axis=1)
     u_end = jnp.take_along_axis(intervals.end, k, axis=1) - begin
-    bracket = look(final.v, final.i, u_end)
-    bracket = bracket._replace(exists=bracket.exists & is_spike)
+    # The walk has decided; another rounding here must not undo it.
+    bracket = look(final.v, final.i, u_end)._replace(exists=is_spike)
     u = solve_crossing(final.v, final.i, bracket, threshold, tau_mem, tau_syn, is_double)
     time = jnp.where(is_spike, begin + u, jnp.inf)
     current = jnp.where(is_spike, final.i * jnp.exp(-u / tau_syn), 0)

@@ -4,12 +4,18 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from torch import Tensor
 
-from ...bridge import as_torch_function
+from ...bridge import TorchFunction, as_torch_function
 from ...jax_core import Events
+from .._health import Health
 from .._validate import check_constants, check_spikes, check_times_and_weight, check_weight
+
+# Layers beyond this number with different constants or shapes of options compile anew in turns.
+_MAX_BRIDGED = 1024
 
 
 def check_layer(spikes: Tensor | Events, weight: Tensor, constants: dict[str, Any]) -> Tensor:
@@ -23,11 +29,40 @@ def check_layer(spikes: Tensor | Events, weight: Tensor, constants: dict[str, An
 
 def call(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     """Call a JAX function with tensors; what is no tensor (numbers, strings) is compiled in."""
+    tensors: dict[str, Tensor] = {}
+    options = []
     for name, value in named.items():
-        if isinstance(value, np.generic):
-            named[name] = value.item()
-    return _bridged(function)(*arguments, **named)
+        if isinstance(value, Tensor):
+            tensors[name] = value
+        else:
+            value = value.item() if isinstance(value, np.generic) else value
+            # 1, 1.0 and True are equal, but not the same to JAX.
+            options.append((name, type(value), value))
+    return _bridged(function, tuple(options))(*arguments, **tensors)
 
 
-# One bridged function per JAX function, as each keeps what it compiled.
-_bridged = functools.cache(as_torch_function)
+def call_with_health(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """`call` of a function with ``return_health``; **returns** its spikes and the `Health`."""
+    out, counts = call(_counting(function), *arguments, **named)
+    return out, Health(*counts.unbind())
+
+
+@functools.cache
+def _counting(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function`` with its counts in one array, as each array has its price at the bridge."""
+
+    @functools.wraps(function)
+    def counting(*arguments: Any, **named: Any) -> tuple[Array, Array]:
+        out, health = function(*arguments, **named, return_health=True)
+        return out, jnp.stack([count for count in health if count is not None])
+
+    return counting
+
+
+@functools.lru_cache(maxsize=_MAX_BRIDGED)
+def _bridged(
+    function: Callable[..., Any], options: tuple[tuple[str, type, Any], ...]
+) -> TorchFunction:
+    """The bridged function with its options bound, once: it keeps what it compiled."""
+    bound = functools.partial(function, **{name: value for name, _, value in options})
+    return as_torch_function(functools.update_wrapper(bound, function))

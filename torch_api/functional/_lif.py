@@ -13,7 +13,7 @@ from .._constants import Constant
 from .._health import Health
 from .._overflow import OnOverflow, check_policy, report_overflow
 from .._validate import check_times
-from ._layer import call, check_layer
+from ._layer import call, call_with_health, check_layer
 
 Gradient = Literal["eventprop", "fast_and_deep"]
 
@@ -104,7 +104,7 @@ def lif(
         "refractory": refractory,
     }
     check_layer(spikes, weight, constants)
-    out, health = call(
+    out, health = call_with_health(
         jax_core.lif,
         spikes,
         weight,
@@ -113,10 +113,9 @@ def lif(
         t_max=t_max,
         gradient=gradient,
         min_slope=min_slope,
-        return_health=True,
     )
     if return_health:
-        return out, Health(*health)
+        return out, health
     if not spikes_once(refractory):
         report_overflow(health.overflow, on_overflow, max_spikes)
     return out
@@ -163,9 +162,7 @@ def lif_trace(
     check_times(times, spikes)
     if on_overflow != "truncate" and not spikes_once(refractory):
         with torch.no_grad():
-            _, health = call(
-                jax_core.lif, spikes, weight, **constants, **settings, return_health=True
-            )
+            _, health = call_with_health(jax_core.lif, spikes, weight, **constants, **settings)
         report_overflow(health.overflow, on_overflow, max_spikes)
     return call(
         jax_core.lif_trace, spikes, weight, times, **constants, **settings, on_overflow="truncate"

@@ -7,9 +7,8 @@ from torch import Tensor
 
 from ... import jax_core
 from .._constants import Constant
-from .._health import Health
 from .._validate import check_like, check_spikes
-from ._layer import call, check_layer
+from ._layer import call_with_health, check_layer
 from ._lif import Gradient, check_settings
 
 
@@ -60,7 +59,7 @@ def lif_observed(
     times = check_layer(spikes, weight, constants)
     check_spikes(observed, weight.shape[0], "observed")
     check_like(observed, times, "observed")
-    out, health = call(
+    out, health = call_with_health(
         jax_core.lif_observed,
         spikes,
         weight,
@@ -70,6 +69,5 @@ def lif_observed(
         gradient=gradient,
         min_slope=min_slope,
         count_missing=count_missing,
-        return_health=True,
     )
-    return (out, Health(*health)) if return_health else out
+    return (out, health) if return_health else out
