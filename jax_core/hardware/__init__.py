@@ -1,5 +1,7 @@
 """Neuromorphic hardware behind spiking layers: the contract, and backends that keep it."""
 
+from ._calibration import Calibrated as Calibrated
+from ._calibration import Calibration as Calibration
 from ._contract import Backend as Backend
 from ._contract import BackendError as BackendError
 from ._contract import HardwareLimitError as HardwareLimitError

@@ -20,6 +20,9 @@ class Effects:
     """Signed inputs of a circuit; a neuron with more takes several circuits."""
     tau_range: tuple[float, float] = (5e-7, 1e-4)
     """Time constants that can be set, seconds."""
+    constant_bits: int | None = 10
+    """Resolution with which constants can be set: voltages over ``membrane_range``, the logarithm
+    of time constants over ``tau_range``; ``None``: continuous. Calibration meets its limit here."""
     threshold_variation: float = 0.05
     """Of ``v_threshold - v_reset``, per neuron."""
     tau_mem_variation: float = 0.1
@@ -43,7 +46,7 @@ class Effects:
     recording_window: float = 1e-3
     """Later spikes are not recorded, seconds."""
     membrane_range: tuple[float, float] = (-2.0, 3.0)
-    """Voltages that can be measured; others saturate. Concerns voltages only, not spikes."""
+    """Voltages that can be set and measured; measured ones beyond saturate, spikes do not care."""
     cadc_period: float = 1.7e-6
     """Time between two samples of a voltage, seconds; each holds until the next. 0: continuous."""
     cadc_bits: int | None = 8
@@ -60,6 +63,18 @@ class Effects:
             low, high = getattr(self, name)
             if not low < high:
                 raise ValueError(f"{name} must be (low, high) with low < high, got {(low, high)}")
+        for name, needed in (
+            ("constant_bits", ("tau_range", "membrane_range")),
+            ("cadc_bits", ("membrane_range",)),
+        ):
+            for range_name in needed:
+                low, high = getattr(self, range_name)
+                infinite = math.isinf(high - low) or (range_name == "tau_range" and low <= 0)
+                if getattr(self, name) is not None and infinite:
+                    raise ValueError(
+                        f"{name} needs a bounded {range_name}, got {(low, high)}; bound it, or "
+                        f"leave {name}=None"
+                    )
 
 
 NO_EFFECTS = Effects(
@@ -67,6 +82,7 @@ NO_EFFECTS = Effects(
     circuits=None,
     fan_in=None,
     tau_range=(0.0, math.inf),
+    constant_bits=None,
     threshold_variation=0,
     tau_mem_variation=0,
     tau_syn_variation=0,

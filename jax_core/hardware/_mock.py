@@ -1,7 +1,7 @@
 """A software model of the BrainScaleS-2 chip, effect by effect."""
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -18,6 +18,8 @@ from ._link import limit_rate, round_times
 
 _LINK_WINDOW = 1e-6
 _SMALLEST_FACTOR = 0.2
+_TIMES = ("tau_mem", "tau_syn")
+_VOLTAGES = ("v_threshold", "v_leak", "v_reset")
 
 
 class MockBSS2:
@@ -47,6 +49,12 @@ class MockBSS2:
         self.chip = chip
         self.effects = effects
         self.weight_limit = effects.weight_limit
+        self._differs = bool(
+            effects.threshold_variation
+            or effects.tau_mem_variation
+            or effects.tau_syn_variation
+            or effects.membrane_noise
+        )
         self._noise = np.random.default_rng((chip, noise, 1))
 
     def run(
@@ -110,21 +118,27 @@ class MockBSS2:
                 f"the network needs {sum(needed)} neuron circuits of {effects.fan_in} inputs, the "
                 f"chip has {effects.circuits} ({each}); make it smaller"
             )
-        low, high = effects.tau_range
         for k, layer in enumerate(network.layers):
-            for name in ("tau_mem", "tau_syn"):
+            for name in (*_TIMES, *_VOLTAGES):
+                if name == "v_threshold" and not layer.has_threshold:
+                    continue
+                is_time = name in _TIMES
+                low, high = effects.tau_range if is_time else effects.membrane_range
                 value = getattr(layer, name)
                 wrong = (value < low) | (value > high)
                 if wrong.any():
                     at = int(np.argmax(wrong))
+                    unit = " s of hardware time" if is_time else ""
+                    remedy = "is Scaling.time set?" if is_time else "scale voltages and weights"
                     raise HardwareLimitError(
-                        f"{name} must be from {low:g} to {high:g} s of hardware time, but layer "
-                        f"{k} has {name}[{at}] = {value[at]:g}; is Scaling.time set?"
+                        f"{name} must be from {low:g} to {high:g}{unit}, but layer {k} has "
+                        f"{name}[{at}] = {value[at]:g}; {remedy}"
                     )
 
     def _build(self, layer: Layer, circuit: int, batch: int, dtype: np.dtype) -> dict[str, Any]:
         """The layer as the chip has it: ``weight`` and constants, as `lif` takes them."""
         effects, joined = self.effects, self._joined(layer)
+        layer = self._settable(layer)
         own = circuit + joined * np.arange(layer.neurons)
         weight = layer.weight * layer.weight_unit
         if effects.neuron_gain_variation:
@@ -141,14 +155,30 @@ class MockBSS2:
             "v_reset": layer.v_reset,
             "refractory": np.maximum(layer.refractory, effects.min_refractory),
         }
-        # Numbers select the closed forms that the simulation uses for them.
+        # Numbers are compiled in, as torch modules do it, and select closed forms. On a chip whose
+        # neurons differ anyway, one compiled function shall do for all voltages.
         constants = {
-            name: float(value.flat[0])
-            if value.size and np.all(value == value.flat[0])
-            else value.astype(dtype)
+            name: value.astype(dtype)
+            if self._differs and name in _VOLTAGES
+            else _number_if_equal(value, dtype)
             for name, value in built.items()
         }
         return {"weight": weight.astype(dtype), **constants}
+
+    def _settable(self, layer: Layer) -> Layer:
+        """The layer with constants rounded to what can be set."""
+        effects = self.effects
+        if effects.constant_bits is None:
+            return layer
+        steps = 2**effects.constant_bits - 1
+        low, high = (math.log(tau) for tau in effects.tau_range)
+        rounded = {
+            name: np.exp(_round_between(np.log(getattr(layer, name)), low, high, steps))
+            for name in _TIMES
+        }
+        for name in _VOLTAGES:
+            rounded[name] = _round_between(getattr(layer, name), *effects.membrane_range, steps)
+        return replace(layer, **rounded)
 
     def _thresholds(self, layer: Layer, own: np.ndarray, batch: int) -> np.ndarray:
         effects = self.effects
@@ -205,8 +235,7 @@ class MockBSS2:
         low, high = effects.membrane_range
         voltages = np.clip(voltages, low, high)
         if effects.cadc_bits is not None:
-            step = (high - low) / (2**effects.cadc_bits - 1)
-            voltages = low + np.round((voltages - low) / step) * step
+            voltages = _round_between(voltages, low, high, 2**effects.cadc_bits - 1)
         return voltages
 
 
@@ -214,6 +243,18 @@ class MockBSS2:
 def _factors(chip: int, what: str, deviation: float, count: int) -> np.ndarray:
     drawn = np.random.default_rng((chip, *what.encode())).normal(1, deviation, count)
     return np.maximum(drawn, _SMALLEST_FACTOR)
+
+
+def _round_between(values: np.ndarray, low: float, high: float, steps: int) -> np.ndarray:
+    """Values rounded to ``steps`` equal steps from ``low`` to ``high``."""
+    step = (high - low) / steps
+    return low + np.round((values - low) / step) * step
+
+
+def _number_if_equal(value: np.ndarray, dtype: np.dtype) -> float | np.ndarray:
+    if value.size and np.all(value == value.flat[0]):
+        return float(value.flat[0])
+    return value.astype(dtype)
 
 
 def _split(built: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], bool]:

@@ -198,8 +198,25 @@ def test_what_the_chip_cannot_do_is_refused_with_numbers(rng):
         chip.run(network(rng, 200, 5, whole=False), spikes, 1e-4)
     with pytest.raises(hardware.HardwareLimitError, match=r"tau_mem.*tau_mem\[0\] = 0.02"):
         chip.run(network(rng, 200, 5, tau_mem=2e-2), spikes, 1e-4)
+    with pytest.raises(
+        hardware.HardwareLimitError, match=r"v_leak must be from -2 to 3.*= 3.5; sc"
+    ):
+        chip.run(network(rng, 200, 5, v_leak=3.5), spikes, 1e-4)
     with pytest.raises(ValueError, match="later than the duration"):
         chip.run(network(rng, 5, 5), np.full((1, 5, 1), 2e-4), 1e-4)
+
+
+def test_constants_have_steps():
+    # Of the neurons that differ by less than a step, all are alike.
+    tau_mem = 12 * US * np.linspace(1, 1.05, 50)
+    layer = hardware.Layer(np.full((50, 1), 60.0), **{**CONSTANTS, "tau_mem": tau_mem})
+    net, spikes = hardware.Network((layer,)), np.zeros((1, 1, 1))
+    limits = {"tau_range": (1 * US, 100 * US), "membrane_range": (-2.0, 3.0)}
+    chip = hardware.MockBSS2.ideal(constant_bits=8, **limits)
+    times = first(chip.run(net, spikes, INF))
+    assert 2 < len(np.unique(times)) < 6
+    with pytest.raises(ValueError, match="constant_bits needs a bounded tau_range"):
+        hardware.MockBSS2.ideal(constant_bits=8)
 
 
 def test_bad_effects_are_refused():

@@ -2,6 +2,8 @@
 
 from ...jax_core.hardware import Backend as Backend
 from ...jax_core.hardware import BackendError as BackendError
+from ...jax_core.hardware import Calibrated as Calibrated
+from ...jax_core.hardware import Calibration as Calibration
 from ...jax_core.hardware import Effects as Effects
 from ...jax_core.hardware import HardwareLimitError as HardwareLimitError
 from ...jax_core.hardware import Layer as Layer
