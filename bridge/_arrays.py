@@ -47,18 +47,12 @@ def host_view(tensor: torch.Tensor) -> np.ndarray:
     A tensor that is not contiguous, not 64-byte aligned, or lazily conjugated or negated is
     copied by torch (synchronously).
     """
-    if tensor.requires_grad:
-        tensor = tensor.detach()
-    if tensor.is_conj():
-        tensor = tensor.resolve_conj()
-    if tensor.is_neg():
-        tensor = tensor.resolve_neg()
     if not tensor.is_contiguous() or tensor.data_ptr() & _ALIGNMENT_MASK:
         tensor = tensor.clone(memory_format=torch.contiguous_format)
     alias = NUMPY_ALIASES.get(tensor.dtype)
     if alias is None:
-        return tensor.numpy()
-    return tensor.view(alias[0]).numpy().view(alias[1])
+        return tensor.numpy(force=True)
+    return tensor.detach().view(alias[0]).numpy().view(alias[1])
 
 
 def narrowed(name: str, tensor: torch.Tensor) -> torch.Tensor:
@@ -105,7 +99,7 @@ def as_operand(name: str, tensor: torch.Tensor, x64: bool) -> Any:
     if not x64 and tensor.dtype in WIDE_INTEGERS:
         tensor = narrowed(name, tensor)
     try:
-        return host_view(tensor) if tensor.device.type == "cpu" else device_view(tensor)
+        return host_view(tensor) if tensor.is_cpu else device_view(tensor)
     except (RuntimeError, TypeError, ValueError):
         # Not checked beforehand, because the checks cost more than the view itself.
         check_tensor(name, tensor)
@@ -116,8 +110,11 @@ def as_tensor(array: jax.Array, on_host: bool) -> torch.Tensor:
     """Torch tensor that shares the array's memory; ``on_host`` says that this is a CPU's."""
     if on_host:
         tensor = from_capsule(capsule_of(array))
-        # For an array on several devices JAX's own export says what is wrong.
-        return tensor if tensor.shape == array.shape else torch.from_dlpack(array)
+        if tensor.shape == array.shape:
+            return tensor
+        # One of several devices' parts: gather them first.
+        with jax.enable_x64(True):
+            return from_capsule(capsule_of(jax.device_put(array, jax.devices("cpu")[0])))
     with torch.cuda.device(next(iter(array.devices())).local_hardware_id):
         return torch.from_dlpack(array)
 

@@ -50,13 +50,12 @@ class _Eager(Function):
 
     @staticmethod
     def forward(ctx: Any, call: Call, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        done = call.function.forward(call.mask, tensors, call.extras)
-        call.plan = done.plan
-        outputs, kept = done.outputs, done.kept
+        config, plan, outputs, kept = call.function.forward(call.mask, tensors, call.extras)
+        call.plan = plan
         if kept and saving_hooks_active():
             # Checkpointing and offloading decide about saved tensors, so residuals must be some.
             as_tensors = [
-                as_tensor(k, done.config.on_host) if k.dtype in TORCH_DTYPE else None for k in kept
+                as_tensor(k, config.on_host) if k.dtype in TORCH_DTYPE else None for k in kept
             ]
             ctx.save_for_backward(*tensors, *as_tensors)
             kept = tuple(k for k in kept if k.dtype not in TORCH_DTYPE)
@@ -64,31 +63,33 @@ class _Eager(Function):
         else:
             ctx.save_for_backward(*tensors)
             ctx.hooked = False
-        ctx.call, ctx.done, ctx.kept = call, done._replace(outputs=(), kept=()), kept
+        ctx.call, ctx.config, ctx.kept = call, config, kept
         ctx.set_materialize_grads(False)
-        if not all(done.plan.differentiable):
+        if False in plan.differentiable:
             ctx.mark_non_differentiable(
-                *(o for o, d in zip(outputs, done.plan.differentiable, strict=True) if not d)
+                *(o for o, d in zip(outputs, plan.differentiable, strict=True) if not d)
             )
         return outputs
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         saved = ctx.saved_tensors
-        call, done, kept = ctx.call, ctx.done, ctx.kept
+        call, config, kept = ctx.call, ctx.config, ctx.kept
         needed = ctx.needs_input_grad[1:]
         count = len(needed)
         tensors = saved[:count]
         if torch.is_grad_enabled() or any(g is not None and legacy_batched(g) for g in gradients):
-            found = done.config.call(_differentiable_gradients, call, needed, tensors, gradients)
+            found = config.call(_differentiable_gradients, call, needed, tensors, gradients)
             return None, *found
         if ctx.hooked:
             others = iter(kept)
             kept = [
-                next(others) if s is None else call.function.operand(s, done.config)
+                next(others) if s is None else call.function.operand(s, config)
                 for s in saved[count:]
             ]
-        found = call.function.backward(done, needed, tensors, call.extras, kept, gradients)
+        found = call.function.backward(
+            config, call.plan, needed, tensors, call.extras, kept, gradients
+        )
         if not graph_is_kept():
             ctx.kept = None
         return None, *found

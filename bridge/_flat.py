@@ -116,7 +116,8 @@ class FlatFunction:
 
     def backward(
         self,
-        done: Forward,
+        config: JaxConfig,
+        plan: Plan,
         needed: Mask,
         tensors: Tensors,
         extras: Extras,
@@ -124,7 +125,6 @@ class FlatFunction:
         gradients: Sequence[torch.Tensor | None],
     ) -> list[torch.Tensor | None]:
         """Gradients for the inputs selected by ``needed``, None for the others."""
-        plan, config = done.plan, done.config
         given = tuple(g is not None for g in gradients)
         compiled = backward(plan, self.fn, needed, given)
         cotangents = [g for g in gradients if g is not None]

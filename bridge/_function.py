@@ -84,16 +84,16 @@ class TorchFunction:
             kwargs = dict(kwargs)
             args = self._take_declared(args, kwargs, declared)
         leaves, tree = jax.tree_util.tree_flatten((args, kwargs))
-        tensors: list[torch.Tensor] = []
+        tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
         extras: list[jax.Array] = []
-        kinds: list[Any] = []
-        for position, leaf in enumerate(leaves):
-            if isinstance(leaf, torch.Tensor):
-                tensors.append(leaf)
-                kinds.append(None)
-            else:
-                kinds.append(self._classify(leaf, position, tensors, extras, (args, kwargs)))
-        key = (tree, tuple(kinds), tuple(declared.items()))
+        kinds = None
+        if len(tensors) < len(leaves):
+            tensors = []
+            kinds = tuple(
+                self._classify(leaf, position, tensors, extras, (args, kwargs))
+                for position, leaf in enumerate(leaves)
+            )
+        key = (tree, kinds, tuple(declared.items()) if declared else ())
         function = self._variants.get(key)
         if function is None:
             function = self._new_variant(key, (args, kwargs))
@@ -108,6 +108,9 @@ class TorchFunction:
         extras: list[jax.Array],
         arguments: Any,
     ) -> Any:
+        if isinstance(leaf, torch.Tensor):
+            tensors.append(leaf)
+            return None
         if isinstance(leaf, Tracer):
             raise TypeError(
                 f"{self._argument_names(arguments)[position]} of {self.name} is traced by a JAX "
@@ -129,6 +132,7 @@ class TorchFunction:
 
     def _new_variant(self, key: Any, arguments: Any) -> FlatFunction:
         tree, kinds, declared = key
+        kinds = kinds or (None,) * tree.num_leaves
         fn, restore = self.jax_fn, self._restore_declared
 
         def flat(extras: Sequence[jax.Array], *arrays: Any) -> Any:

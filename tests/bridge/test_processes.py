@@ -103,3 +103,19 @@ def test_nested_bridges_raise_instead_of_deadlocking():
         """
     )
     assert done.returncode == 3, done.stderr
+
+
+def test_an_output_spread_over_devices_is_gathered():
+    done = run(
+        """
+        jax.config.update("jax_num_cpu_devices", 2)
+        mesh = jax.make_mesh((2,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
+        halves = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("x"))
+        g = bridge.as_torch_function(lambda x: jax.lax.with_sharding_constraint(x * 2, halves))
+        x = torch.arange(4, dtype=torch.float64, requires_grad=True)
+        y = g(x)
+        y.sum().backward()
+        assert torch.equal(y, 2 * x) and torch.equal(x.grad, torch.full_like(x, 2)), (y, x.grad)
+        """
+    )
+    assert done.returncode == 0, done.stderr
