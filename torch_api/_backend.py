@@ -70,9 +70,7 @@ def run_stack(
             )
     passing = cast(Tensor, layers[0].delay_input(spikes))
     leading, dtype, device = passing.shape[:-2], passing.dtype, passing.device
-    network = hardware.Network(
-        tuple(_hardware_layer(layer, backend.weight_limit, scaling) for layer in layers)
-    )
+    network = hardware_network(layers, backend, scaling)
     sent = _array(passing).reshape(-1, *passing.shape[-2:]) * np.asarray(
         scaling.time, _numpy(dtype)
     )
@@ -96,7 +94,8 @@ def run_stack(
         if seen.overflow is not None:
             overflow = np.array(seen.overflow[k], np.int32)
             health = health._replace(overflow=torch.as_tensor(overflow, device=device))
-        layer.remember(len(sent), health)
+        lost = {what: count for what, count in seen.lost.items() if count}
+        layer.remember(len(sent), health, lost if layer is layers[-1] else None)
         report_overflow(health.overflow, layer.on_overflow, layer.max_spikes)
     return layers[-1].delay_output(passing)
 
@@ -109,6 +108,15 @@ def used_weight(weight: Tensor, backend: hardware.Backend, scaling: hardware.Sca
     used = torch.as_tensor(whole / scaling.weight, dtype=weight.dtype, device=weight.device)
     result: Tensor = _StraightThrough.apply(weight, used)  # pyright: ignore[reportAssignmentType]
     return result
+
+
+def hardware_network(
+    layers: Sequence["LIF"], backend: hardware.Backend, scaling: hardware.Scaling
+) -> hardware.Network:
+    """The layers in the units of the backend."""
+    return hardware.Network(
+        tuple(_hardware_layer(layer, backend.weight_limit, scaling) for layer in layers)
+    )
 
 
 def _hardware_layer(layer: "LIF", limit: int | None, scaling: hardware.Scaling) -> hardware.Layer:

@@ -1,6 +1,7 @@
 """Which neurons learn and which do not: counts that every layer keeps of its last forward."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -32,6 +33,9 @@ class LayerHealth:
     """Number of samples, over all leading batch dimensions."""
     counts: Health
     """Counts per neuron."""
+    lost: Mapping[str, int] = field(default_factory=dict)
+    """On hardware: events that were lost in the run that ended with this layer, by what lost them;
+    those of all layers that ran together, their input included."""
 
     @property
     def neurons(self) -> int:
@@ -84,6 +88,15 @@ class HealthReport:
     not_run: tuple[str, ...]
     """Names of the layers without a forward so far."""
 
+    @property
+    def lost(self) -> dict[str, int]:
+        """On hardware: events that were lost in all runs, by what lost them."""
+        total: dict[str, int] = {}
+        for layer in self.layers:
+            for what, count in layer.lost.items():
+                total[what] = total.get(what, 0) + count
+        return total
+
     def __str__(self) -> str:
         observed = [
             name
@@ -107,13 +120,17 @@ class HealthReport:
             )
         rows += [[name, *["-"] * (len(head) - 2), "not run yet"] for name in self.not_run]
         widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-        lines = (
+        lines = [
             "  ".join(
                 cell.ljust(width) if i in (0, len(head) - 1) else cell.rjust(width)
                 for i, (cell, width) in enumerate(zip(row, widths, strict=True))
             ).rstrip()
             for row in rows
-        )
+        ]
+        for layer in self.layers:
+            if layer.lost:
+                each = ", ".join(f"{count} by {what}" for what, count in layer.lost.items())
+                lines.append(f"events lost in the run up to {layer.name}: {each}")
         return "\n".join(lines)
 
 
@@ -123,11 +140,11 @@ class SpikingLayer(nn.Module):
     The memory is no part of the ``state_dict`` and holds no autograd graph.
     """
 
-    _health: tuple[int, Health] | None = None
+    _health: tuple[int, Health, Mapping[str, int]] | None = None
 
-    def remember(self, samples: int, counts: Health) -> None:
+    def remember(self, samples: int, counts: Health, lost: Mapping[str, int] | None = None) -> None:
         """Keep the counts of a forward."""
-        self._health = (samples, counts)
+        self._health = (samples, counts, dict(lost or {}))
 
     def health(self, name: str = "") -> LayerHealth | None:
         """The counts of the last forward, ``None`` if there was none."""

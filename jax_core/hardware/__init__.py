@@ -15,6 +15,7 @@ from ._contract import check_weights as check_weights
 from ._effects import Effects as Effects
 from ._mock import MockBSS2 as MockBSS2
 from ._replay import Replay as Replay
+from ._split import Split as Split
 from ._worker_backend import WorkerBackend as WorkerBackend
 from ._worker_backend import WorkerTimeout as WorkerTimeout
 from ._worker_process import WORKER_SCRIPT as WORKER_SCRIPT

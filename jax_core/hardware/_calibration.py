@@ -66,7 +66,7 @@ class Calibration:
         **Arguments:**
 
         - ``networks``: their shapes and constants count, weights do not. Constants should be those
-          of later runs. `snn.hardware.networks_of` gives those of a torch model.
+          of later runs. `OnBackend.networks` gives those of a torch model.
         - ``repeats``: how often each experiment is made; the error falls with its square root.
 
         A neuron that remains silent, or whose spikes fit no plausible neuron, stays as it is and is
@@ -79,7 +79,8 @@ class Calibration:
         if repeats < 1:
             raise ValueError(f"repeats must be >= 1, got {repeats}")
         found = []
-        for network in networks:
+        # Runs of one shape take the same circuits.
+        for network in {_shapes(network): network for network in networks}.values():
             before = _measure(backend, network, repeats)
             first = NetworkCalibration(_shapes(network), before, before)
             corrected = Calibrated(backend, cls(backend.name, [first]))
@@ -105,11 +106,13 @@ class Calibration:
             f"{_shown(shapes)} and takes other neuron circuits; measure it too"
         )
 
-    def spread(self, quantity: str, *, after: bool = False) -> float:
-        """Relative standard deviation of a quantity over all measured neurons.
+    def factors(self, quantity: str, *, after: bool = False) -> np.ndarray:
+        """A quantity of each measured neuron, relative to what was asked for.
 
-        **Arguments:** ``quantity``: ``"threshold"``, ``"tau_mem"``, ``"tau_syn"`` or ``"gain"``;
-        ``after``: with the correction, or without. Includes the error of the measurement.
+        **Arguments:** ``quantity``: ``"threshold"`` (its distance from the reset), ``"tau_mem"``,
+        ``"tau_syn"`` or ``"gain"``; ``after``: measured with the correction, or without.
+
+        **Returns:** one factor per neuron of all layers and networks, without those not measured.
         """
         if quantity not in QUANTITIES:
             raise ValueError(f"quantity must be one of {QUANTITIES}, got {quantity!r}")
@@ -119,8 +122,12 @@ class Calibration:
             for network in self.networks
             for layer in (network.after if after else network.before)
         ]
-        joined = np.concatenate(values)
-        return float(joined.std() / joined.mean()) if len(joined) else float("nan")
+        return np.concatenate(values)
+
+    def spread(self, quantity: str, *, after: bool = False) -> float:
+        """Relative standard deviation of `factors`, with the error of the measurement in it."""
+        factors = self.factors(quantity, after=after)
+        return float(factors.std() / factors.mean()) if len(factors) else float("nan")
 
     def counts(self) -> dict[str, int]:
         """Number of neurons in all, and of those that stay uncorrected, by reason."""

@@ -12,6 +12,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+# Times may have been rounded to float32 on their way.
+_ROUNDING = 1 + 4 * float(np.finfo(np.float32).eps)
 _CONSTANTS = ("tau_mem", "tau_syn", "v_threshold", "v_leak", "v_reset", "refractory")
 
 
@@ -196,13 +198,24 @@ class Scaling:
         return scaled if limit is None else np.round(np.clip(scaled, -limit, limit))
 
 
-def check_input(network: Network, spikes: np.ndarray, duration: float) -> None:
+def check_input(
+    network: Network,
+    spikes: np.ndarray,
+    duration: float,
+    *,
+    voltage_times: np.ndarray | None = None,
+) -> None:
     """Check the arguments of `Backend.run`; to be called by backends.
 
-    **Raises:** ``ValueError`` that names the argument and the place.
+    **Raises:** ``ValueError`` or ``TypeError`` that names the argument and the place.
     """
     if not duration > 0:
         raise ValueError(f"duration must be > 0 seconds, got {duration}")
+    if voltage_times is not None:
+        _check_looks(voltage_times, duration)
+    if not isinstance(spikes, np.ndarray) or spikes.dtype not in (np.float32, np.float64):
+        kind = spikes.dtype if isinstance(spikes, np.ndarray) else type(spikes).__name__
+        raise TypeError(f"spikes must be an array of float32 or float64, got {kind}")
     inputs = network.layers[0].inputs
     if spikes.ndim != 3 or spikes.shape[1] != inputs:
         raise ValueError(
@@ -270,6 +283,20 @@ def _frozen(array: np.ndarray) -> np.ndarray:
     return array
 
 
+def _check_looks(voltage_times: np.ndarray, duration: float) -> None:
+    times = np.asarray(voltage_times)
+    if times.ndim != 1 or times.dtype.kind not in "fiu":
+        raise ValueError(f"voltage_times must be numbers (T,), got shape {times.shape}")
+    with np.errstate(invalid="ignore"):
+        wrong = ~((times >= 0) & (times <= duration * _ROUNDING) & np.isfinite(times))
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        raise ValueError(
+            f"voltage_times must be finite and from 0 to the duration of {duration:g} s, but "
+            f"voltage_times[{at}] = {times[at]}"
+        )
+
+
 def _check_shape(array: np.ndarray, shape: tuple[int, ...], what: str) -> None:
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
         kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
@@ -280,9 +307,8 @@ def _check_shape(array: np.ndarray, shape: tuple[int, ...], what: str) -> None:
 
 def _problem_of_times(times: np.ndarray, duration: float) -> str | None:
     """What is wrong with spike times ``(batch, neurons, k)``, naming the first such place."""
-    rounding = 1 + 4 * float(np.finfo(np.float32).eps)
     with np.errstate(invalid="ignore"):
-        late = np.isfinite(times) & (times > duration * rounding)
+        late = np.isfinite(times) & (times > duration * _ROUNDING)
         back = np.zeros(times.shape, bool)
         back[..., 1:] = times[..., 1:] < times[..., :-1]
     for wrong, rule in (

@@ -12,8 +12,9 @@ from jax import Array
 
 from .._lif import lif
 from .._trace import lif_trace
-from ._contract import HardwareLimitError, Layer, Network, Observation, check_input, check_weights
+from ._contract import Layer, Network, Observation, check_input, check_weights
 from ._effects import NO_EFFECTS, Effects
+from ._limits import check_constants, check_size, circuits_of
 from ._link import limit_rate, round_times
 
 _LINK_WINDOW = 1e-6
@@ -67,8 +68,11 @@ class MockBSS2:
     ) -> Observation:
         """Run a batch; see `Backend.run`."""
         effects = self.effects
-        check_input(network, spikes, duration)
-        self._check_fits(network)
+        check_input(network, spikes, duration, voltage_times=voltage_times)
+        if effects.weight_limit is not None:
+            check_weights(network, effects.weight_limit)
+        check_size(network, effects)
+        check_constants(network, effects)
         incoming, lost_in = limit_rate(
             [round_times(spikes, effects.link_resolution)], effects.link_rate, _LINK_WINDOW
         )
@@ -77,7 +81,7 @@ class MockBSS2:
         with jax.enable_x64(spikes.dtype == np.float64):
             for layer in network.layers:
                 built = self._build(layer, circuit, len(spikes), spikes.dtype)
-                circuit += layer.neurons * self._joined(layer)
+                circuit += layer.neurons * circuits_of(layer, effects.fan_in)
                 if voltage_times is not None:
                     voltages.append(self._voltages(layer, built, times, duration, voltage_times))
                 times, over = self._spikes(layer, built, times, duration)
@@ -99,45 +103,9 @@ class MockBSS2:
             tuple(overflow),
         )
 
-    def _joined(self, layer: Layer) -> int:
-        """Number of circuits that one neuron takes."""
-        fan_in = self.effects.fan_in
-        return 1 if fan_in is None else max(math.ceil(layer.inputs / fan_in), 1)
-
-    def _check_fits(self, network: Network) -> None:
-        effects = self.effects
-        if effects.weight_limit is not None:
-            check_weights(network, effects.weight_limit)
-        needed = [layer.neurons * self._joined(layer) for layer in network.layers]
-        if effects.circuits is not None and sum(needed) > effects.circuits:
-            each = ", ".join(
-                f"layer {k}: {layer.neurons} neurons with {layer.inputs} inputs take {count}"
-                for k, (layer, count) in enumerate(zip(network.layers, needed, strict=True))
-            )
-            raise HardwareLimitError(
-                f"the network needs {sum(needed)} neuron circuits of {effects.fan_in} inputs, the "
-                f"chip has {effects.circuits} ({each}); make it smaller"
-            )
-        for k, layer in enumerate(network.layers):
-            for name in (*_TIMES, *_VOLTAGES):
-                if name == "v_threshold" and not layer.has_threshold:
-                    continue
-                is_time = name in _TIMES
-                low, high = effects.tau_range if is_time else effects.membrane_range
-                value = getattr(layer, name)
-                wrong = (value < low) | (value > high)
-                if wrong.any():
-                    at = int(np.argmax(wrong))
-                    unit = " s of hardware time" if is_time else ""
-                    remedy = "is Scaling.time set?" if is_time else "scale voltages and weights"
-                    raise HardwareLimitError(
-                        f"{name} must be from {low:g} to {high:g}{unit}, but layer {k} has "
-                        f"{name}[{at}] = {value[at]:g}; {remedy}"
-                    )
-
     def _build(self, layer: Layer, circuit: int, batch: int, dtype: np.dtype) -> dict[str, Any]:
         """The layer as the chip has it: ``weight`` and constants, as `lif` takes them."""
-        effects, joined = self.effects, self._joined(layer)
+        effects, joined = self.effects, circuits_of(layer, self.effects.fan_in)
         layer = self._settable(layer)
         own = circuit + joined * np.arange(layer.neurons)
         weight = layer.weight * layer.weight_unit
@@ -153,7 +121,7 @@ class MockBSS2:
             "v_threshold": self._thresholds(layer, own, batch),
             "v_leak": layer.v_leak,
             "v_reset": layer.v_reset,
-            "refractory": np.maximum(layer.refractory, effects.min_refractory),
+            "refractory": layer.refractory,
         }
         # Numbers are compiled in, as torch modules do it, and select closed forms. On a chip whose
         # neurons differ anyway, one compiled function shall do for all voltages.

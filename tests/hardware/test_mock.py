@@ -145,9 +145,10 @@ def test_spikes_after_the_recording_window_are_counted(rng):
 
 
 def test_refractory_periods_have_a_minimum_and_bursts_are_reported(rng):
-    net = network(rng, 5, 6, refractory=0.0, max_spikes=3)
-    spikes = np.zeros((2, 5, 1))
-    seen = hardware.MockBSS2.ideal(min_refractory=1 * US).run(net, spikes, INF)
+    chip, spikes = hardware.MockBSS2.ideal(min_refractory=1 * US), np.zeros((2, 5, 1))
+    with pytest.raises(hardware.HardwareLimitError, match=r"refractory must be from 1e-06 to inf"):
+        chip.run(network(rng, 5, 6, refractory=0.0), spikes, INF)
+    seen = chip.run(network(rng, 5, 6, refractory=1 * US, max_spikes=3), spikes, INF)
     times = first(seen)
     later = np.isfinite(times[..., 1:])
     gaps = times[..., 1:][later] - times[..., :-1][later]
@@ -204,6 +205,11 @@ def test_what_the_chip_cannot_do_is_refused_with_numbers(rng):
         chip.run(network(rng, 200, 5, v_leak=3.5), spikes, 1e-4)
     with pytest.raises(ValueError, match="later than the duration"):
         chip.run(network(rng, 5, 5), np.full((1, 5, 1), 2e-4), 1e-4)
+    looks = np.array([0.0, 2e-4])
+    with pytest.raises(ValueError, match=r"voltage_times must be .*voltage_times\[1\] = 0.0002"):
+        chip.run(network(rng, 5, 5), spikes[:, :5], 1e-4, voltage_times=looks)
+    with pytest.raises(TypeError, match="spikes must be an array of float32 or float64, got int"):
+        chip.run(network(rng, 5, 5), np.zeros((1, 5, 1), int), 1e-4)
 
 
 def test_constants_have_steps():

@@ -160,6 +160,33 @@ def test_overflow_that_the_backend_reports_follows_the_policy():
     assert health.counts.overflow.tolist() == [0, 2]
 
 
+def test_lost_events_are_in_the_health_report():
+    model = stack(**CHIP_TIMES)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(6.0)
+    chip = snn.hardware.on_backend(model, MOCK.ideal(link_rate=3e6), scaling=CHIP)
+    chip(torch.zeros(4, 5, 1))
+    report = snn.health_report(model)
+    assert report.lost["input link"] == 4 * 2
+    assert report.lost["output link"] > 0
+    assert report.layers[0].lost == {}
+    assert "events lost in the run up to 1: 8 by input link, " in str(report)
+    model(torch.zeros(4, 5, 1))
+    assert snn.health_report(model).lost == {}
+
+
+def test_networks_are_those_that_backends_get():
+    model = nn.Sequential(*stack(**CHIP_TIMES), snn.Delay(3), snn.LIF(3, 2, **CHIP_TIMES))
+    chip = snn.hardware.on_backend(model, MOCK.ideal(weight_limit=63), scaling=CHIP)
+    first, second = chip.networks()
+    assert [layer.neurons for layer in first.layers] == [12, 3]
+    assert [layer.neurons for layer in second.layers] == [2]
+    expected = (next(model.parameters()) * 10).clamp(-63, 63).round()
+    np.testing.assert_array_equal(first.layers[0].weight, expected.detach().double())
+    assert first.layers[0].tau_mem[0] == pytest.approx(1.2e-5)
+
+
 def test_malformed_spikes_of_a_backend_are_refused():
     bad = Recorder(MOCK.ideal(), spikes=(np.full((2, 3, 1), np.nan),))
     with pytest.raises(

@@ -12,6 +12,7 @@ from ...jax_core.hardware import Network as Network
 from ...jax_core.hardware import Observation as Observation
 from ...jax_core.hardware import Replay as Replay
 from ...jax_core.hardware import Scaling as Scaling
+from ...jax_core.hardware import Split as Split
 from ...jax_core.hardware import WorkerBackend as WorkerBackend
 from ...jax_core.hardware import WorkerError as WorkerError
 from ...jax_core.hardware import WorkerTimeout as WorkerTimeout

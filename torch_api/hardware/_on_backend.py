@@ -4,8 +4,8 @@ from typing import Any
 
 from torch import nn
 
-from ...jax_core.hardware import Backend, Scaling
-from .._backend import check_backend, run_stack
+from ...jax_core.hardware import Backend, Network, Scaling
+from .._backend import check_backend, hardware_network, run_stack
 from .._lif import LIF
 
 
@@ -28,6 +28,17 @@ class OnBackend(nn.Module):
             else:
                 x = part(x)
         return x
+
+    def networks(self) -> tuple[Network, ...]:
+        """What the backend is given: one network per run that a batch takes.
+
+        For backends on their own, and for `Calibration.measure`.
+        """
+        return tuple(
+            hardware_network(part, self.backend, self.scaling)
+            for part in _parts(self.model)
+            if isinstance(part, list)
+        )
 
     def extra_repr(self) -> str:
         return f"backend={self.backend.name!r}, scaling={self.scaling}"
