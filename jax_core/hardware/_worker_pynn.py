@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ._contract import Layer, Network, Observation, check_input
+from ._contract import HardwareLimitError, Layer, Network, Observation, check_input
 from ._worker_pynn_timeline import Timeline, on_clock, plan
 
 # The exact solution of the equations divides by tau_m - tau_syn.
@@ -66,12 +66,12 @@ class PyNNSimulator:
         sim = self._simulator
         sim.setup(timestep=_TIMESTEP, min_delay=_TIMESTEP)
         sequence = importlib.import_module("pyNN.parameters").Sequence
-        spike_times = [sequence(times) for times in sources]
-        before = sim.Population(len(sources), sim.SpikeSourceArray(spike_times=spike_times))
+        # A list of one would be taken for a single value, so a silent source follows.
+        spike_times = [sequence(times) for times in (*sources, [])]
+        before = sim.Population(len(spike_times), sim.SpikeSourceArray(spike_times=spike_times))
         populations = []
-        for layer in network.layers:
-            cell = sim.IF_curr_exp(**cell_parameters(layer, self._milliseconds, duration))
-            population = sim.Population(layer.neurons, cell)
+        for k, layer in enumerate(network.layers):
+            population = sim.Population(layer.neurons, self._cell(k, layer, duration))
             population.initialize(v=layer.v_leak)
             for receptor, synapses in synapse_lists(layer, _TIMESTEP).items():
                 connector = sim.FromListConnector(synapses, column_names=["weight", "delay"])
@@ -81,6 +81,11 @@ class PyNNSimulator:
             populations.append(population)
             before = population
         return populations
+
+    def _cell(self, k: int, layer: Layer, duration: float) -> Any:
+        """The neurons of layer ``k``, as the simulator takes them."""
+        parameters = cell_parameters(layer, self._milliseconds, duration)
+        return self._simulator.IF_curr_exp(**parameters)
 
     def _observe(
         self,
@@ -114,6 +119,26 @@ class PyNNSimulator:
         )
 
 
+class Brian2(PyNNSimulator):
+    """Corrects what is particular to ``pyNN.brian2``."""
+
+    def __init__(self, milliseconds: float, target: str):
+        importlib.import_module("brian2").prefs.codegen.target = target
+        super().__init__("brian2", milliseconds)
+
+    def _cell(self, k: int, layer: Layer, duration: float) -> Any:
+        parameters = cell_parameters(layer, self._milliseconds, duration)
+        periods = parameters["tau_refrac"]
+        if np.ptp(periods) > 0:
+            raise HardwareLimitError(
+                f"pyNN.brian2 takes one refractory period per layer, but layer {k} has"
+                f" {layer.refractory.min():g} to {layer.refractory.max():g} s"
+            )
+        # A period of n steps holds the neuron for n - 1 steps after its spike.
+        parameters["tau_refrac"] = periods + _TIMESTEP
+        return self._simulator.IF_curr_exp(**parameters)
+
+
 def simulator(name: str, milliseconds: float = 1e6) -> PyNNSimulator:
     """A backend on the simulator ``pyNN.<name>``.
 
@@ -129,8 +154,7 @@ def brian2(milliseconds: float = 1e6, target: str = "numpy") -> PyNNSimulator:
 
     ``"numpy"`` starts at once; ``"cython"`` compiles for a minute, and is faster in long runs.
     """
-    importlib.import_module("brian2").prefs.codegen.target = target
-    return simulator("brian2", milliseconds)
+    return Brian2(milliseconds, target)
 
 
 def cell_parameters(layer: Layer, milliseconds: float, duration: float) -> dict[str, np.ndarray]:
