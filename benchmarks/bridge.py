@@ -1,6 +1,6 @@
 """Time the bridge against native JAX and its peers, in one interleaved run.
 
-    python benchmarks/bridge.py [--quick] [--out benchmarks/results]
+    python benchmarks/bridge.py [--quick] [--synchronous] [--out benchmarks/results]
 
 writes ``bridge.md`` and ``bridge.json``. Every row of a table took turns with the others of its
 table; compare numbers within one table only.
@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import torch
-from bridge_peers import available
+from bridge_peers import available_in_jax, available_in_torch
 from timing import Timing, load, machine, measure
 
 from evtorch import bridge
@@ -52,7 +52,7 @@ def function_runs(fn: Any, x: torch.Tensor, w: torch.Tensor) -> tuple[dict[str, 
         "forward": {"native JAX": lambda _: jax.block_until_ready(forward(xj, wj)[0])},
         "forward + backward": {"native JAX": native_both},
     }
-    working, failing = available(fn, x, w)
+    working, failing = available_in_torch(fn, x, w)
     for name, function in working.items():
 
         def quiet(_: int, function: Any = function) -> None:
@@ -99,23 +99,43 @@ def optimizer_runs() -> Runs:
     return {name: lambda _, rule=rule: rule.step() for name, rule in rules.items()}
 
 
-def callback_runs() -> Runs:
-    """A torch Linear(120, 64) inside jitted JAX, against the bare callback with the same work."""
+def callback_runs() -> tuple[dict[str, Runs], dict[str, str]]:
+    """A torch Linear(120, 64) inside jitted JAX: evtorch, its peers, and the bare callback with the
+    same work."""
     module = torch.nn.Linear(120, 64)
-    fn, params = bridge.as_jax_function(module)
-    x = jnp.ones((64, 120))
+    x = torch.randn(64, 120)
+    xj = bridge.to_jax(x, copy=True)
+    linear = torch.nn.functional.linear
 
     def on_host(w: Any, b: Any, x: Any) -> Any:
-        tensors = [torch.from_numpy(np.array(a)) for a in (x, w, b)]
-        return torch.nn.functional.linear(*tensors).numpy()
+        return linear(*(torch.from_numpy(np.array(a)) for a in (x, w, b))).numpy()
 
+    def gradients_on_host(w: Any, b: Any, x: Any) -> Any:
+        own = [torch.from_numpy(np.array(a)) for a in (w, b)]
+        weights = [t.requires_grad_() for t in own]
+        loss = linear(torch.from_numpy(np.array(x)), *weights).sum()
+        return [g.numpy() for g in torch.autograd.grad(loss, weights)]
+
+    w, b = (bridge.to_jax(p.detach(), copy=True) for p in module.parameters())
     out = jax.ShapeDtypeStruct((64, 64), jnp.float32)
-    raw = jax.jit(lambda p, x: jax.pure_callback(on_host, out, p["weight"], p["bias"], x))
-    jitted = jax.jit(fn)
-    return {
-        "raw pure_callback": lambda _: raw(params, x).block_until_ready(),
-        "evtorch as_jax_function": lambda _: jitted(params, x).block_until_ready(),
+    raw = jax.jit(lambda *a: jax.pure_callback(on_host, out, *a))
+    raw_gradients = jax.jit(lambda *a: jax.pure_callback(gradients_on_host, [w, b], *a))
+    runs: dict[str, Runs] = {
+        "call": {"raw pure_callback": lambda _: jax.block_until_ready(raw(w, b, xj))},
+        "gradients": {
+            "raw pure_callback": lambda _: jax.block_until_ready(raw_gradients(w, b, xj))
+        },
     }
+    working, failing = available_in_jax(module, x)
+    for name, bridged in working.items():
+
+        def total(p: Any, x: Any, fn: Any = bridged.fn) -> Any:
+            return fn(p, x).sum()
+
+        for kind, fn in (("call", bridged.fn), ("gradients", jax.grad(total))):
+            jitted, params = jax.jit(fn), bridged.params
+            runs[kind][name] = lambda _, f=jitted, p=params: jax.block_until_ready(f(p, xj))
+    return runs, failing
 
 
 def retraces(steps: int) -> int:
@@ -167,11 +187,18 @@ def main() -> None:
     """Run everything and write the two files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few repeats, to see that it runs")
+    parser.add_argument(
+        "--synchronous", action="store_true", help="JAX computes in the calling thread"
+    )
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
     rounds = 3 if arguments.quick else 15
+    # Small layers gain nothing from torch's threads, and those compete with XLA's.
+    torch.set_num_threads(1)
+    jax.config.update("jax_cpu_enable_async_dispatch", not arguments.synchronous)
     lines = ["# The bridge, timed", ""]
     results: dict[str, Any] = {"machine": machine(), "load": load()}
+    results["machine"]["JAX's dispatch"] = "synchronous" if arguments.synchronous else "default"
 
     def section(title: str, runs: Runs, reference: str) -> None:
         timings = measure(runs, 1, rounds)
@@ -188,15 +215,19 @@ def main() -> None:
     conversions = conversion_runs(4_000_000)
     section("conversion, 16 MB", conversions, "jax.dlpack.from_dlpack")
     section("optimiser step, 5-120-3", optimizer_runs(), "torch Adam, foreach")
-    section("torch in JAX, Linear(120, 64), batch 64", callback_runs(), "raw pure_callback")
+    callbacks, results["do not run in JAX"] = callback_runs()
+    for kind, group in callbacks.items():
+        section(f"torch in JAX, Linear(120, 64), batch 64: {kind}", group, "raw pure_callback")
     results["retraces over 100 steps"] = retraces(100)
     results["leak over 10 000 calls"] = leak(500 if arguments.quick else 10_000)
-    results["do not run here"] = failures
+    results["do not run in torch"] = failures
     lines += ["## Counts", ""]
     for name in ("retraces over 100 steps", "leak over 10 000 calls"):
         lines.append(f"- {name}: {results[name]}")
     lines += ["", "## Peers that do not run here", ""]
-    lines += [f"- {name}: {why}" for name, why in failures.items()]
+    for direction in ("torch", "JAX"):
+        broken = results[f"do not run in {direction}"].items()
+        lines += [f"- {name}, in {direction}: `{why}`" for name, why in broken]
     lines += ["", "## Machine", ""]
     lines += [f"- {name}: {value}" for name, value in results["machine"].items()]
     lines.append(f"- load: {results['load']}")

@@ -9,9 +9,10 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import torch
 
 TorchFunction = Callable[[Any, Any], Any]
@@ -53,7 +54,7 @@ def torchax(jax_fn: Callable[..., Any]) -> TorchFunction:
     return importlib.import_module("torchax.interop").j2t_autograd(jax_fn)
 
 
-PEERS: dict[str, Callable[[Callable[..., Any]], TorchFunction]] = {
+IN_TORCH: dict[str, Callable[[Callable[..., Any]], TorchFunction]] = {
     "evtorch": evtorch,
     "jax2torch": jax2torch,
     "torch_jax_interop": torch_jax_interop,
@@ -61,20 +62,116 @@ PEERS: dict[str, Callable[[Callable[..., Any]], TorchFunction]] = {
 }
 
 
-def available(jax_fn: Callable[..., Any], *inputs: Any) -> tuple[dict[str, TorchFunction], dict]:
-    """The peers that run forward and backward on these inputs, and why the others do not."""
-    working: dict[str, TorchFunction] = {}
+class InJax(NamedTuple):
+    """A torch module in JAX: ``fn(params, *args)``, and where a bridge has them ``(params, *args)
+    -> (output, updated buffers)`` and ``(params, key, *args)`` for random numbers from a key."""
+
+    fn: Callable[..., Any]
+    params: Any
+    with_buffers: Callable[..., Any] | None = None
+    with_key: Callable[..., Any] | None = None
+
+
+def _arrays(tensors: Any) -> dict[str, jax.Array]:
+    return {name: jnp.array(t.detach().numpy()) for name, t in tensors}
+
+
+def evtorch_in_jax(module: torch.nn.Module, *_: torch.Tensor) -> InJax:
+    """This library."""
+    from evtorch import bridge
+
+    fn, params = bridge.as_jax_function(module)
+    return InJax(
+        fn,
+        params,
+        lambda p, *args: fn(p, *args, buffers=fn.buffers),
+        lambda p, key, *args: fn(p, *args, rng=key),
+    )
+
+
+def wrap_torch2jax(module: torch.nn.Module, *example: torch.Tensor) -> InJax:
+    """rdyro/torch2jax: an XLA handler, compiled by the machine's C++ compiler at first use."""
+    wrap = importlib.import_module("wrap_torch2jax").torch2jax
+
+    def call(params: Any, *args: Any) -> Any:
+        return torch.func.functional_call(module, params, args)
+
+    tensors = {name: p.detach() for name, p in module.named_parameters()}
+    return InJax(wrap(call, tensors, *example), _arrays(module.named_parameters()))
+
+
+def torch2jax(module: torch.nn.Module, *_: torch.Tensor) -> InJax:
+    """samuela/torch2jax: torch's functions, written anew in JAX."""
+    translated = importlib.import_module("torch2jax").t2j(module)
+    buffers = _arrays(module.named_buffers())
+    return InJax(
+        lambda p, *args: translated(*args, state_dict={**p, **buffers}),
+        _arrays(module.named_parameters()),
+        lambda p, *args: translated(*args, state_dict={**p, **buffers}, return_state_dict=True),
+        lambda p, key, *args: translated(*args, state_dict={**p, **buffers}, rng=key),
+    )
+
+
+def torch_jax_interop_in_jax(module: torch.nn.Module, *example: torch.Tensor) -> InJax:
+    """lebrice/torch_jax_interop: jax.pure_callback."""
+    convert = importlib.import_module("torch_jax_interop").torch_module_to_jax
+    with torch.no_grad():
+        output = module(*example)
+    return InJax(*convert(module, example_output=output))
+
+
+def torchax_in_jax(module: torch.nn.Module, *_: torch.Tensor) -> InJax:
+    """google/torchax: torch's operators, translated to JAX."""
+    params, fn = importlib.import_module("torchax").extract_jax(module)
+    return InJax(lambda p, *args: fn(p, args), params)
+
+
+IN_JAX: dict[str, Callable[..., InJax]] = {
+    "evtorch": evtorch_in_jax,
+    "wrap_torch2jax": wrap_torch2jax,
+    "torch2jax": torch2jax,
+    "torch_jax_interop": torch_jax_interop_in_jax,
+    "torchax": torchax_in_jax,
+}
+
+
+def _working(peers: dict[str, Callable[..., Any]], probe: Callable[..., Any]) -> tuple[dict, dict]:
+    working: dict[str, Any] = {}
     failing: dict[str, str] = {}
-    for name, make in PEERS.items():
+    for name, make in peers.items():
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                function = make(jax_fn)
-                output = function(*inputs)
-                output.backward(torch.ones(output.shape))
-            working[name] = function
+                working[name] = probe(make)
         except Exception as error:
             failing[name] = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
+    return working, failing
+
+
+def available_in_torch(
+    jax_fn: Callable[..., Any], *inputs: Any
+) -> tuple[dict[str, TorchFunction], dict[str, str]]:
+    """The peers that run forward and backward on these inputs, and why the others do not."""
+
+    def probe(make: Callable[..., Any]) -> TorchFunction:
+        function = make(jax_fn)
+        output = function(*inputs)
+        output.backward(torch.ones(output.shape))
         for tensor in inputs:
             tensor.grad = None
-    return working, failing
+        return function
+
+    return _working(IN_TORCH, probe)
+
+
+def available_in_jax(
+    module: torch.nn.Module, x: torch.Tensor
+) -> tuple[dict[str, InJax], dict[str, str]]:
+    """The same for a torch module in jitted JAX."""
+
+    def probe(make: Callable[..., Any]) -> InJax:
+        found = make(module, x)
+        jax.jit(jax.grad(lambda p: found.fn(p, jnp.array(x.numpy())).sum()))(found.params)
+        return found
+
+    return _working(IN_JAX, probe)
