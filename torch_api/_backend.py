@@ -1,6 +1,8 @@
-"""Runs a stack of LIF layers on a hardware backend; the model differentiates what it observed."""
+"""Runs a stack of layers on a hardware backend; the model differentiates what was observed."""
 
-from collections.abc import Sequence
+import math
+import warnings
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -9,9 +11,10 @@ from torch import Tensor
 
 from ..jax_core import Events, hardware
 from ._overflow import report_overflow
-from .functional import lif_observed
+from .functional import li, lif_observed
 
 if TYPE_CHECKING:
+    from ._li import LI
     from ._lif import LIF
 
 
@@ -43,61 +46,136 @@ def check_backend(backend: Any, scaling: Any) -> hardware.Scaling:
     return scaling
 
 
+@dataclass
+class Stack:
+    """Layers that run together, first to last, and a read-out of the last one's spikes.
+
+    Delays are none of the backend's business: at most the first layer has an axonal delay and the
+    last one, without a read-out, a dendritic one.
+    """
+
+    layers: list["LIF"] = field(default_factory=list)
+    readout: "LI | None" = None
+
+    @property
+    def t_max(self) -> float:
+        """The end that all share, seconds."""
+        ends = [layer.t_max for layer in self.layers]
+        if self.readout is not None:
+            ends.append(self.readout.t_max)
+            if math.isinf(ends[-1]):
+                raise ValueError(
+                    "LI.t_max must be finite to sample voltages on a backend; give it in seconds"
+                )
+        for end in ends:
+            if end != ends[0]:
+                raise ValueError(
+                    f"layers that run on a backend together must share t_max, got {ends[0]:g} and "
+                    f"{end:g} s"
+                )
+        return ends[0]
+
+    def network(self, backend: hardware.Backend, scaling: hardware.Scaling) -> hardware.Network:
+        """The layers in the units of the backend."""
+        limit = backend.weight_limit
+        layers = [_hardware_layer(layer, limit, scaling) for layer in self.layers]
+        if self.readout is not None:
+            layers.append(_hardware_readout(self.readout, limit, scaling))
+        return hardware.Network(tuple(layers))
+
+
 def run_stack(
-    layers: Sequence["LIF"],
+    stack: Stack,
     spikes: Tensor | Events,
     backend: hardware.Backend,
     scaling: hardware.Scaling,
     *,
     count_missing: bool = False,
+    voltage_samples: int | None = None,
 ) -> Tensor:
-    """One run of ``layers``, first to last; **returns** the last one's spikes, differentiable.
-
-    Delays are none of the backend's business: at most the first layer has an axonal delay and the
-    last one a dendritic one.
-    """
+    """One run; **returns** the last layer's spikes or what is read out of them, differentiable."""
     if not isinstance(spikes, Tensor):
         raise TypeError(
             f"on a backend, spikes must be a tensor of spike times (..., neurons, k), got "
             f"{type(spikes).__name__}; convert events with snn.spike_times_from_events"
         )
-    t_max = layers[0].t_max
-    for layer in layers:
-        if layer.t_max != t_max:
-            raise ValueError(
-                f"layers that run on a backend together must share t_max, got {t_max:g} and "
-                f"{layer.t_max:g} s"
-            )
-    passing = cast(Tensor, layers[0].delay_input(spikes))
-    leading, dtype, device = passing.shape[:-2], passing.dtype, passing.device
-    network = hardware_network(layers, backend, scaling)
-    sent = _array(passing).reshape(-1, *passing.shape[-2:]) * np.asarray(
-        scaling.time, _numpy(dtype)
+    layers, readout, t_max = stack.layers, stack.readout, stack.t_max
+    passing = cast(Tensor, layers[0].delay_input(spikes)) if layers else spikes
+    leading, dtype = passing.shape[:-2], _numpy(passing.dtype)
+    network = stack.network(backend, scaling)
+    sent = _array(passing).reshape(-1, *passing.shape[-2:]) * np.asarray(scaling.time, dtype)
+    looks = None if readout is None else look_times(readout, voltage_samples)
+    when = {"voltage_times": None if looks is None else looks * scaling.time}
+    seen = backend.run(network, sent, t_max * scaling.time, **when)
+    hardware.check_observation(
+        seen, network, len(sent), t_max * scaling.time, name=backend.name, **when
     )
-    duration = t_max * scaling.time
-    seen = backend.run(network, sent, duration)
-    hardware.check_observation(seen, network, len(sent), duration, name=backend.name)
     for k, layer in enumerate(layers):
+        weight = used_weight(layer.weight, backend, scaling)
         times = np.asarray(seen.spikes[k], np.float64) / scaling.time
-        observed = torch.as_tensor(times, dtype=dtype, device=device)
-        passing, health = lif_observed(
-            passing,
-            used_weight(layer.weight, backend, scaling),
-            observed.reshape(*leading, *observed.shape[1:]),
-            **layer.constants(),
-            t_max=t_max,
-            gradient=layer.gradient,
-            min_slope=layer.min_slope,
-            count_missing=count_missing,
-            return_health=True,
-        )
-        if seen.overflow is not None:
-            overflow = np.array(seen.overflow[k], np.int32)
-            health = health._replace(overflow=torch.as_tensor(overflow, device=device))
-        lost = {what: count for what, count in seen.lost.items() if count}
-        layer.remember(len(sent), health, lost if layer is layers[-1] else None)
-        report_overflow(health.overflow, layer.on_overflow, layer.max_spikes)
-    return layers[-1].delay_output(passing)
+        observed = _tensor(times.reshape(*leading, *times.shape[1:]), passing)
+        passing = _observe(layer, passing, weight, observed, seen, k, count_missing)
+    if readout is None or looks is None or seen.voltages is None:
+        return layers[-1].delay_output(passing)
+    if not layers and seen.lost:
+        warnings.warn(f"{backend.name} lost events: {dict(seen.lost)}", stacklevel=2)
+    value = read_out(readout, np.asarray(seen.voltages[-1], np.float64), looks)
+    modelled = li(
+        passing,
+        used_weight(readout.weight, backend, scaling),
+        **_readout_constants(readout),
+        readout=readout.readout,
+        t_max=t_max,
+    )
+    measured = _tensor(value.reshape(*leading, -1), passing)
+    return cast(Tensor, _StraightThrough.apply(modelled, measured))
+
+
+def _observe(
+    layer: "LIF",
+    spikes: Tensor,
+    weight: Tensor,
+    observed: Tensor,
+    seen: hardware.Observation,
+    k: int,
+    count_missing: bool,
+) -> Tensor:
+    """The observed spikes of layer ``k`` with the model's gradients; its health is kept."""
+    out, health = lif_observed(
+        spikes,
+        weight,
+        observed,
+        **layer.constants(),
+        t_max=layer.t_max,
+        gradient=layer.gradient,
+        min_slope=layer.min_slope,
+        count_missing=count_missing,
+        return_health=True,
+    )
+    if seen.overflow is not None:
+        overflow = np.array(seen.overflow[k], np.int32)
+        health = health._replace(overflow=torch.as_tensor(overflow, device=out.device))
+    samples = observed.shape[:-2].numel()
+    lost = {what: count for what, count in seen.lost.items() if count} if k == 0 else None
+    layer.remember(samples, health, lost)
+    report_overflow(health.overflow, layer.on_overflow, layer.max_spikes)
+    return out
+
+
+def look_times(readout: "LI", samples: int | None) -> np.ndarray:
+    """When to sample the voltages of a read-out, seconds of the model, ``(T,)``."""
+    if readout.readout == "value":
+        return np.array([readout.t_max])
+    return np.linspace(0, readout.t_max, samples or 2)
+
+
+def read_out(readout: "LI", voltages: np.ndarray, looks: np.ndarray) -> np.ndarray:
+    """From sampled voltages ``(batch, out, T)`` to one number per neuron."""
+    if readout.readout == "value":
+        return voltages[..., 0]
+    if readout.readout == "max":
+        return voltages.max(axis=-1)
+    return np.trapezoid(voltages, looks, axis=-1)
 
 
 def used_weight(weight: Tensor, backend: hardware.Backend, scaling: hardware.Scaling) -> Tensor:
@@ -108,15 +186,6 @@ def used_weight(weight: Tensor, backend: hardware.Backend, scaling: hardware.Sca
     used = torch.as_tensor(whole / scaling.weight, dtype=weight.dtype, device=weight.device)
     result: Tensor = _StraightThrough.apply(weight, used)  # pyright: ignore[reportAssignmentType]
     return result
-
-
-def hardware_network(
-    layers: Sequence["LIF"], backend: hardware.Backend, scaling: hardware.Scaling
-) -> hardware.Network:
-    """The layers in the units of the backend."""
-    return hardware.Network(
-        tuple(_hardware_layer(layer, backend.weight_limit, scaling) for layer in layers)
-    )
 
 
 def _hardware_layer(layer: "LIF", limit: int | None, scaling: hardware.Scaling) -> hardware.Layer:
@@ -132,6 +201,35 @@ def _hardware_layer(layer: "LIF", limit: int | None, scaling: hardware.Scaling) 
         max_spikes=layer.max_spikes,
         weight_unit=1 / scaling.weight,
     )
+
+
+def _hardware_readout(
+    readout: "LI", limit: int | None, scaling: hardware.Scaling
+) -> hardware.Layer:
+    constants = {
+        name: np.asarray(_array(value) if isinstance(value, Tensor) else value, np.float64)
+        for name, value in _readout_constants(readout).items()
+    }
+    return hardware.Layer(
+        scaling.hardware_weight(_array(readout.weight), limit),
+        constants["tau_mem"] * scaling.time,
+        constants["tau_syn"] * scaling.time,
+        v_threshold=constants["v_leak"] + 1,
+        v_leak=constants["v_leak"],
+        v_reset=constants["v_leak"],
+        refractory=np.zeros(()),
+        max_spikes=0,
+        has_threshold=False,
+        weight_unit=1 / scaling.weight,
+    )
+
+
+def _readout_constants(readout: "LI") -> dict[str, Any]:
+    return {name: getattr(readout, name) for name in ("tau_mem", "tau_syn", "v_leak")}
+
+
+def _tensor(array: np.ndarray, like: Tensor) -> Tensor:
+    return torch.as_tensor(array, dtype=like.dtype, device=like.device)
 
 
 def _array(x: Tensor) -> np.ndarray:

@@ -34,8 +34,8 @@ class LayerHealth:
     counts: Health
     """Counts per neuron."""
     lost: Mapping[str, int] = field(default_factory=dict)
-    """On hardware: events that were lost in the run that ended with this layer, by what lost them;
-    those of all layers that ran together, their input included."""
+    """On hardware: events that were lost in the run that began with this layer, by what lost them;
+    those of all layers that ran together, input included."""
 
     @property
     def neurons(self) -> int:
@@ -130,7 +130,7 @@ class HealthReport:
         for layer in self.layers:
             if layer.lost:
                 each = ", ".join(f"{count} by {what}" for what, count in layer.lost.items())
-                lines.append(f"events lost in the run up to {layer.name}: {each}")
+                lines.append(f"events lost in the run that began with {layer.name}: {each}")
         return "\n".join(lines)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..jax_core import Events
 from ..jax_core.hardware import Backend, Scaling
 from . import functional
-from ._backend import check_backend, run_stack
+from ._backend import Stack, check_backend, run_stack
 from ._constants import Constant, constants_repr, register_constants
 from ._delay_parameter import delay_parameter, nonnegative
 from ._health import SpikingLayer
@@ -163,7 +163,7 @@ class LIF(SpikingLayer):
     def forward(self, spikes: Tensor | Events) -> Tensor:
         if self.backend is not None:
             scaling = check_backend(self.backend, self.scaling)
-            return run_stack([self], spikes, self.backend, scaling)
+            return run_stack(Stack([self]), spikes, self.backend, scaling)
         out, health = functional.lif(
             self.delay_input(spikes),
             self.weight,

@@ -1,5 +1,6 @@
 """Torch models on hardware: the same modules, and without effects the same numbers."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -12,7 +13,8 @@ from evtorch import torch_api as snn
 INF = math.inf
 MOCK = snn.hardware.MockBSS2
 CHIP = snn.hardware.Scaling(weight=10.0, time=1e-3)
-CHIP_TIMES = {"tau_mem": 1.2e-2, "tau_syn": 6e-3, "refractory": INF}
+TAUS = {"tau_mem": 1.2e-2, "tau_syn": 6e-3}
+CHIP_TIMES = {**TAUS, "refractory": INF}
 
 
 def stack(dtype=torch.float32, **options):
@@ -99,7 +101,7 @@ class Recorder:
     def run(self, network, spikes, duration, *, voltage_times=None):
         self.runs.append(len(network.layers))
         seen = self.backend.run(network, spikes, duration, voltage_times=voltage_times)
-        return snn.hardware.Observation(**{"spikes": seen.spikes, **self.changed})
+        return dataclasses.replace(seen, **self.changed)
 
 
 def test_a_stack_is_one_run_per_batch_and_what_stands_between_parts_it():
@@ -170,8 +172,8 @@ def test_lost_events_are_in_the_health_report():
     report = snn.health_report(model)
     assert report.lost["input link"] == 4 * 2
     assert report.lost["output link"] > 0
-    assert report.layers[0].lost == {}
-    assert "events lost in the run up to 1: 8 by input link, " in str(report)
+    assert report.layers[1].lost == {}
+    assert "events lost in the run that began with 0: 8 by input link, " in str(report)
     model(torch.zeros(4, 5, 1))
     assert snn.health_report(model).lost == {}
 
@@ -185,6 +187,32 @@ def test_networks_are_those_that_backends_get():
     expected = (next(model.parameters()) * 10).clamp(-63, 63).round()
     np.testing.assert_array_equal(first.layers[0].weight, expected.detach().double())
     assert first.layers[0].tau_mem[0] == pytest.approx(1.2e-5)
+
+
+@pytest.mark.parametrize("readout", ["value", "max", "integral"])
+def test_read_outs_are_measured_and_have_the_models_gradients(readout):
+    torch.manual_seed(2)
+    hidden = snn.LIF(5, 12, dtype=torch.float64, **CHIP_TIMES, t_max=0.04)
+    last = snn.LI(12, 3, dtype=torch.float64, **TAUS, v_leak=0.1, readout=readout, t_max=0.04)
+    model = nn.Sequential(hidden, last)
+    x, parameters = times(4, 5, 1, dtype=torch.float64), list(model.parameters())
+    backend = Recorder(MOCK.ideal(), voltages=None)
+    with pytest.raises(snn.hardware.BackendError, match="no voltages"):
+        snn.hardware.on_backend(model, backend, scaling=CHIP, voltage_samples=9)(x)
+    chip = snn.hardware.on_backend(model, MOCK.ideal(), scaling=CHIP, voltage_samples=401)
+    assert [layer.has_threshold for layer in chip.networks()[0].layers] == [True, False]
+
+    def gradients(model):
+        out = model(x)
+        return out, torch.autograd.grad((out * torch.arange(3)).sum(), parameters)
+
+    (simulated, expected), (measured, found) = gradients(model), gradients(chip)
+    torch.testing.assert_close(measured, simulated, rtol=1e-3, atol=1e-6)
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-9)
+    real = snn.hardware.on_backend(model, MOCK(1), scaling=CHIP, voltage_samples=23)(x)
+    assert real.shape == (4, 3)
+    assert 1e-3 < (real - simulated).abs().max() / simulated.abs().max() < 1
 
 
 def test_malformed_spikes_of_a_backend_are_refused():
@@ -204,6 +232,11 @@ def test_what_cannot_run_is_refused():
         snn.hardware.on_backend(snn.LI(2, 2), MOCK.ideal())
     with pytest.raises(ValueError, match="no LIF layer"):
         snn.hardware.on_backend(nn.Sequential(snn.LI(2, 2)), MOCK.ideal())
+    readout = nn.Sequential(snn.LIF(5, 2, t_max=1.0), snn.LI(2, 2))
+    with pytest.raises(ValueError, match=r"LI.t_max must be finite"):
+        snn.hardware.on_backend(readout, MOCK.ideal(), voltage_samples=9)(times(1, 5, 1))
+    with pytest.raises(ValueError, match="voltage_samples must be None or >= 2"):
+        snn.hardware.on_backend(readout, MOCK.ideal(), voltage_samples=1)
     with pytest.raises(ValueError, match="scaling is for a backend"):
         snn.LIF(1, 1, scaling=CHIP)
     model = nn.Sequential(snn.LIF(5, 2, t_max=1.0), snn.LIF(2, 2, t_max=2.0))

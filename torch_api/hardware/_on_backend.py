@@ -1,33 +1,51 @@
 """A whole model on a backend, in one run per batch."""
 
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
 from ...jax_core.hardware import Backend, Network, Scaling
-from .._backend import check_backend, hardware_network, run_stack
+from .._backend import Stack, check_backend, run_stack
+from .._li import LI
 from .._lif import LIF
+from .._validate import check_size
 
 
 class OnBackend(nn.Module):
     """A model whose `LIF` layers run on hardware; `on_backend` makes it."""
 
     def __init__(
-        self, model: nn.Sequential, backend: Backend, scaling: Scaling, count_missing: bool
+        self,
+        model: nn.Sequential,
+        backend: Backend,
+        scaling: Scaling,
+        count_missing: bool,
+        voltage_samples: int | None,
     ) -> None:
         super().__init__()
         self.model = model
         self.backend = backend
         self.scaling = scaling
         self.count_missing = count_missing
+        self.voltage_samples = voltage_samples
 
     def forward(self, x: Any) -> Any:
-        for part in _parts(self.model):
-            if isinstance(part, list):
-                x = run_stack(part, x, self.backend, self.scaling, count_missing=self.count_missing)
+        for part in self._parts():
+            if isinstance(part, Stack):
+                x = run_stack(
+                    part,
+                    x,
+                    self.backend,
+                    self.scaling,
+                    count_missing=self.count_missing,
+                    voltage_samples=self.voltage_samples,
+                )
             else:
                 x = part(x)
         return x
+
+    def _parts(self) -> list[nn.Module | Stack]:
+        return _parts(self.model, self.voltage_samples is not None)
 
     def networks(self) -> tuple[Network, ...]:
         """What the backend is given: one network per run that a batch takes.
@@ -35,9 +53,9 @@ class OnBackend(nn.Module):
         For backends on their own, and for `Calibration.measure`.
         """
         return tuple(
-            hardware_network(part, self.backend, self.scaling)
-            for part in _parts(self.model)
-            if isinstance(part, list)
+            part.network(self.backend, self.scaling)
+            for part in self._parts()
+            if isinstance(part, Stack)
         )
 
     def extra_repr(self) -> str:
@@ -50,6 +68,7 @@ def on_backend(
     *,
     scaling: Scaling | None = None,
     count_missing: bool = False,
+    voltage_samples: int | None = None,
 ) -> OnBackend:
     """Run the `LIF` layers of a model on a backend, and train it there.
 
@@ -66,6 +85,9 @@ def on_backend(
     - ``backend``: the hardware, or what stands for it.
     - ``scaling``: factors between model and hardware; 1 by default.
     - ``count_missing``: whether to count missing spikes, which costs a simulation.
+    - ``voltage_samples``: run `LI` layers on the hardware too, if it records voltages, and take
+      ``"max"`` and ``"integral"`` from that many samples over [0, t_max] (``"value"`` needs one
+      only). The gradient is that of the model's read-out of the observed spikes.
 
     **Returns:** a module that takes and returns what ``model`` does.
 
@@ -80,27 +102,34 @@ def on_backend(
             f"model must be an nn.Sequential or a LIF layer, got {type(model).__name__}; give "
             f"single layers of other models a backend of their own (LIF(..., backend=...))"
         )
-    if not any(isinstance(part, list) for part in _parts(model)):
+    if voltage_samples is not None and check_size(voltage_samples, "voltage_samples") < 2:
+        raise ValueError(f"voltage_samples must be None or >= 2, got {voltage_samples}")
+    parts = _parts(model, voltage_samples is not None)
+    if not any(isinstance(part, Stack) for part in parts):
         raise ValueError("model has no LIF layer that could run on a backend")
-    return OnBackend(model, backend, scaling, count_missing)
+    return OnBackend(model, backend, scaling, count_missing, voltage_samples)
 
 
-def _parts(model: nn.Sequential) -> list[nn.Module | list[LIF]]:
-    """The modules in order, with those `LIF` layers in one list that fit into one run."""
-    parts: list[nn.Module | list[LIF]] = []
-    stack: list[LIF] = []
+def _parts(model: nn.Sequential, with_readouts: bool) -> list[nn.Module | Stack]:
+    """The modules in order, with those layers together that fit into one run."""
+    parts: list[nn.Module | Stack] = []
+    stack: Stack | None = None
     for module in model:
+        is_readout = isinstance(module, LI) and with_readouts
         if isinstance(module, nn.Sequential):
-            parts += _parts(module)
-            stack = []
-        elif not isinstance(module, LIF):
+            parts += _parts(module, with_readouts)
+            stack = None
+        elif not (isinstance(module, LIF) or is_readout):
             parts.append(module)
-            stack = []
+            stack = None
         else:
-            if not stack or module.delay_type == "axonal":
-                stack = []
+            if stack is None or (isinstance(module, LIF) and module.delay_type == "axonal"):
+                stack = Stack()
                 parts.append(stack)
-            stack.append(module)
-            if module.delay_type == "dendritic":
-                stack = []
+            if isinstance(module, LIF):
+                stack.layers.append(module)
+            else:
+                stack.readout = cast(LI, module)
+            if is_readout or module.delay_type == "dendritic":
+                stack = None
     return parts
