@@ -98,10 +98,7 @@ class PyNNSimulator:
         spikes, overflow, voltages = [], [], []
         for k, (layer, recording) in enumerate(zip(network.layers, recordings, strict=True)):
             late = (k + 1) * _TIMESTEP / self._milliseconds  # one delay per projection
-            times = [np.empty(0)] * layer.neurons
-            for train in recording.spiketrains:
-                neuron = int(train.annotations["source_index"])
-                times[neuron] = train.rescale("ms").magnitude / self._milliseconds
+            times = recorded_times(recording.spiketrains, layer.neurons, self._milliseconds)
             cut, over = timeline.cut(times, layer.max_spikes, late)
             spikes.append(cut)
             overflow.append(over)
@@ -176,6 +173,15 @@ def cell_parameters(layer: Layer, milliseconds: float, duration: float) -> dict[
         "v_thresh": layer.v_threshold if layer.has_threshold else np.full_like(tau_m, _NEVER),
         "i_offset": np.zeros_like(tau_m),
     }
+
+
+def recorded_times(trains: Any, neurons: int, milliseconds: float) -> list[np.ndarray]:
+    """Seconds of hardware time of a recording's spikes, by neuron; silent ones may be missing."""
+    times = [np.empty(0)] * neurons
+    for train in trains:
+        neuron = int(train.annotations["source_index"])
+        times[neuron] = train.rescale("ms").magnitude / milliseconds
+    return times
 
 
 def synapse_lists(layer: Layer, delay: float) -> dict[str, list[tuple[int, int, float, float]]]:

@@ -74,7 +74,7 @@ def plan(network: Network, batch: int, duration: float, lead: float) -> Timeline
         HardwareLimitError: The duration is infinite, or a neuron never rests.
     """
     if not math.isfinite(duration):
-        raise HardwareLimitError("a simulator needs a finite duration: set t_max")
+        raise HardwareLimitError("samples in a row need a finite duration: set t_max")
     guard = 0.0
     for k, layer in enumerate(network.layers):
         tonic = layer.v_leak >= layer.v_threshold
