@@ -1,8 +1,9 @@
 """Train across PyTorch and JAX with evtorch.bridge.
 
 1. One network of LIF neurons on Yin-Yang: trained in torch, continued in pure JAX with optax, and
-   taken back to torch. A second network makes all its steps in torch: the losses agree. In
-   float64, because a spike more or less turns the last digit of float32 into a visible difference.
+   taken back to torch; Adam's moments go along. A second network makes all its steps with torch's
+   own Adam: the losses agree. In float64, because a spike more or less turns the last digit of
+   float32 into a visible difference.
 2. A torch Conv2d front end inside a JAX training loop, with optax on all parameters.
 
     python examples/across_frameworks.py --steps 40 --out runs/across_frameworks
@@ -28,17 +29,20 @@ from evtorch import torch_api as snn
 TAU = 1e-2
 T_MAX = 6e-2
 NEURON: dict[str, Any] = {"tau_mem": TAU, "tau_syn": TAU / 2, "refractory": float("inf")}
-RATE = 0.3
+# With its leak above the threshold of 1 each output neuron spikes sooner or later.
+READOUT: dict[str, Any] = {**NEURON, "v_leak": 1.2}
+RATE = 1e-2
+RULE = optax.adam(RATE)
 
 
 def torch_loss(times: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     """Cross-entropy of first-spike times; silent neurons count as spiking at ``T_MAX``."""
-    return nn.functional.cross_entropy(-times[..., 0].clamp(max=T_MAX) / TAU, label)
+    return nn.functional.cross_entropy(-5 * times[..., 0].clamp(max=T_MAX) / TAU, label)
 
 
 def jax_loss(times: jax.Array, label: jax.Array) -> jax.Array:
     """The same in JAX."""
-    scores = jax.nn.log_softmax(-jnp.minimum(times[..., 0], T_MAX) / TAU)
+    scores = jax.nn.log_softmax(-5 * jnp.minimum(times[..., 0], T_MAX) / TAU)
     return -jnp.take_along_axis(scores, label[:, None], axis=1).mean()
 
 
@@ -66,22 +70,19 @@ def torch_steps(
     return losses
 
 
-def jax_steps(params: dict, data: list, title: str) -> tuple[dict, list[float]]:
-    """The same training in pure JAX; **returns** parameters and losses."""
+def jax_steps(params: dict, state: Any, data: list, title: str) -> tuple[dict, Any, list[float]]:
+    """The same training in pure JAX; **returns** parameters, optax's state and losses."""
 
     def loss_of(params: dict, spikes: jax.Array, label: jax.Array) -> jax.Array:
         lif: Any = jax_core.lif
         hidden = lif(spikes, params["0.weight"], **NEURON, t_max=T_MAX, validate=False)
-        times = lif(hidden, params["1.weight"], **NEURON, t_max=T_MAX, validate=False)
+        times = lif(hidden, params["1.weight"], **READOUT, t_max=T_MAX, validate=False)
         return jax_loss(times, label)
-
-    rule = optax.sgd(RATE)
-    state = rule.init(params)
 
     @jax.jit
     def step(params: dict, state: Any, spikes: jax.Array, label: jax.Array) -> Any:
         loss, gradients = jax.value_and_grad(loss_of)(params, spikes, label)
-        updates, state = rule.update(gradients, state)
+        updates, state = RULE.update(gradients, state)
         return optax.apply_updates(params, updates), state, loss
 
     losses = []
@@ -89,30 +90,30 @@ def jax_steps(params: dict, data: list, title: str) -> tuple[dict, list[float]]:
         spikes, label = bridge.to_jax((data[i][0], data[i][1].int()))
         params, state, loss = step(params, state, spikes, label)
         losses.append(float(loss))
-    return params, losses
+    return params, state, losses
 
 
 def half_and_half(steps: int, hidden: int) -> dict[str, list[float]]:
     """Torch, JAX and torch again, against torch alone."""
-    layers = [
-        snn.LIF(n, m, **NEURON, t_max=T_MAX, dtype=torch.float64)
-        for n, m in ((5, hidden), (hidden, 3))
-    ]
-    model = nn.Sequential(*layers)
+    first = snn.LIF(5, hidden, **NEURON, t_max=T_MAX, dtype=torch.float64)
+    second = snn.LIF(hidden, 3, **READOUT, t_max=T_MAX, dtype=torch.float64)
+    nn.init.normal_(first.weight, mean=1.2, std=1.6)
+    nn.init.normal_(second.weight, mean=12 / hidden, std=2 / hidden**0.5)
+    model = nn.Sequential(first, second)
     alone = copy.deepcopy(model)
     data = batches(steps)
     third = max(1, steps // 3)
     parts = [data[:third], data[third : 2 * third], data[2 * third :]]
-    mixed = torch_steps(
-        model, bridge.OptaxOptimizer(model.parameters(), optax.sgd(RATE)), parts[0], "torch"
-    )
+    optimizer = bridge.OptaxOptimizer(model.named_parameters(), RULE)
+    mixed = torch_steps(model, optimizer, parts[0], "torch")
+    params, state = bridge.export_parameters(model), optimizer.optax_state()
     with jax.enable_x64(True):
-        params, losses = jax_steps(bridge.export_parameters(model), parts[1], "JAX")
+        params, state, losses = jax_steps(params, state, parts[1], "JAX")
     bridge.load_parameters(model, params)
-    optimizer = bridge.OptaxOptimizer(model.parameters(), optax.sgd(RATE))
+    optimizer.load_optax_state(state)
     mixed += losses + torch_steps(model, optimizer, parts[2], "torch")
     reference = torch_steps(
-        alone, torch.optim.SGD(alone.parameters(), lr=RATE), data, "torch alone"
+        alone, torch.optim.Adam(alone.parameters(), lr=RATE), data, "torch alone"
     )
     return {"torch, JAX, torch": mixed, "torch alone": reference}
 
