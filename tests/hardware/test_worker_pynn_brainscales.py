@@ -74,6 +74,14 @@ def test_weights_times_and_constants_arrive_and_spikes_return(factory, network, 
         np.testing.assert_allclose(found[fired], exact[fired], rtol=0, atol=1e-9)
 
 
+def test_every_input_spike_keeps_its_cycle(rng):
+    cycles = np.sort(rng.permuted(np.tile(np.arange(3000), (1, 64, 1)), axis=-1)[..., :16])
+    chip = brainscales.calibrated(lead=1000 * CYCLE)
+    chip.run(Network((layer(np.zeros((1, 64))),)), cycles * CYCLE, DURATION)
+    sent = np.array(stand_in._state.populations[0].spikes) * 1e-3 / CYCLE
+    np.testing.assert_allclose(sent, 1000 + cycles[0], atol=1e-6)
+
+
 def test_the_network_is_built_once_for_all_weights_and_spikes(network, rng, pynn):
     chip = brainscales.calibrated()
     spikes = rng.integers(0, 1500, (2, 5, 1)) * CYCLE
