@@ -1,0 +1,207 @@
+"""The event engine: exact spikes, traces and gradients behind the dense surface."""
+
+import numpy as np
+import pytest
+import torch
+
+from evtorch import torch_api as snn
+from evtorch.torch_api import hx
+from evtorch.torch_api.hx._hardware import _hardware_weight
+from evtorch.torch_api.hx._raster import exact_times, times_of
+
+from ._networks import TAU, Network, encoded, exact
+
+
+def test_spikes_are_those_of_the_event_based_layer():
+    network, spikes = Network(), encoded()
+    network(spikes)
+    own = network.hidden.times(1e-6)
+    times = exact(spikes)
+    expected = snn.functional.lif(
+        times,
+        network.first.weight,
+        tau_mem=TAU,
+        tau_syn=TAU,
+        refractory=1e-6,
+        max_spikes=own.shape[-1],
+        t_max=3.9e-5,
+    )
+    assert torch.equal(own, expected)
+    assert torch.isfinite(own).any()
+    drawn = network.hidden.spikes
+    assert drawn.shape == (40, 3, 8)
+    assert int(drawn.sum()) == len({*map(tuple, torch.nonzero(drawn).tolist())})
+
+
+def test_euler_approaches_it_as_the_steps_shrink():
+    def voltages(dt, engine):
+        network = Network(engine=engine, dt=dt)
+        every = round(1e-6 / dt)
+        return network(encoded(dt)).detach()[::every]
+
+    exact = voltages(1e-6, "event")
+    errors = [float((voltages(dt, "euler") - exact).abs().max()) for dt in (1e-6, 1e-7, 2e-8)]
+    assert errors[0] > errors[1] > errors[2]
+    assert errors[2] < 0.02 * float(exact.abs().max())
+
+
+def test_gradients_equal_finite_differences():
+    """Of a loss on the read-out's voltages, with respect to both weights and to tau_mem."""
+    network, spikes = Network(), encoded()
+    network.lif.tau_mem.model_value = torch.full((8,), TAU, dtype=torch.float64)
+    network.lif.tau_mem.make_trainable()
+    weights = torch.randn(40, 3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+    def loss():
+        return (network(spikes) * weights).sum()
+
+    loss().backward()
+    tau = network.lif.tau_mem.model_value
+    for parameter, size in ((network.first.weight, 1), (network.second.weight, 1), (tau, TAU)):
+        at = np.unravel_index(int(parameter.grad.abs().argmax()), parameter.shape)
+        step = 1e-6 * size
+        with torch.no_grad():
+            parameter[at] += step
+            high = loss()
+            parameter[at] -= 2 * step
+            low = loss()
+            parameter[at] += step
+        exact = parameter.grad[at].item()
+        assert exact != 0
+        assert float(high - low) / (2 * step) == pytest.approx(exact, rel=1e-5)
+
+
+def test_gradient_through_the_raster_is_that_of_the_times():
+    """A loss linear in time is exact; counting spikes has no gradient."""
+    network, spikes = Network(), encoded()
+    network(spikes)
+    steps = torch.arange(40, dtype=torch.float64)[:, None, None] * 1e-6
+    drawn, times = network.hidden.spikes, network.hidden.times(1e-6)
+    (by_raster,) = torch.autograd.grad(
+        (drawn * steps).sum(), network.first.weight, retain_graph=True
+    )
+    finite = torch.isfinite(times)
+    (by_times,) = torch.autograd.grad(times[finite].sum(), network.first.weight, retain_graph=True)
+    torch.testing.assert_close(by_raster, by_times)
+    (none,) = torch.autograd.grad(drawn.sum(), network.first.weight)
+    np.testing.assert_allclose(none, 0, atol=1e-12)
+
+
+def test_traces_on_the_grid():
+    network, spikes = Network(), encoded()
+    network(spikes)
+    times = exact(spikes)
+    at = torch.arange(40, dtype=torch.float64) * 1e-6
+    trace = snn.functional.lif_trace(
+        times,
+        network.first.weight,
+        at,
+        tau_mem=TAU,
+        tau_syn=TAU,
+        refractory=1e-6,
+        max_spikes=network.lif._room,
+        t_max=3.9e-5,
+    )
+    torch.testing.assert_close(network.hidden.membrane_cadc, trace.movedim(-1, 0))
+    since = at[:, None, None, None] - times
+    arrived = torch.where(since >= 0, torch.exp(-since / TAU), 0.0).sum(-1)
+    torch.testing.assert_close(network.hidden.current, arrived @ network.first.weight.T)
+    assert network.hidden.membrane_madc is None
+    assert not network.hidden.holds("membrane_madc")
+    assert "lif" in str(snn.health_report(network))
+
+
+def test_room_for_spikes_grows_as_needed():
+    network = Network()
+    torch.nn.init.constant_(network.first.weight, 30.0)
+    network(encoded())
+    assert network.lif._room > 4
+    assert int(torch.isfinite(network.hidden.times(1e-6)).sum(-1).max()) > 4
+
+
+def test_rasters_keep_exact_times_until_they_are_changed():
+    raster = encoded()
+    times = exact(raster)
+    repeated = exact(raster.repeat(1, 1, 2).to(torch.float32))
+    assert torch.equal(repeated, times.repeat(1, 2, 1).float())
+    assert exact_times(raster + 1) is None
+    assert type(raster * 2) is torch.Tensor
+    raster[0] = 0
+    assert exact_times(raster) is None
+    read = times_of(raster, 1e-6)
+    finite = torch.isfinite(read)
+    # The encoder draws a spike at the step that has begun last.
+    assert bool(((times - read)[finite] < 1.001e-6).all())
+
+
+def test_dropout_silences_neurons_in_training():
+    exp = hx.Experiment(mock=True)
+    source = hx.InputNeuron(5, exp)
+    dropout = hx.BatchDropout(5, 0.5, exp)
+    torch.manual_seed(0)
+    given = hx.LIFObservables(spikes=encoded())
+    out = dropout(source(given))
+    hx.run(exp, 40)
+    left = dropout.mask
+    assert 0 < int(left.sum()) < 5
+    assert torch.equal(out.spikes, given.spikes * left)
+    dropout.eval()
+    out = dropout(source(given))
+    hx.run(exp, 40)
+    assert torch.equal(out.spikes, given.spikes)
+
+
+def test_sparse_synapses_and_per_neuron_conductance():
+    exp = hx.Experiment(mock=True)
+    connections = torch.tensor([[1, 0], [0, 1], [1, 1]]).to_sparse()
+    synapse = hx.SparseSynapse(connections, exp, dtype=torch.float64)
+    capacitance = torch.tensor([1e-5, 2e-5], dtype=torch.float64)
+    li = hx.LI(2, exp, leak=0.0, membrane_capacitance=hx.ModelParameter(capacitance))
+    out = li(synapse(hx.LIFObservables(spikes=encoded()[..., :3])))
+    hx.run(exp, 40)
+    dense = connections.to_dense().T.bool()
+    assert torch.equal(synapse.weight != 0, dense)
+    out.membrane_cadc.sum().backward()
+    assert torch.equal(synapse.weight.grad != 0, dense)
+    grid = hx.functional.cuba_aelif_integration(
+        encoded()[..., :3].detach() @ synapse.weight.detach().T,
+        leak=0.0,
+        reset=0.0,
+        threshold=1.0,
+        tau_syn=1e-5,
+        c_mem=capacitance,
+        g_l=capacitance / 1e-5,
+        fire=False,
+    )
+    scale = float(grid.membrane.abs().max())
+    assert float((out.membrane_cadc.detach() - grid.membrane).abs().max()) < 0.1 * scale
+
+
+def test_hardware_spikes_have_the_gradients_of_the_model():
+    ideal = snn.hardware.MockBSS2.ideal()
+    spikes = encoded()
+    simulated, run = Network(), Network(mock=False, backend=ideal)
+    for network in (simulated, run):
+        network(spikes).square().sum().backward()
+    assert torch.equal(run.hidden.times(1e-6)[..., :4], simulated.hidden.times(1e-6)[..., :4])
+    torch.testing.assert_close(run.first.weight.grad, simulated.first.weight.grad)
+    torch.testing.assert_close(run.second.weight.grad, simulated.second.weight.grad)
+
+
+def test_a_realistic_chip_gets_whole_weights():
+    chip = snn.hardware.MockBSS2(chip=1)
+    network = Network(mock=False, dtype=torch.float32)
+    scale = 20.0
+    network.first.weight_transform = lambda w: hx.transforms.weight_transforms.linear_saturating(
+        w, scale=scale
+    )
+    with pytest.raises(ValueError, match="needs a backend"):
+        network(encoded(dtype=torch.float32))
+    hx.init_hardware(chip)
+    try:
+        network(encoded(dtype=torch.float32)).sum().backward()
+    finally:
+        hx.release_hardware()
+    assert network.first.weight.grad.abs().sum() > 0
+    used = _hardware_weight(network.first, chip)
+    assert np.array_equal(used, np.clip(used, -63, 63).round())

@@ -1,0 +1,43 @@
+"""The user-visible interface of hxtorch.spiking, on exact event-based simulation.
+
+``import evtorch.torch_api.hx as hxsnn`` in place of ``import hxtorch.spiking as hxsnn``. Names,
+argument order, defaults, units and dense tensors ``(time, batch, neurons)`` are those there;
+``Experiment(engine="event")``, the default, simulates in continuous time with exact gradients, and
+``engine="euler"`` on the time grid.
+"""
+
+from . import compat as compat
+from . import datasets as datasets
+from . import functional as functional
+from . import transforms as transforms
+from ._experiment import Experiment as Experiment
+from ._experiment import run as run
+from ._handles import Handle as Handle
+from ._handles import LIFObservables as LIFObservables
+from ._handles import LIObservables as LIObservables
+from ._handles import NeuronHandle as NeuronHandle
+from ._handles import SynapseHandle as SynapseHandle
+from ._handles import TensorHandle as TensorHandle
+from ._hardware import init_hardware as init_hardware
+from ._hardware import release_hardware as release_hardware
+from ._modules import BatchDropout as BatchDropout
+from ._modules import HXBaseExperimentModule as HXBaseExperimentModule
+from ._modules import HXFunctionalModule as HXFunctionalModule
+from ._modules import HXModule as HXModule
+from ._modules import HXModuleWrapper as HXModuleWrapper
+from ._modules import InputNeuron as InputNeuron
+from ._neuron import AELIF as AELIF
+from ._neuron import LI as LI
+from ._neuron import LIF as LIF
+from ._neuron import EventPropLIF as EventPropLIF
+from ._neuron import Neuron as Neuron
+from ._neuron import ReadoutNeuron as ReadoutNeuron
+from ._parameters import HXBaseParameter as HXBaseParameter
+from ._parameters import HXParameter as HXParameter
+from ._parameters import HXTransformedModelParameter as HXTransformedModelParameter
+from ._parameters import MixedHXModelParameter as MixedHXModelParameter
+from ._parameters import ModelParameter as ModelParameter
+from ._raster import SpikeRaster as SpikeRaster
+from ._synapse import EventPropSynapse as EventPropSynapse
+from ._synapse import SparseSynapse as SparseSynapse
+from ._synapse import Synapse as Synapse

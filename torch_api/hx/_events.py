@@ -1,0 +1,77 @@
+"""Neurons in continuous time behind the dense surface: exact spikes, traces and gradients."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import functional
+from .._health import Health
+from ._experiment import Clock
+from ._handles import SynapseHandle
+from ._raster import NEVER, check_room
+
+_FIRST_ROOM = 4
+
+
+def joined(title: str, inputs: Sequence[SynapseHandle]) -> tuple[Tensor, Tensor]:
+    """The spikes and weights of all synapses of a population as those of one synapse."""
+    events = [handle.events for handle in inputs if handle.events is not None]
+    if len(events) < len(inputs):
+        raise ValueError(
+            f"{title}: its input has dense graded spikes only, without spike times; use "
+            f"Experiment(engine='euler') for modules that compute on dense tensors"
+        )
+    outs = {int(weight.shape[0]) for _, weight in events}
+    if len(outs) > 1:
+        raise ValueError(f"{title}: its synapses end on {sorted(outs)} neurons")
+    room = max(times.shape[-1] for times, _ in events)
+    times = [
+        torch.nn.functional.pad(times, (0, room - times.shape[-1]), value=NEVER)
+        for times, _ in events
+    ]
+    return torch.cat(times, dim=1), torch.cat([weight for _, weight in events], dim=1)
+
+
+def constant(value: Any, like: Tensor) -> Any:
+    """A model value as the functional layers take it: a float, or a tensor of the right dtype."""
+    if isinstance(value, Tensor):
+        return value.to(dtype=like.dtype, device=like.device)
+    return float(value)
+
+
+def spikes_of(
+    times: Tensor, weight: Tensor, constants: dict[str, Any], clock: Clock, room: int
+) -> tuple[Tensor, Health, int]:
+    """Spikes of LIF neurons until the last step, with the room that they need (at least ``room``).
+
+    The room grows by factors of two, as each size is compiled.
+    """
+    room = max(room, _FIRST_ROOM)
+    while True:
+        check_room(room)
+        out, health = functional.lif(
+            times, weight, **constants, max_spikes=room, t_max=clock.duration, return_health=True
+        )
+        if not bool(health.overflow.any()):
+            return out, health, room
+        room *= 2
+
+
+def looks(clock: Clock, like: Tensor) -> Tensor:
+    """The times of all steps."""
+    return torch.arange(clock.steps, dtype=like.dtype, device=like.device) * clock.dt
+
+
+def current_trace(times: Tensor, weight: Tensor, tau_syn: Any, clock: Clock) -> Tensor:
+    """Synaptic currents ``(time, batch, neurons)``; in the step of an input spike it is there."""
+    since = looks(clock, times)[:, None, None, None] - times
+    # Rounding must not hide a spike from its own step.
+    arrived = since >= -1e-3 * clock.dt
+    since = torch.where(arrived, since, 0).clamp(min=0)
+    if isinstance(tau_syn, Tensor) and tau_syn.ndim:
+        decays = torch.where(arrived[..., None], torch.exp(-since[..., None] / tau_syn), 0)
+        return torch.einsum("tbiko,oi->tbo", decays, weight)
+    decays = torch.where(arrived, torch.exp(-since / tau_syn), 0).sum(-1)
+    return decays @ weight.T

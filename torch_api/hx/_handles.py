@@ -1,0 +1,124 @@
+"""Handles: what modules hand on before there are data, filled by `run`."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from ._raster import times_of
+
+Lazy = Callable[[], Any]
+
+
+class Handle:
+    """Observables of a module by name. Before `run` has filled it, reading one raises
+    ``ValueError``; afterwards it has a tensor, or ``None`` for what was not recorded.
+
+    Observables that cost work are computed when they are read first.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        if len(values) > len(self.names):
+            raise TypeError(f"{type(self).__name__} has {len(self.names)} observables")
+        given = dict(zip(self.names, values, strict=False))
+        for name, value in named.items():
+            if name not in self.names or name in given:
+                raise TypeError(
+                    f"{type(self).__name__} has the observables {', '.join(self.names)}; got "
+                    f"{name!r}{' twice' if name in given else ''}"
+                )
+            given[name] = value
+        self._values: dict[str, Any] = {**dict.fromkeys(self.names), **given}
+        self._producer: str | None = None
+        self._times: Tensor | None = None
+
+    @classmethod
+    def pending(cls, producer: str) -> Any:
+        """A handle that the module called ``producer`` will fill."""
+        handle = cls()
+        handle._producer = producer
+        return handle
+
+    def fill(self, times: Tensor | None = None, **values: Tensor | Lazy | None) -> None:
+        """Set observables, or functions that compute them when they are asked for."""
+        self._values = {**dict.fromkeys(self.names), **values}
+        self._times = times
+        self._producer = None
+
+    def clone(self, handle: "Handle") -> None:
+        """Take over the observables of another handle."""
+        self._values = {name: handle._values.get(name) for name in self.names}
+        self._times = handle._times
+        self._producer = handle._producer
+
+    def holds(self, name: str) -> bool:
+        """Whether there is an observable of that name."""
+        return self._producer is None and self._values.get(name) is not None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name not in type(self).names:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        if self._producer is not None:
+            raise ValueError(
+                f"{name} of {self._producer} is read before run(experiment, runtime) has filled it"
+            )
+        value = self._values[name]
+        if callable(value):
+            value = self._values[name] = value()
+        return value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in type(self).names:
+            self._values[name] = value
+            self._times = None
+        else:
+            super().__setattr__(name, value)
+
+    def __repr__(self) -> str:
+        if self._producer is not None:
+            return f"{type(self).__name__}(pending from {self._producer})"
+        held = (name for name in self.names if self.holds(name))
+        return f"{type(self).__name__}({', '.join(held)})"
+
+
+class TensorHandle(Handle):
+    """Any tensor."""
+
+    names = ("tensor",)
+
+
+class SynapseHandle(Handle):
+    """Output of a synapse: weighted spikes, dense ``(time, batch, neurons)``."""
+
+    names = ("graded_spikes",)
+    events: tuple[Tensor, Tensor] | None = None
+    """Spike times ``(batch, in, k)`` and the weights ``(out, in)`` through which they act."""
+
+    def clone(self, handle: Handle) -> None:
+        super().clone(handle)
+        self.events = getattr(handle, "events", None)
+
+
+class LIFObservables(Handle):
+    """Observables of spiking neurons, each dense ``(time, batch, neurons)``."""
+
+    names = ("current", "membrane_cadc", "membrane_madc", "spikes")
+
+    def times(self, dt: float) -> Tensor:
+        """Spike times ``(batch, neurons, k)``, seconds, ascending, ``inf`` where there is none.
+
+        Those of the event engine are exact and differentiable; ``dt`` is used for a raster
+        without exact times.
+        """
+        return self._times if self._times is not None else times_of(self.spikes, dt)
+
+
+class LIObservables(Handle):
+    """Observables of leaky integrators, each dense ``(time, batch, neurons)``."""
+
+    names = ("current", "membrane_cadc", "membrane_madc")
+
+
+NeuronHandle = LIFObservables

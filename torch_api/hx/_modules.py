@@ -1,0 +1,227 @@
+"""The base of all modules, wrappers, input neurons and dropout."""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from . import functional as F
+from ._experiment import Call, Clock, Engine, Experiment
+from ._handles import Handle, LIFObservables, TensorHandle
+from ._raster import NEVER, SpikeRaster
+
+
+class HXBaseExperimentModule(nn.Module):
+    """A module whose call registers it with an experiment and **returns** a pending handle."""
+
+    output_type: ClassVar[type[Handle]] = TensorHandle
+    input_type: ClassVar[type[Handle]] = Handle
+
+    def __init__(self, experiment: Experiment) -> None:
+        super().__init__()
+        self.experiment = experiment
+        self.renew_output()
+
+    @property
+    def title(self) -> str:
+        """The module in messages."""
+        return type(self).__name__
+
+    def renew_output(self) -> None:
+        """Have a new handle for the next call."""
+        self._output_handle = self.output_type.pending(self.title)
+
+    def forward(self, *input: Handle) -> Any:
+        if not input:
+            raise TypeError(f"{self.title} needs a handle as input")
+        for handle in input:
+            if not isinstance(handle, self.input_type):
+                expected = (
+                    "a handle" if self.input_type is Handle else f"a {self.input_type.__name__}"
+                )
+                raise TypeError(
+                    f"{self.title} expects {expected}, got {type(handle).__name__}"
+                    + ("; wrap it: LIFObservables(spikes=...)" if _is_tensor(handle) else "")
+                )
+        self.experiment.connect(self, input, self._output_handle)
+        return self._output_handle
+
+    def forward_func(self, *input: Any) -> Any:
+        """What the module computes, on dense tensors: from handles to a handle."""
+        return input[0]
+
+    def fill_events(self, inputs: tuple, output: Any, clock: Clock) -> None:
+        """`forward_func` in continuous time, where a module has it: fill ``output``."""
+        raise NotImplementedError
+
+    def only(self, inputs: tuple) -> Any:
+        """The one input of a module that has one."""
+        if len(inputs) != 1:
+            raise TypeError(f"{self.title} takes one handle, got {len(inputs)}")
+        return inputs[0]
+
+    def execute(self, call: Call, clock: Clock, engine: Engine) -> None:
+        """Fill the output handle of a call."""
+        if engine == "event" and self._is_event_based():
+            self.fill_events(call.inputs, call.outputs[0], clock)
+            return
+        if engine == "event":
+            for handle in call.inputs:
+                if handle._times is not None and handle._times.requires_grad:
+                    raise ValueError(
+                        f"{self.title} computes on dense tensors, through which exact gradients "
+                        f"do not pass; use Experiment(engine='euler')"
+                    )
+        call.outputs[0].clone(self.forward_func(*call.inputs))
+
+    def _is_event_based(self) -> bool:
+        """A ``forward_func`` that a user overrode takes precedence over the events' code."""
+        for cls in type(self).__mro__:
+            if cls is HXBaseExperimentModule:
+                return False
+            if "fill_events" in vars(cls):
+                return True
+            if "forward_func" in vars(cls):
+                return False
+        return False
+
+
+class HXModule(HXBaseExperimentModule):
+    """Base of modules with a place on the hardware; placement is recorded and has no effect."""
+
+    def __init__(
+        self, experiment: Experiment, execution_instance: Any = None, chip_coordinate: Any = None
+    ) -> None:
+        super().__init__(experiment)
+        self.execution_instance = execution_instance
+        self.chip_coordinate = chip_coordinate
+
+
+HXFunctionalModule = HXBaseExperimentModule
+
+
+class HXModuleWrapper(HXBaseExperimentModule):
+    """Several modules with one common ``forward_func``, for example a recurrence.
+
+    Call the modules as usual, then the wrapper without arguments. Its ``forward_func`` gets the
+    handles that come from outside, and returns one handle per module, in their order.
+    """
+
+    modules: Any
+
+    def __init__(self, experiment: Experiment, **modules: HXBaseExperimentModule) -> None:
+        super().__init__(experiment)
+        self.update(**modules)
+
+    def update(self, **modules: HXBaseExperimentModule) -> None:
+        """Exchange the modules."""
+        # The name is taken by nn.Module's iterator over submodules, which must go on working.
+        wrapped = dict(modules)
+        for name, module in wrapped.items():
+            setattr(self, name, module)
+        object.__setattr__(self, "modules", _Modules(self, wrapped))
+
+    def contains(self, modules: HXBaseExperimentModule | Iterable[HXBaseExperimentModule]) -> bool:
+        """Whether all of ``modules`` are wrapped here."""
+        wanted = [modules] if isinstance(modules, nn.Module) else list(modules)
+        return all(any(m is own for own in self.modules.values()) for m in wanted)
+
+    def forward(self, *input: Handle) -> None:
+        if input:
+            raise TypeError(f"{self.title} is called without handles; its modules have them")
+        self.experiment.connect_wrapper(self)
+
+    def renew_output(self) -> None:
+        if "modules" in vars(self):
+            for module in self.modules.values():
+                module.renew_output()
+
+    def execute(self, call: Call, clock: Clock, engine: Engine) -> None:
+        if engine == "event":
+            raise ValueError(
+                f"{self.title} computes on dense tensors; use Experiment(engine='euler')"
+            )
+        found = self.forward_func(*call.inputs)
+        found = found if isinstance(found, tuple) else (found,)
+        if len(found) != len(call.outputs):
+            raise ValueError(
+                f"{self.title}: forward_func must return {len(call.outputs)} handles, one per "
+                f"module, got {len(found)}"
+            )
+        for output, handle in zip(call.outputs, found, strict=True):
+            output.clone(handle)
+
+
+class _Modules(dict):
+    """The wrapped modules by name; called, it is ``nn.Module.modules()``."""
+
+    def __init__(self, wrapper: nn.Module, modules: dict[str, Any]) -> None:
+        super().__init__(modules)
+        self._wrapper = wrapper
+
+    def __call__(self) -> Any:
+        return nn.Module.modules(self._wrapper)
+
+
+class InputNeuron(HXModule):
+    """Hands on input spikes."""
+
+    output_type = LIFObservables
+    input_type = LIFObservables
+
+    def __init__(
+        self,
+        size: int,
+        experiment: Experiment,
+        execution_instance: Any = None,
+        chip_coordinate: Any = None,
+    ) -> None:
+        super().__init__(experiment, execution_instance, chip_coordinate)
+        self.size = size
+
+    def forward_func(self, *input: LIFObservables) -> LIFObservables:
+        return self.only(input)
+
+    def fill_events(self, inputs: tuple, output: Handle, clock: Clock) -> None:
+        """Hand on the times too."""
+        source = self.only(inputs)
+        output.fill(source.times(clock.dt), spikes=lambda: source.spikes)
+
+
+class BatchDropout(HXModule):
+    """Silences neurons of the layer before, the same ones for the whole batch."""
+
+    output_type = LIFObservables
+    input_type = LIFObservables
+
+    def __init__(self, size: int, dropout: float, experiment: Experiment) -> None:
+        super().__init__(experiment)
+        if not 0 <= dropout <= 1:
+            raise ValueError(f"dropout must be a probability, got {dropout}")
+        self.size, self._dropout = size, dropout
+        self.mask: Tensor | None = None
+        """Which neurons are left, bool ``(size,)``; drawn at each run."""
+
+    def set_mask(self) -> Tensor:
+        """Draw which neurons are left; all, in eval mode."""
+        self.mask = torch.rand(self.size) > (self._dropout if self.training else -1.0)
+        return self.mask
+
+    def forward_func(self, *input: LIFObservables) -> LIFObservables:
+        spikes = self.only(input).spikes
+        return LIFObservables(spikes=F.batch_dropout(spikes, self.set_mask()))
+
+    def fill_events(self, inputs: tuple, output: Handle, clock: Clock) -> None:
+        """Remove the times of silenced neurons."""
+        source = self.only(inputs)
+        times = source.times(clock.dt)
+        mask = self.set_mask().to(times.device)
+        left = torch.where(mask[:, None], times, NEVER)
+        output.fill(
+            left, spikes=lambda: SpikeRaster.remembering(source.spikes * mask, left, clock.dt)
+        )
+
+
+def _is_tensor(x: Any) -> bool:
+    return isinstance(x, Tensor)

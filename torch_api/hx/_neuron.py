@@ -1,0 +1,440 @@
+"""Populations of neurons."""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from .. import functional
+from .._health import SpikingLayer
+from . import functional as F
+from ._events import constant, current_trace, joined, looks, spikes_of
+from ._experiment import Clock, Experiment
+from ._handles import Handle, LIFObservables, LIObservables, SynapseHandle
+from ._modules import HXModule
+from ._parameters import HXBaseParameter, HXParameter, HXTransformedModelParameter, Value
+from ._raster import NEVER, SpikeRaster
+
+ModuleParameterType = HXBaseParameter | Value
+
+
+def default_capacitance() -> HXTransformedModelParameter:
+    """10 µs times the unit conductance, 63 of the hardware's steps."""
+    return HXTransformedModelParameter(10e-6, lambda model_value: model_value / 10e-6 * 63)
+
+
+class Population(HXModule, SpikingLayer):
+    """Base of populations: parameters, recorded options, and the model on a time grid."""
+
+    input_type: ClassVar[type[Handle]] = SynapseHandle
+    leak: HXBaseParameter
+    tau_mem: HXBaseParameter
+    tau_syn: HXBaseParameter
+    membrane_capacitance: HXBaseParameter
+
+    def __init__(
+        self,
+        size: int,
+        experiment: Experiment,
+        parameters: dict[str, Any],
+        options: dict[str, Any],
+    ) -> None:
+        self.size = size
+        super().__init__(
+            experiment, options.pop("execution_instance"), options.pop("chip_coordinate", None)
+        )
+        extra = options.pop("extra_params", {})
+        for name, value in {**parameters, **extra}.items():
+            if not isinstance(value, HXBaseParameter):
+                value = HXParameter(value)
+            setattr(self, name, value)
+        self.options = options
+        """Options of recording and placement, as given; they have no effect in simulation."""
+        self.mask: Tensor | None = None
+        """Which neurons send spikes, bool ``(size,)``; ``None``: all."""
+        self._room = 0
+
+    @property
+    def title(self) -> str:
+        return f"{type(self).__name__}({self.size})"
+
+    def extra_repr(self) -> str:
+        return f"{self.size}"
+
+    def has_trainable_params(self) -> bool:
+        """Whether any parameter is learned."""
+        parameters = (m for m in self.children() if isinstance(m, HXBaseParameter))
+        return any(parameter.is_trainable() for parameter in parameters)
+
+    def model(self, name: str) -> Any:
+        """The model value of a parameter."""
+        return getattr(self, name).model_value
+
+    def joined_events(self, inputs: Any) -> tuple[Tensor, Tensor]:
+        """Spikes and weights of all synapses, in units of voltage."""
+        times, weight = joined(self.title, inputs)
+        if weight.shape[0] != self.size:
+            raise ValueError(
+                f"{self.title}: its synapses end on {weight.shape[0]} neurons, not {self.size}"
+            )
+        # The current drives the membrane through the leak conductance c / tau_mem.
+        conductance = torch.as_tensor(self.model("membrane_capacitance")) / torch.as_tensor(
+            self.model("tau_mem")
+        )
+        if conductance.ndim:
+            conductance = conductance[:, None]
+        elif not conductance.requires_grad and abs(float(conductance) - 1) < 1e-6:
+            return times, weight
+        return times, weight / conductance.to(weight)
+
+    def grid(self, inputs: tuple[SynapseHandle, ...], **terms: Any) -> F.Integrated:
+        """The neurons by explicit Euler, as `functional.cuba_aelif_integration`."""
+        graded = [handle.graded_spikes for handle in inputs]
+        for each in graded:
+            if each.shape[-1] != self.size:
+                raise ValueError(
+                    f"{self.title}: its synapse ends on {each.shape[-1]} neurons, not {self.size}"
+                )
+        capacitance = self.model("membrane_capacitance")
+        return F.cuba_aelif_integration(
+            graded,
+            leak=self.model("leak"),
+            tau_syn=self.model("tau_syn"),
+            c_mem=capacitance,
+            g_l=capacitance / self.model("tau_mem"),
+            dt=self.experiment.dt,
+            **terms,
+        )
+
+
+class AELIF(Population):
+    """Neurons up to adaptive exponential integrate-and-fire, each term switched by a flag.
+
+    The event engine covers ``exponential=False`` without adaptation, with leak; the others need
+    ``Experiment(engine="euler")``.
+    """
+
+    output_type = LIFObservables
+    reset: HXBaseParameter
+    threshold: HXBaseParameter
+    refractory_time: HXBaseParameter
+
+    def __init__(
+        self,
+        size: int,
+        experiment: Experiment,
+        leak: ModuleParameterType = 80,
+        reset: ModuleParameterType = 80,
+        threshold: ModuleParameterType = 125,
+        tau_mem: ModuleParameterType = 10e-6,
+        tau_syn: ModuleParameterType = 10e-6,
+        i_synin_gm: ModuleParameterType = 500,
+        membrane_capacitance: ModuleParameterType | None = None,
+        refractory_time: ModuleParameterType = 1e-6,
+        synapse_dac_bias: ModuleParameterType = 600,
+        holdoff_time: ModuleParameterType = 0.0,
+        method: str = "superspike",
+        alpha: float = 50.0,
+        exponential_slope: ModuleParameterType = 50e-3,
+        exponential_threshold: ModuleParameterType = 110,
+        subthreshold_adaptation_strength: ModuleParameterType = 1,
+        spike_triggered_adaptation_increment: ModuleParameterType = 1,
+        clock_scale_adaptation_pulse: Any = (5, 5),
+        tau_adap: ModuleParameterType = 100e-6,
+        leak_adaptation: ModuleParameterType | None = None,
+        execution_instance: Any = None,
+        chip_coordinate: Any = None,
+        *,
+        leaky: bool = True,
+        fire: bool = True,
+        exponential: bool = True,
+        subthreshold_adaptation: bool = True,
+        spike_triggered_adaptation: bool = True,
+        **options: Any,
+    ) -> None:
+        parameters = {
+            "leak": leak,
+            "reset": reset,
+            "threshold": threshold,
+            "tau_mem": tau_mem,
+            "tau_syn": tau_syn,
+            "i_synin_gm": i_synin_gm,
+            "membrane_capacitance": membrane_capacitance or default_capacitance(),
+            "refractory_time": refractory_time,
+            "synapse_dac_bias": synapse_dac_bias,
+            "holdoff_time": holdoff_time,
+            "exponential_slope": exponential_slope,
+            "exponential_threshold": exponential_threshold,
+            "subthreshold_adaptation_strength": subthreshold_adaptation_strength,
+            "spike_triggered_adaptation_increment": spike_triggered_adaptation_increment,
+            "tau_adap": tau_adap,
+            "leak_adaptation": leak if leak_adaptation is None else leak_adaptation,
+        }
+        placement = {
+            "execution_instance": execution_instance,
+            "chip_coordinate": chip_coordinate,
+            "clock_scale_adaptation_pulse": clock_scale_adaptation_pulse,
+        }
+        super().__init__(size, experiment, parameters, {**options, **placement})
+        self.method, self.alpha = method, alpha
+        self.leaky, self.fire, self.exponential = leaky, fire, exponential
+        self.subthreshold_adaptation = subthreshold_adaptation
+        self.spike_triggered_adaptation = spike_triggered_adaptation
+
+    def forward_func(self, *input: SynapseHandle) -> LIFObservables:
+        found = self.grid(
+            input,
+            reset=self.model("reset"),
+            threshold=self.model("threshold"),
+            refractory_time=self.model("refractory_time"),
+            method=self.method,
+            alpha=self.alpha,
+            exp_slope=self.model("exponential_slope"),
+            exp_threshold=self.model("exponential_threshold"),
+            subthreshold_adaptation_strength=self.model("subthreshold_adaptation_strength"),
+            spike_triggered_adaptation_increment=self.model("spike_triggered_adaptation_increment"),
+            tau_adap=self.model("tau_adap"),
+            leaky=self.leaky,
+            fire=self.fire,
+            exponential=self.exponential,
+            subthreshold_adaptation=self.subthreshold_adaptation,
+            spike_triggered_adaptation=self.spike_triggered_adaptation,
+        )
+        spikes = found.spikes if self.mask is None else found.spikes * self.mask
+        return LIFObservables(current=found.current, membrane_cadc=found.membrane, spikes=spikes)
+
+    def fill_events(self, inputs: tuple, output: Handle, clock: Clock) -> None:
+        """Spikes now; dense observables when they are read."""
+        terms = ("exponential", "subthreshold_adaptation", "spike_triggered_adaptation")
+        extra = [name for name in terms if getattr(self, name)]
+        if extra or not (self.leaky and self.fire):
+            raise ValueError(
+                f"{self.title}: the event engine has leaky integrate-and-fire neurons; for "
+                f"{', '.join(extra) or 'leaky=False or fire=False'} use Experiment(engine='euler')"
+            )
+        times, weight = self.joined_events(inputs)
+        constants = self.event_constants(times)
+        out, health, self._room = spikes_of(times, weight, constants, clock, self._room)
+        self.remember(len(out), health)
+        if self.mask is not None:
+            out = torch.where(self.mask.to(out.device)[:, None], out, NEVER)
+        self.fill_from_spikes(output, out, times, weight, constants, clock)
+
+    def fill_from_spikes(
+        self,
+        output: Handle,
+        out: Tensor,
+        times: Tensor,
+        weight: Tensor,
+        constants: dict[str, Any],
+        clock: Clock,
+    ) -> None:
+        """Fill a handle with spikes, and with traces to be computed on demand."""
+        room = self._room
+
+        def membrane() -> Tensor:
+            trace = functional.lif_trace(
+                times,
+                weight,
+                looks(clock, times),
+                **constants,
+                max_spikes=max(room, 1),
+                t_max=clock.duration,
+                on_overflow="truncate",
+            )
+            return trace.movedim(-1, 0)
+
+        output.fill(
+            out,
+            spikes=lambda: SpikeRaster.draw(out, clock.dt, clock.steps),
+            membrane_cadc=membrane,
+            current=lambda: current_trace(times, weight, constants["tau_syn"], clock),
+        )
+
+    def event_constants(self, like: Tensor) -> dict[str, Any]:
+        """The constants of `evtorch.torch_api.functional.lif`."""
+        names = {
+            "tau_mem": "tau_mem",
+            "tau_syn": "tau_syn",
+            "v_threshold": "threshold",
+            "v_leak": "leak",
+            "v_reset": "reset",
+            "refractory": "refractory_time",
+        }
+        return {name: constant(self.model(own), like) for name, own in names.items()}
+
+
+class LIF(AELIF):
+    """Leaky integrate-and-fire neurons.
+
+    **Arguments:** parameters are numbers, tensors ``(size,)``, or parameter objects with separate
+    values for model and hardware. ``method``, ``alpha``: the surrogate derivative of the Euler
+    engine. Recording options, placement and what only concerns the chip are kept in ``options``.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        experiment: Experiment,
+        leak: ModuleParameterType = 80,
+        reset: ModuleParameterType = 80,
+        threshold: ModuleParameterType = 125,
+        tau_mem: ModuleParameterType = 10e-6,
+        tau_syn: ModuleParameterType = 10e-6,
+        i_synin_gm: ModuleParameterType = 500,
+        membrane_capacitance: ModuleParameterType | None = None,
+        refractory_time: ModuleParameterType = 1e-6,
+        synapse_dac_bias: ModuleParameterType = 600,
+        holdoff_time: ModuleParameterType = 0e-6,
+        method: str = "superspike",
+        alpha: float = 50.0,
+        execution_instance: Any = None,
+        enable_spike_recording: bool = True,
+        enable_cadc_recording: bool = True,
+        enable_cadc_recording_placement_in_dram: bool = False,
+        enable_madc_recording: bool = False,
+        record_neuron_id: int | None = None,
+        placement_constraint: Any = None,
+        trace_offset: Any = 0.0,
+        trace_scale: Any = 1.0,
+        cadc_time_shift: int = 0,
+        shift_cadc_to_first: bool = False,
+        interpolation_mode: str = "linear",
+        neuron_structure: Any = None,
+        **extra_params: Any,
+    ) -> None:
+        super().__init__(
+            size,
+            experiment,
+            leak,
+            reset,
+            threshold,
+            tau_mem,
+            tau_syn,
+            i_synin_gm,
+            membrane_capacitance,
+            refractory_time,
+            synapse_dac_bias,
+            holdoff_time,
+            method,
+            alpha,
+            execution_instance=execution_instance,
+            exponential=False,
+            subthreshold_adaptation=False,
+            spike_triggered_adaptation=False,
+            enable_spike_recording=enable_spike_recording,
+            enable_cadc_recording=enable_cadc_recording,
+            enable_cadc_recording_placement_in_dram=enable_cadc_recording_placement_in_dram,
+            enable_madc_recording=enable_madc_recording,
+            record_neuron_id=record_neuron_id,
+            placement_constraint=placement_constraint,
+            trace_offset=trace_offset,
+            trace_scale=trace_scale,
+            cadc_time_shift=cadc_time_shift,
+            shift_cadc_to_first=shift_cadc_to_first,
+            interpolation_mode=interpolation_mode,
+            neuron_structure=neuron_structure,
+            extra_params=extra_params,
+        )
+
+
+class EventPropLIF(LIF):
+    """`LIF` whose Euler engine has EventProp on the time grid for its gradient.
+
+    As there, that engine then knows no refractory period, and only one synapse. The event engine
+    is that of `LIF`, which is exact.
+    """
+
+    def forward_func(self, *input: SynapseHandle) -> LIFObservables:
+        if len(input) != 1 or input[0].graded_spikes.ndim != 4:
+            raise ValueError(f"{self.title} needs one input, from an EventPropSynapse")
+        spikes, membrane, current = F.EventPropLIFFunction.apply(  # pyright: ignore[reportGeneralTypeIssues]
+            input[0].graded_spikes,
+            *(self.model(name) for name in ("leak", "reset", "threshold", "tau_syn", "tau_mem")),
+            None,
+            self.experiment.dt,
+        )
+        return LIFObservables(spikes=spikes, membrane_cadc=membrane, current=current)
+
+    fill_events = AELIF.fill_events
+
+
+class LI(Population):
+    """Leaky integrators, for reading out; arguments as in `LIF`."""
+
+    output_type = LIObservables
+
+    def __init__(
+        self,
+        size: int,
+        experiment: Experiment,
+        leak: ModuleParameterType = 80,
+        tau_mem: ModuleParameterType = 10e-6,
+        tau_syn: ModuleParameterType = 10e-6,
+        i_synin_gm: ModuleParameterType = 500,
+        membrane_capacitance: ModuleParameterType | None = None,
+        synapse_dac_bias: ModuleParameterType = 600,
+        execution_instance: Any = None,
+        enable_cadc_recording: bool = True,
+        enable_cadc_recording_placement_in_dram: bool = False,
+        enable_madc_recording: bool = False,
+        record_neuron_id: int | None = None,
+        placement_constraint: Any = None,
+        trace_offset: Any = 0.0,
+        trace_scale: Any = 1.0,
+        cadc_time_shift: int = 0,
+        shift_cadc_to_first: bool = False,
+        interpolation_mode: str = "linear",
+        neuron_structure: Any = None,
+        **extra_params: Any,
+    ) -> None:
+        parameters = {
+            "leak": leak,
+            "tau_mem": tau_mem,
+            "tau_syn": tau_syn,
+            "i_synin_gm": i_synin_gm,
+            "membrane_capacitance": membrane_capacitance or default_capacitance(),
+            "synapse_dac_bias": synapse_dac_bias,
+        }
+        options = {
+            "execution_instance": execution_instance,
+            "enable_cadc_recording": enable_cadc_recording,
+            "enable_cadc_recording_placement_in_dram": enable_cadc_recording_placement_in_dram,
+            "enable_madc_recording": enable_madc_recording,
+            "record_neuron_id": record_neuron_id,
+            "placement_constraint": placement_constraint,
+            "trace_offset": trace_offset,
+            "trace_scale": trace_scale,
+            "cadc_time_shift": cadc_time_shift,
+            "shift_cadc_to_first": shift_cadc_to_first,
+            "interpolation_mode": interpolation_mode,
+            "neuron_structure": neuron_structure,
+            "extra_params": extra_params,
+        }
+        super().__init__(size, experiment, parameters, options)
+
+    def forward_func(self, *input: SynapseHandle) -> LIObservables:
+        found = self.grid(input, reset=self.model("leak"), threshold=float("inf"), fire=False)
+        return LIObservables(current=found.current, membrane_cadc=found.membrane)
+
+    def fill_events(self, inputs: tuple, output: Handle, clock: Clock) -> None:
+        """Voltages and currents at the time steps, exact and differentiable, when they are read."""
+        times, weight = self.joined_events(inputs)
+        constants = {
+            "tau_mem": constant(self.model("tau_mem"), times),
+            "tau_syn": constant(self.model("tau_syn"), times),
+            "v_leak": constant(self.model("leak"), times),
+        }
+
+        def membrane() -> Tensor:
+            at = looks(clock, times)
+            return functional.li_value(times, weight, at, **constants).movedim(-1, 0)
+
+        output.fill(
+            membrane_cadc=membrane,
+            current=lambda: current_trace(times, weight, constants["tau_syn"], clock),
+        )
+
+
+Neuron = LIF
+ReadoutNeuron = LI

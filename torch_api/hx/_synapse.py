@@ -1,0 +1,159 @@
+"""Synapses: all-to-all and sparse."""
+
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from . import functional as F
+from ._experiment import Clock, Experiment
+from ._handles import Handle, LIFObservables, SynapseHandle
+from ._modules import HXModule
+from .transforms.weight_transforms import linear_saturating
+
+
+class Projection(HXModule):
+    """Base of synapses."""
+
+    output_type: ClassVar[type[Handle]] = SynapseHandle
+    input_type: ClassVar[type[Handle]] = LIFObservables
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        experiment: Experiment,
+        execution_instance: Any,
+        chip_coordinate: Any,
+        device: Any,
+        dtype: torch.dtype | None,
+        transform: Callable[..., Tensor],
+    ) -> None:
+        self.in_features, self.out_features = in_features, out_features
+        super().__init__(experiment, execution_instance, chip_coordinate)
+        self.weight = nn.Parameter(
+            torch.empty(out_features, in_features, device=device, dtype=dtype)
+        )
+        self.weight_transform = transform
+        self.reset_parameters()
+
+    @property
+    def title(self) -> str:
+        return f"{type(self).__name__}({self.in_features}, {self.out_features})"
+
+    def reset_parameters(self) -> None:
+        """Draw new weights as ``nn.Linear`` does."""
+        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+
+    def used_weight(self) -> Tensor:
+        """The weights that act."""
+        return self.weight
+
+    def check_input(self, neurons: int) -> None:
+        """Check the number of neurons that spikes come from."""
+        if neurons != self.in_features:
+            raise ValueError(
+                f"{self.title} expects spikes of {self.in_features} neurons, got {neurons}"
+            )
+
+    def forward_func(self, *input: LIFObservables) -> SynapseHandle:
+        spikes = self.only(input).spikes
+        self.check_input(spikes.shape[-1])
+        return SynapseHandle(graded_spikes=F.linear(spikes, self.used_weight()))
+
+    def fill_events(self, inputs: tuple, output: SynapseHandle, clock: Clock) -> None:
+        """Hand on spike times and weights; the dense product is computed if it is read."""
+        source = self.only(inputs)
+        times = source.times(clock.dt)
+        self.check_input(times.shape[1])
+        weight = self.used_weight()
+        output.fill(graded_spikes=lambda: F.linear(source.spikes, weight))
+        output.events = (times, weight)
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features}, {self.out_features}"
+
+
+class Synapse(Projection):
+    """All-to-all synapses with weights ``(out, in)``.
+
+    **Arguments:** ``transform``: from model weights to weights on the scale of the hardware;
+    placement and ``plasticity_rule``: the former is recorded, the latter not supported.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        experiment: Experiment,
+        execution_instance: Any = None,
+        chip_coordinate: Any = None,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        transform: Callable[..., Tensor] = linear_saturating,
+        plasticity_rule: Any = None,
+    ) -> None:
+        if plasticity_rule is not None:
+            raise ValueError("Synapse: plasticity_rule is not supported")
+        super().__init__(
+            in_features,
+            out_features,
+            experiment,
+            execution_instance,
+            chip_coordinate,
+            device,
+            dtype,
+            transform,
+        )
+
+
+class EventPropSynapse(Synapse):
+    """`Synapse` for `EventPropLIF`. Both engines take it; the event engine is always exact."""
+
+    def forward_func(self, *input: LIFObservables) -> SynapseHandle:
+        spikes = self.only(input).spikes
+        self.check_input(spikes.shape[-1])
+        return SynapseHandle(graded_spikes=F.EventPropSynapseFunction.apply(spikes, self.weight))
+
+    fill_events = Projection.fill_events
+
+
+class SparseSynapse(Projection):
+    """Synapses where ``connections`` ``(in, out)``, dense or sparse, are not zero."""
+
+    mask: Tensor
+
+    def __init__(
+        self,
+        connections: Tensor,
+        experiment: Experiment,
+        execution_instance: Any = None,
+        chip_coordinate: Any = None,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        transform: Callable[..., Tensor] = linear_saturating,
+    ) -> None:
+        dense = connections.to_dense() if connections.is_sparse else connections
+        if dense.ndim != 2:
+            raise ValueError(
+                f"SparseSynapse: connections must have shape (in, out), got {tuple(dense.shape)}"
+            )
+        mask = (dense != 0).T.contiguous().to(device)
+        super().__init__(
+            mask.shape[1],
+            mask.shape[0],
+            experiment,
+            execution_instance,
+            chip_coordinate,
+            device,
+            dtype,
+            transform,
+        )
+        self.register_buffer("mask", mask, persistent=False)
+        with torch.no_grad():
+            self.weight.copy_(self.used_weight())
+
+    def used_weight(self) -> Tensor:
+        return torch.where(self.mask, self.weight, 0)

@@ -1,0 +1,3 @@
+"""Data sets under their names there."""
+
+from .yinyang import YinYangDataset as YinYangDataset
