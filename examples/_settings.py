@@ -28,9 +28,9 @@ def parse_arguments(description: str | None) -> tuple[Settings, Path]:
     )
     default = Settings()
     add = parser.add_argument
-    add("--seed", type=_natural, default=default.seed, help="of data, weights, order (%(default)s)")
-    add("--epochs", type=_positive, default=default.epochs, help="(%(default)s)")
-    add("--hidden", type=_positive, default=default.hidden, help="hidden neurons (%(default)s)")
+    add("--seed", type=natural, default=default.seed, help="of data, weights, order (%(default)s)")
+    add("--epochs", type=positive, default=default.epochs, help="(%(default)s)")
+    add("--hidden", type=positive, default=default.hidden, help="hidden neurons (%(default)s)")
     add(
         "--gradient",
         choices=("eventprop", "fast_and_deep"),
@@ -49,11 +49,11 @@ def parse_arguments(description: str | None) -> tuple[Settings, Path]:
     return Settings(**arguments), out
 
 
-def _natural(text: str) -> int:
+def natural(text: str) -> int:
     return _integer(text, at_least=0)
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
     return _integer(text, at_least=1)
 
 

@@ -13,6 +13,10 @@ import torch
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SHORT = {
     "across_frameworks": ["--steps", "9", "--hidden", "20"],
+    "hardware_in_the_loop": [
+        *("--chips", "1", "--epochs", "1", "--chip-epochs", "1", "--train-size", "640"),
+        *("--hidden", "20", "--small-hidden", "20"),
+    ],
     "yinyang": ["--epochs", "1", "--hidden", "20"],
 }
 
@@ -52,6 +56,25 @@ def test_yinyang_writes_what_it_promises(gradient: str, readout: str, tmp_path: 
     assert all(value.isfinite().all() for value in state.values())
     assert (out / "figure.png").stat().st_size > 10_000
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_hardware_in_the_loop_writes_what_it_promises(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    printed = run(
+        "hardware_in_the_loop", *SHORT["hardware_in_the_loop"], "--out", str(out), cwd=tmp_path
+    )
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert list(metrics["accuracy"]) == ["5-20-3", "5-20-3, no delays", "5-20-3, delays"]
+    for found in metrics["accuracy"].values():
+        assert list(found) == ["simulation", "simulated model on the chip", "trained in the loop"]
+        for by_state in found.values():
+            assert all(0 < value <= 1 for values in by_state.values() for value in values)
+    for before, after in metrics["spread"].values():
+        assert after < before / 3
+    table = (out / "table.md").read_text()
+    assert table in printed
+    assert len(table.splitlines()) == 2 + 9
+    assert (out / "figure.png").stat().st_size > 10_000
 
 
 def test_yinyang_repeats_itself_with_one_seed(tmp_path: Path) -> None:
