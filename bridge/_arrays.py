@@ -29,6 +29,11 @@ def check_tensor(name: str, tensor: torch.Tensor) -> None:
             f"{name} has layout {tensor.layout}, which JAX does not read; "
             "pass a dense tensor, for example through .to_dense()"
         )
+    if tensor.is_nested:
+        raise TypeError(
+            f"{name} is a nested tensor, which JAX does not read; pass a padded one, for example "
+            "through torch.nested.to_padded_tensor"
+        )
     if tensor.dtype not in WIDTH:
         raise TypeError(
             f"{name} has dtype {tensor.dtype}, which has no counterpart in JAX; "
@@ -53,6 +58,17 @@ def host_view(tensor: torch.Tensor) -> np.ndarray:
     if alias is None:
         return tensor.numpy(force=True)
     return tensor.detach().view(alias[0]).numpy().view(alias[1])
+
+
+def tensor_copy(name: str, array: Any) -> torch.Tensor:
+    """A tensor with a copy of a NumPy array's values."""
+    if array.dtype not in TORCH_DTYPE:
+        raise TypeError(f"{name} has dtype {array.dtype}, which has no counterpart in torch")
+    own = np.array(array, copy=True, order="C")
+    alias = NUMPY_ALIASES.get(TORCH_DTYPE[own.dtype])
+    if alias is None:
+        return torch.from_numpy(own)
+    return torch.from_numpy(own.view(NUMPY_DTYPE[alias[0]])).view(TORCH_DTYPE[own.dtype])
 
 
 def narrowed(name: str, tensor: torch.Tensor) -> torch.Tensor:

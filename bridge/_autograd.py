@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.autograd import Function
 
-from ._arrays import as_tensor
+from ._arrays import as_tensor, check_tensor
 from ._custom_op import call, number_of
 from ._dtypes import TORCH_DTYPE
 from ._flat import Extras, FlatFunction, Tensors
@@ -149,6 +149,8 @@ def _run_operator(
             "tensors), which would freeze its value; pass a tensor (for PRNG keys: the tensor of "
             "jax.random.key_data, and jax.random.wrap_key_data inside the function)"
         )
+    for name, tensor in zip(function.names, tensors, strict=True):
+        check_tensor(name, tensor)
     plan = function.describe(tensors)
     return plan, tuple(call(list(tensors), number_of(function)))
 

@@ -14,6 +14,7 @@ import torch
 from jax.core import Tracer
 from torch.utils._pytree import register_constant
 
+from ._arrays import tensor_copy
 from ._autograd import run
 from ._flat import FlatFunction
 from ._guards import check_call
@@ -120,7 +121,7 @@ class TorchFunction:
             extras.append(leaf)
             return _ARRAY
         if isinstance(leaf, (np.ndarray, np.generic)):
-            tensors.append(torch.as_tensor(leaf))
+            tensors.append(tensor_copy(self._argument_names(arguments)[position], leaf))
             return None
         if isinstance(leaf, _STATIC_TYPES):
             return Static(leaf, repr(leaf))

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 
-from ._arrays import host_view
+from ._arrays import host_view, tensor_copy
 from ._config import ambient_x64
-from ._dtypes import NUMPY_ALIASES, NUMPY_DTYPE, TORCH_DTYPE
+from ._dtypes import NUMPY_DTYPE, TORCH_DTYPE
 from ._guards import BridgeError, inside_callback
 
 Mask = tuple[bool, ...]
@@ -44,19 +44,6 @@ class _Static:
 
     def __hash__(self) -> int:
         return hash(self.value)
-
-
-def tensor_of(array: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
-    """A tensor of the array's values that torch may change: always a copy."""
-    own = np.array(array, copy=True, order="C")
-    alias = NUMPY_ALIASES.get(TORCH_DTYPE[own.dtype])
-    tensor = torch.from_numpy(own) if alias is None else _aliased(own, alias[0])
-    return tensor.to(dtype)
-
-
-def _aliased(array: np.ndarray, stored: torch.dtype) -> torch.Tensor:
-    true_dtype = TORCH_DTYPE[array.dtype]
-    return torch.from_numpy(array.view(NUMPY_DTYPE[stored])).view(true_dtype)
 
 
 class HostFunction:
@@ -145,7 +132,10 @@ class HostFunction:
 
     def _run(self, operands: Sequence[np.ndarray]) -> list[np.ndarray]:
         seed, *arrays = operands
-        tensors = [tensor_of(a, d) for a, d in zip(arrays, self.in_dtypes, strict=True)]
+        # Copies, because torch may write to its inputs.
+        tensors = [
+            tensor_copy("an input", a).to(d) for a, d in zip(arrays, self.in_dtypes, strict=True)
+        ]
         with _seeded(seed) if self.random else _never_random():
             results = self.fn(tensors)
         return [_result(r, t) for r, t in zip(results, self.out_types, strict=True)]

@@ -55,8 +55,8 @@ class JaxFunction:
     ) -> Any:
         """The module's output; with ``buffers`` given, ``(output, updated buffers)``."""
         state = self.buffers if buffers is None else buffers
-        _check_names("params", params, self.params)
-        _check_names("buffers", state, self.buffers)
+        _check_state("params", params, self.params)
+        _check_state("buffers", state, self.buffers)
         leaves, tree = jax.tree_util.tree_flatten_with_path((params, state, args, kwargs))
         arrays: list[Any] = []
         dtypes: list[torch.dtype] = []
@@ -78,6 +78,9 @@ class JaxFunction:
         outputs = function(_seed(rng, function.random), arrays)
         result, updated = jax.tree_util.tree_unflatten(out_tree, outputs)
         return result if buffers is None else (result, updated)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_built": {}}
 
     def _operand(self, path: Any, leaf: Any) -> tuple[Any, torch.dtype]:
         """The leaf as a JAX array, and the dtype in which torch gets it."""
@@ -146,13 +149,18 @@ def _name(path: Any) -> str:
     return leaf_name(_ROOTS[path[0].idx], path[1:])
 
 
-def _check_names(name: str, given: Any, expected: dict[str, Any]) -> None:
+def _check_state(name: str, given: Any, expected: dict[str, jax.Array]) -> None:
     if not isinstance(given, dict) or set(given) != set(expected):
         found = sorted(given) if isinstance(given, dict) else type(given).__name__
         raise ValueError(
             f"`{name}` must be a dict with the names {sorted(expected)}, got {found}; start from "
             "what as_jax_function returned"
         )
+    for key, own in expected.items():
+        if np.shape(given[key]) != own.shape:
+            raise ValueError(
+                f"`{name}[{key!r}]` has shape {np.shape(given[key])}, the module's has {own.shape}"
+            )
 
 
 def _draw() -> np.ndarray:

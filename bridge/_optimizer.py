@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import jax
 import numpy as np
 import torch
 
@@ -48,9 +49,16 @@ class OptaxOptimizer(torch.optim.Optimizer):
         group = dict(param_group)
         transformation = group.pop("transformation", self._transformation)
         _check_transformation("transformation of a param group", transformation)
+        rate = group.get("lr", self.defaults["lr"])
+        if not (rate is None or isinstance(rate, (int, float, torch.Tensor))):
+            raise TypeError(f"`lr` must be a number or None, got {rate!r}")
         super().add_param_group(group)
         entry = self.param_groups[-1]
-        compiled = ParamGroup(transformation, entry["params"], entry.get("param_names"))
+        try:
+            compiled = ParamGroup(transformation, entry["params"], entry.get("param_names"))
+        except Exception:
+            self.param_groups.pop()
+            raise
         self._groups.append(compiled)
         if entry["lr"] is None:
             entry["lr"] = compiled.initial_rate
@@ -63,10 +71,10 @@ class OptaxOptimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        arrays = {name: _extra(value) for name, value in extra.items()}
+        arrays = {name: _extra(name, value) for name, value in extra.items()}
         for entry, group in zip(self.param_groups, self._groups, strict=True):
             if group.params:
-                group.step(entry["lr"], arrays)
+                group.step(float(entry["lr"]), arrays)
         return loss
 
     def optax_state(self, group: int = 0) -> Any:
@@ -140,5 +148,12 @@ def _check_transformation(name: str, transformation: Any) -> None:
         raise TypeError(f"`{name}` must be an optax.GradientTransformation, got {transformation!r}")
 
 
-def _extra(value: Any) -> Any:
-    return np.asarray(value.detach().cpu()) if isinstance(value, torch.Tensor) else value
+def _extra(name: str, value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return np.asarray(value.detach().cpu())
+    if isinstance(value, (jax.Array, np.ndarray, np.generic, bool, int, float, complex)):
+        return value
+    raise TypeError(
+        f"`{name}` of OptaxOptimizer.step is a {type(value).__name__}; pass tensors, arrays or "
+        "numbers (a transformation that calls the loss itself, such as optax.lbfgs, cannot be used)"
+    )

@@ -28,6 +28,8 @@ class ParamGroup:
         self.transformation = transformation
         self.params = list(params)
         self.names = names
+        if names is not None and len(set(names)) < len(names):
+            raise ValueError(f"`params` names several parameters alike: {sorted(names)}")
         self._rule = optax.with_extra_args_support(transformation)
         width = 0
         for position, parameter in enumerate(params):

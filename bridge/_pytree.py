@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import jax
 import numpy as np
 import torch
 
-from ._arrays import jax_array, torch_tensor
+from ._arrays import jax_array, tensor_copy, torch_tensor
 
 
 def leaf_name(root: str, path: tuple[Any, ...]) -> str:
@@ -68,7 +68,7 @@ def to_torch(x: Any, *, copy: bool | None = None) -> Any:
         if isinstance(leaf, jax.Array):
             return torch_tensor(leaf_name("x", path), leaf, copy)
         if isinstance(leaf, np.ndarray):
-            return torch.tensor(cast(Any, leaf))
+            return tensor_copy(leaf_name("x", path), leaf)
         return leaf
 
     if isinstance(x, jax.Array):

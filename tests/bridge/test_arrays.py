@@ -138,3 +138,25 @@ def test_unsupported_arrays_are_named():
         bridge.to_torch(jax.random.key(0))
     with pytest.raises(TypeError, match="traced by a JAX transformation"):
         jax.jit(lambda x: bridge.to_torch(x))(jnp.ones(2))
+
+
+def test_numpy_arrays_are_copied_whatever_their_dtype():
+    given = np.asarray(jnp.arange(3, dtype=jnp.bfloat16))
+    found = bridge.to_torch(given)
+    assert found.dtype == torch.bfloat16
+    assert found.tolist() == [0, 1, 2]
+    doubled = bridge.as_torch_function(lambda x: 2 * x)(given)
+    assert doubled.tolist() == [0, 2, 4]
+    with pytest.raises(TypeError, match="has no counterpart in torch"):
+        bridge.to_torch(np.array(["a"]))
+
+
+def test_nested_tensors_are_refused():
+    parts = [torch.ones(2), torch.ones(3)]
+    with pytest.raises(TypeError, match=r"has layout torch\.jagged"):
+        bridge.to_jax(torch.nested.nested_tensor(parts, layout=torch.jagged))
+    with (
+        pytest.warns(UserWarning, match="nested tensors"),
+        pytest.raises(TypeError, match="is a nested tensor"),
+    ):
+        bridge.to_jax(torch.nested.nested_tensor(parts, layout=torch.strided))

@@ -110,6 +110,10 @@ def test_jax_and_numpy_arrays_are_constants():
     np.testing.assert_allclose(y.detach(), jax.random.normal(key, (4,)) + 1, rtol=1e-6)
     (gradient,) = torch.autograd.grad(y.sum(), x)
     assert torch.equal(gradient, torch.ones(4))
+    half = np.arange(3, dtype=jnp.bfloat16)[::-1]
+    half.flags.writeable = False
+    doubled = bridge.as_torch_function(lambda x: x + x)(half)
+    assert torch.equal(doubled, torch.tensor([4.0, 2.0, 0.0], dtype=torch.bfloat16))
 
 
 def test_functions_without_tensors_or_outputs():
@@ -168,6 +172,11 @@ def test_bad_arguments_are_named():
         f({}, torch.ones(2, dtype=torch.complex32))
     with pytest.raises(TypeError, match=r"`x` has layout torch.sparse_coo.*to_dense"):
         f({}, torch.eye(2).to_sparse())
+    ragged = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged)
+    with pytest.raises(TypeError, match=r"`x` has layout torch.jagged"):
+        f({}, ragged)
+    with pytest.raises(TypeError, match=r"`x` has dtype <U1"):
+        f({}, np.array("a"))
     with pytest.raises(ValueError, match=r"`x` is on device 'meta' but `params\['w'\]` is"):
         f({"w": torch.ones(2)}, torch.ones(2, device="meta"))
     with pytest.raises(ValueError, match="`x` is on device 'meta', which the bridge cannot read"):

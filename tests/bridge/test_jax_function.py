@@ -1,5 +1,8 @@
 """`as_jax_function`: torch modules inside JAX programs."""
 
+import copy
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -73,6 +76,13 @@ def test_batch_norm_buffers_are_returned_and_the_module_stays(x):
     assert int(second["1.num_batches_tracked"]) == 2
     for name, value in inputs.items():
         np.testing.assert_array_equal(params[name], value)
+
+
+def test_copies_and_pickles_start_anew(x):
+    fn, params = bridge.as_jax_function(net())
+    expected = fn(params, x)
+    for other in (copy.deepcopy(fn), pickle.loads(pickle.dumps(fn))):
+        close(other(params, x), expected)
 
 
 class InPlace(nn.Module):
@@ -184,3 +194,9 @@ def test_bridged_jax_inside_a_callback_is_refused(x):
     fn, params = bridge.as_jax_function(lambda x: inner(x) + 1)
     with pytest.raises(bridge.BridgeError, match="called by torch code that a JAX computation"):
         fn(params, x)
+
+
+def test_parameters_of_another_shape_are_refused(x):
+    fn, params = bridge.as_jax_function(net())
+    with pytest.raises(ValueError, match=r"params\['2.bias'\]` has shape \(4,\)"):
+        fn({**params, "2.bias": jnp.ones(4)}, x)

@@ -283,6 +283,20 @@ def test_queued_work_and_deepcopied_modules():
     torch.testing.assert_close(list(module.parameters()), list(clone.parameters()))
 
 
-def test_bad_transformations_are_named():
+def test_bad_arguments_are_named():
+    def make(params: Any = None, transformation: Any = None, **settings: Any):
+        params = params or [torch.ones(1, requires_grad=True)]
+        return bridge.OptaxOptimizer(params, transformation or optax.sgd(0.1), **settings)
+
     with pytest.raises(TypeError, match=r"`transformation` must be an optax.Grad"):
-        bridge.OptaxOptimizer([torch.ones(1, requires_grad=True)], 0.1)
+        make(transformation=0.1)
+    with pytest.raises(TypeError, match="`lr` must be a number or None, got 'a'"):
+        make(lr="a")
+    a = torch.ones(2, requires_grad=True)
+    with pytest.raises(ValueError, match="names several parameters alike"):
+        make([("a", a), ("a", torch.ones(1, requires_grad=True))])
+    with pytest.raises(TypeError, match=r"`value_fn` of OptaxOptimizer.step is a function"):
+        make().step(value_fn=make)
+    a.grad = torch.ones(2).to_sparse()
+    with pytest.raises(TypeError, match=r"a gradient has layout torch.sparse_coo"):
+        make([a]).step()
