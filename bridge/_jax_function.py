@@ -193,7 +193,7 @@ def as_jax_function(module: Callable[..., Any]) -> tuple[JaxFunction, dict[str, 
     - While JAX's x64 mode is off, int32 arrays arrive in torch as int64 (which its losses and
       gathers require) and int64 results come back as int32 if their values fit.
 
-    Each call copies its inputs, goes through ``jax.pure_callback`` on the host (some 0.1 ms) and
+    Each call copies its inputs, goes through ``jax.pure_callback`` on the host (some 0.3 ms) and
     runs in Python; the backward pass runs the forward again. Convert a whole network, not single
     layers.
 
