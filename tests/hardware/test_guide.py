@@ -10,12 +10,14 @@ GUIDE = Path(__file__).parents[2] / "docs" / "hardware.md"
 
 def test_the_guide_runs(capsys):
     blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     names: dict = {}
     for block in blocks:
         exec(compile(block, str(GUIDE), "exec"), names)
-    assert "unpredicted" in capsys.readouterr().out
-    assert len(blocks[1].split("\n\n\n")[0].splitlines()) <= 40
+    printed = capsys.readouterr().out
+    assert "unpredicted" in printed
+    assert "23 neurons; not corrected: 0 silent" in printed
+    assert len(blocks[2].split("\n\n\n")[0].splitlines()) <= 40
     difference = names["difference"].detach().numpy()
     seen = np.isfinite(difference)
     assert seen.mean() > 0.3

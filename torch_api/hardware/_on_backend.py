@@ -84,7 +84,7 @@ def on_backend(
       by such a module, or by a delay of their own, take a run each.
     - ``backend``: the hardware, or what stands for it.
     - ``scaling``: factors between model and hardware; 1 by default.
-    - ``count_missing``: whether to count missing spikes, which costs a simulation.
+    - ``count_missing``: whether to count spikes that the model predicts and the hardware lacks.
     - ``voltage_samples``: run `LI` layers on the hardware too, if it records voltages, and take
       ``"max"`` and ``"integral"`` from that many samples over [0, t_max] (``"value"`` needs one
       only). The gradient is that of the model's read-out of the observed spikes.
