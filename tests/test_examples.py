@@ -13,10 +13,14 @@ import torch
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SHORT = {
     "across_frameworks": ["--steps", "9", "--hidden", "20"],
+    "compare_hxtorch": [
+        *("--epochs", "1", "--hidden", "20", "--train-size", "200", "--dt", "1", "--repeats", "1"),
+    ],
     "hardware_in_the_loop": [
         *("--chips", "1", "--epochs", "1", "--chip-epochs", "1", "--train-size", "640"),
         *("--hidden", "20", "--small-hidden", "20"),
     ],
+    "hx_yinyang": ["--epochs", "1", "--hidden", "20", "--train-size", "500"],
     "yinyang": ["--epochs", "1", "--hidden", "20"],
 }
 
@@ -104,3 +108,19 @@ def test_training_across_frameworks_loses_nothing(tmp_path: Path) -> None:
     losses = json.loads((tmp_path / "losses.json").read_text())
     assert losses["difference"] < 1e-4
     assert losses["Conv2d in JAX"][-1] < losses["Conv2d in JAX"][0]
+
+
+def test_hxtorch_style_script_runs_on_both_engines_and_the_mock(tmp_path: Path) -> None:
+    for options in ([], ["--engine", "euler"], ["--hardware"]):
+        run("hx_yinyang", *SHORT["hx_yinyang"], *options, "--out", str(tmp_path), cwd=tmp_path)
+        metrics = json.loads((tmp_path / "metrics.json").read_text())
+        assert 0.2 < metrics["test_accuracy"] <= 1
+
+
+def test_comparison_with_the_grid_writes_what_it_promises(tmp_path: Path) -> None:
+    run("compare_hxtorch", *SHORT["compare_hxtorch"], "--out", str(tmp_path), cwd=tmp_path)
+    rows = json.loads((tmp_path / "metrics.json").read_text())["steps"]
+    errors = [row["gradient_error"] for row in rows]
+    assert errors[0] < 1e-4 < min(errors[1:])
+    assert len((tmp_path / "table.md").read_text().splitlines()) == 2 + 3
+    assert (tmp_path / "figure.png").stat().st_size > 10_000

@@ -1,0 +1,203 @@
+"""A Yin-Yang script in the style of hxtorch: its modules, handles and run, on exact events.
+
+    python examples/hx_yinyang.py                            # exact, continuous time
+    python examples/hx_yinyang.py --engine euler             # time grid, surrogate gradient
+    python examples/hx_yinyang.py --hardware                 # in the loop with a mock chip
+
+Points are coded as spike times, five inputs drive a hidden layer, and the highest voltage of three
+leaky integrators is the answer. But for its first import such a script is one for BrainScaleS-2.
+The folder --out receives metrics.json.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch.utils.data import DataLoader
+
+import evtorch.torch_api.hx as hxsnn
+from evtorch.torch_api.hardware import MockBSS2
+from evtorch.torch_api.hx.datasets import YinYangDataset
+from evtorch.torch_api.hx.transforms.decode import MaxOverTime
+from evtorch.torch_api.hx.transforms.encode import CoordinatesToSpikes
+from evtorch.torch_api.hx.transforms.weight_transforms import linear_saturating
+
+try:
+    from tqdm import tqdm
+except ModuleNotFoundError as error:
+    sys.exit(
+        f"{error.name} is missing. Install what the examples need: pip install -e '.[examples]'"
+    )
+
+US = 1e-6
+T_EARLY, T_LATE, T_BIAS, T_SIM = 2 * US, 26 * US, 2 * US, 38 * US
+TAU = 6 * US
+WEIGHT_SCALE = 20.0
+READOUT_SCALE = 3.0
+REG_READOUT = 4e-4
+
+
+class SNN(nn.Module):
+    """One hidden layer of LIF neurons, read out by leaky integrators.
+
+    **Arguments:** ``synapse``, ``neuron``: types of the hidden layer, for the gradient on the grid;
+    the others as in `hxsnn.Experiment`.
+    """
+
+    def __init__(
+        self,
+        hidden: int = 120,
+        dt: float = US,
+        mock: bool = True,
+        engine: Any = "event",
+        synapse: Callable[..., Any] = hxsnn.Synapse,
+        neuron: Callable[..., Any] = hxsnn.LIF,
+    ) -> None:
+        super().__init__()
+        self.exp = hxsnn.Experiment(mock=mock, dt=dt, engine=engine)
+        transform = partial(linear_saturating, scale=WEIGHT_SCALE)
+        constants = {
+            "tau_mem": TAU,
+            "tau_syn": TAU,
+            "leak": hxsnn.MixedHXModelParameter(0.0, 80),
+            "membrane_capacitance": hxsnn.HXTransformedModelParameter(TAU, lambda x: x / TAU * 63),
+        }
+        self.linear_h = synapse(5, hidden, self.exp, transform=transform)
+        self.lif_h = neuron(
+            hidden,
+            self.exp,
+            reset=hxsnn.MixedHXModelParameter(0.0, 80),
+            threshold=hxsnn.MixedHXModelParameter(1.0, 150),
+            alpha=150,
+            **constants,
+        )
+        self.linear_o = hxsnn.Synapse(hidden, 3, self.exp, transform=transform)
+        self.li_readout = hxsnn.LI(3, self.exp, **constants)
+        nn.init.normal_(self.linear_h.weight, 0.6, 1.2)
+        # Positive on average: an output that only falls is highest at its start, without gradient.
+        nn.init.normal_(self.linear_o.weight, 0.1, 0.1)
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        """From spikes (time, batch, 5) to voltages (time, batch, 3)."""
+        c_h = self.linear_h(hxsnn.LIFObservables(spikes=spikes))
+        self.s_h = self.lif_h(c_h)
+        y_o = self.li_readout(self.linear_o(self.s_h))
+        hxsnn.run(self.exp, spikes.shape[0])
+        return y_o.membrane_cadc
+
+
+class Model(nn.Module):
+    """From values (batch, 4) to scores (batch, 3)."""
+
+    def __init__(self, network: SNN) -> None:
+        super().__init__()
+        dt = network.exp.dt
+        self.encoder = CoordinatesToSpikes(round(T_SIM / dt), T_EARLY, T_LATE, dt, T_BIAS)
+        self.network = network
+        self.decoder = MaxOverTime()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.decoder(self.network(self.encoder(inputs.float())))
+
+
+def loss_of(scores: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy, with a penalty on high voltages."""
+    penalty = REG_READOUT * (READOUT_SCALE * scores).square().mean()
+    return nn.functional.cross_entropy(READOUT_SCALE * scores, target) + penalty
+
+
+def train(model: nn.Module, loader: DataLoader, optimizer: Any, scheduler: Any) -> float:
+    """One epoch; **returns** the mean loss."""
+    model.train()
+    losses = []
+    for data, target in loader:
+        model.zero_grad()
+        loss = loss_of(model(data), target)
+        loss.backward()
+        optimizer.step()
+        scheduler.step()
+        losses.append(loss.item())
+    return statistics.mean(losses)
+
+
+@torch.no_grad()
+def test(model: nn.Module, loader: DataLoader) -> float:
+    """The fraction of samples that are classified correctly."""
+    model.eval()
+    right = [(model(data).argmax(1) == target).sum().item() for data, target in loader]
+    return sum(right) / sum(len(target) for _, target in loader)
+
+
+def loaders(train_size: int, test_size: int, batch_size: int) -> tuple[DataLoader, DataLoader]:
+    """Training data, and unseen test data."""
+    trainset = YinYangDataset(size=train_size, seed=42)
+    testset = YinYangDataset(size=test_size, seed=41)
+    return (
+        DataLoader(trainset, batch_size, shuffle=True, drop_last=True),
+        DataLoader(testset, batch_size),
+    )
+
+
+def optimise(model: nn.Module, steps: int, learning_rate: float) -> tuple[Any, Any]:
+    """Adam, with a learning rate that falls to 0 over ``steps`` batches."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
+    return optimizer, CosineAnnealingLR(optimizer, T_max=steps)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--engine", choices=("event", "euler"), default="event", help="(%(default)s)")
+    add("--hardware", action="store_true", help="run on a mock chip instead of simulating")
+    add("--epochs", type=int, default=5, help="(%(default)s)")
+    add("--hidden", type=int, default=120, help="(%(default)s)")
+    add("--dt", type=float, default=US, help="seconds per step of dense tensors (%(default)s)")
+    add("--batch-size", type=int, default=50, help="(%(default)s)")
+    add("--train-size", type=int, default=5000, help="(%(default)s)")
+    add("--lr", type=float, default=2e-2, help="(%(default)s)")
+    add("--seed", type=int, default=0, help="of weights and order (%(default)s)")
+    add("--out", type=Path, default=Path("runs/hx_yinyang"), help="folder (%(default)s)")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(args.seed)
+    if args.hardware:
+        hxsnn.init_hardware(MockBSS2())
+    model = Model(SNN(args.hidden, args.dt, mock=not args.hardware, engine=args.engine))
+    train_loader, test_loader = loaders(args.train_size, 1000, args.batch_size)
+    optimizer, scheduler = optimise(model, args.epochs * len(train_loader), args.lr)
+    accuracies, seconds = [], []
+    for _ in (progress := tqdm(range(args.epochs), unit="epoch")):
+        start = time.perf_counter()
+        loss = train(model, train_loader, optimizer, scheduler)
+        seconds.append(time.perf_counter() - start)
+        accuracies.append(test(model, test_loader))
+        progress.set_postfix(loss=f"{loss:.3f}", test_accuracy=f"{accuracies[-1]:.1%}")
+    if args.hardware:
+        hxsnn.release_hardware()
+    args.out.mkdir(parents=True, exist_ok=True)
+    settings = {key: str(value) for key, value in vars(args).items()}
+    metrics = {
+        "test_accuracy": accuracies[-1],
+        "test_accuracy_by_epoch": accuracies,
+        "seconds_per_epoch": statistics.median(seconds),
+        "settings": settings,
+    }
+    (args.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    print(f"\ntest accuracy   {accuracies[-1]:.2%}")
+    print(f"time per epoch  {statistics.median(seconds):.2f} s")
+    print(f"file            {args.out}/metrics.json")
+
+
+if __name__ == "__main__":
+    main()
