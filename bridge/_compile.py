@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.utils._pytree as pytree
 from torch._dynamo import nonstrict_trace
 
@@ -47,6 +48,9 @@ def _hide_none(node: Any) -> Any:
 def _show_none(node: Any) -> Any:
     if isinstance(node, _Nothing):
         return None
+    # A number that changed between calls, or a size: static all the same, so compile for its value.
+    if isinstance(node, torch.SymInt | torch.SymFloat):
+        return int(node) if isinstance(node, torch.SymInt) else float(node)
     if isinstance(node, tuple):
         items = [_show_none(item) for item in node]
         return type(node)(*items) if hasattr(node, "_fields") else tuple(items)

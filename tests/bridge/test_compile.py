@@ -52,6 +52,19 @@ def test_compiles_without_graph_breaks(backend):
         torch.testing.assert_close(found, torch.autograd.grad(step(x, w), (x, w)))
 
 
+def test_numbers_that_change_stay_static():
+    torch._dynamo.reset()
+    compiled = torch.compile(
+        lambda x, n: bridged(Point({"a": x}, None), x, scale=n)["y"] * x.shape[0],
+        backend="eager",
+        fullgraph=True,
+    )
+    x = torch.randn(3, 3)
+    for number in (1, 2, 3, 1.5, 2.5):
+        expected = bridged(Point({"a": x}, None), x, scale=number)["y"] * 3
+        assert torch.equal(compiled(x, number), expected)
+
+
 def test_module_compiles():
     torch._dynamo.reset()
     module = bridge.JaxModule(lambda p, x: jnp.sin(x @ p["w"]), {"w": jnp.ones((3, 2))})
