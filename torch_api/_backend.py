@@ -11,23 +11,12 @@ from torch import Tensor
 
 from ..jax_core import Events, hardware
 from ._overflow import report_overflow
+from ._straight_through import straight_through
 from .functional import li, lif_observed
 
 if TYPE_CHECKING:
     from ._li import LI
     from ._lif import LIF
-
-
-class _StraightThrough(torch.autograd.Function):
-    """The weights that the hardware has, with the gradient of those that are trained."""
-
-    @staticmethod
-    def forward(ctx: Any, trained: Tensor, used: Tensor) -> Tensor:
-        return used.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return gradients[0], None
 
 
 def check_backend(backend: Any, scaling: Any) -> hardware.Scaling:
@@ -128,7 +117,7 @@ def run_stack(
         t_max=t_max,
     )
     measured = _tensor(value.reshape(*leading, -1), passing)
-    return cast(Tensor, _StraightThrough.apply(modelled, measured))
+    return straight_through(modelled, measured)
 
 
 def _observe(
@@ -184,8 +173,7 @@ def used_weight(weight: Tensor, backend: hardware.Backend, scaling: hardware.Sca
         return weight
     whole = scaling.hardware_weight(_array(weight), backend.weight_limit)
     used = torch.as_tensor(whole / scaling.weight, dtype=weight.dtype, device=weight.device)
-    result: Tensor = _StraightThrough.apply(weight, used)  # pyright: ignore[reportAssignmentType]
-    return result
+    return straight_through(weight, used)
 
 
 def _hardware_layer(layer: "LIF", limit: int | None, scaling: hardware.Scaling) -> hardware.Layer:

@@ -10,6 +10,7 @@ from torch import Tensor
 from ...jax_core import hardware
 from .. import functional
 from .._backend import check_backend
+from .._straight_through import straight_through
 from ._events import constant
 from ._experiment import Call, Clock
 from ._handles import Handle
@@ -17,7 +18,6 @@ from ._modules import InputNeuron
 from ._neuron import AELIF, LI
 from ._raster import check_room
 from ._synapse import Projection
-from .functional import Unterjubel
 
 _FIRST_ROOM = 8
 _default: hardware.Backend | None = None
@@ -161,10 +161,7 @@ def _hardware_weight(synapse: Projection, backend: hardware.Backend) -> np.ndarr
 def _used_weight(synapse: Projection, weight: Tensor, backend: hardware.Backend) -> Tensor:
     """The hardware's weights in units of the model, straight-through."""
     whole = torch.as_tensor(_hardware_weight(synapse, backend) / _scale(synapse))
-    result: Tensor = Unterjubel.apply(  # pyright: ignore[reportAssignmentType]
-        weight, whole.to(weight)
-    )
-    return result
+    return straight_through(weight, whole.to(weight))
 
 
 def _layer(

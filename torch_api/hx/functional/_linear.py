@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear as linear
 
+from ..._straight_through import straight_through
+
 _MAX_WEIGHT = 63
 
 
@@ -60,11 +62,6 @@ def batch_dropout(input: Tensor, mask: Tensor) -> Tensor:
 
 def input_neuron(input: Tensor, hw_data: Tensor | None = None) -> Tensor:
     """The input as it is, or what the hardware recorded of it."""
-    from ._threshold import Unterjubel
-
     if hw_data is None:
         return input
-    result: Tensor = Unterjubel.apply(  # pyright: ignore[reportAssignmentType]
-        input, hw_data.to(input.device)[: len(input)]
-    )
-    return result
+    return straight_through(input, hw_data.to(input.device)[: len(input)])

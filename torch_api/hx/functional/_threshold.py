@@ -1,9 +1,13 @@
-"""Spikes on a time grid: a step with a surrogate derivative; injection of observed values."""
+"""Spikes on a time grid: a step with a surrogate derivative."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from ..._straight_through import StraightThrough
+
+Unterjubel = StraightThrough  # as hxtorch calls it
 
 
 class SuperSpike(torch.autograd.Function):
@@ -22,18 +26,6 @@ class SuperSpike(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (x,) = ctx.saved_tensors
         return gradients[0] / (ctx.alpha * x.abs() + 1).square(), None
-
-
-class Unterjubel(torch.autograd.Function):
-    """The second argument, with the gradient going to the first."""
-
-    @staticmethod
-    def forward(ctx: Any, computed: Tensor, observed: Tensor) -> Tensor:
-        return observed.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return gradients[0], None
 
 
 def superspike(x: Tensor, alpha: float = 50.0) -> Tensor:
