@@ -1,0 +1,88 @@
+"""NIR nodes of layers that no graph is behind."""
+
+from typing import Any
+
+import numpy as np
+
+from .._delay import Delay
+from .._li import LI
+from .._lif import LIF
+from ._convention import Convention
+from ._convolution import Convolution, convolution_of, kernel_of
+from ._values import array
+
+_CONSTANTS = ("tau_mem", "tau_syn", "v_leak", "v_threshold", "v_reset")
+
+
+def new_nodes(
+    nir: Any, layer: LIF | LI | Delay, path: str, convention: Convention
+) -> list[tuple[str, Any]]:
+    """A projection and neurons, with a delay if there is one."""
+    delay = getattr(layer, "delay", None)
+    delaying = []
+    if delay is not None:
+        seconds = array(delay.clamp(min=0))
+        delaying.append((f"delay_{path}", nir.Delay(delay=seconds / convention.time_unit)))
+    if isinstance(layer, Delay):
+        return delaying
+    structure = convolution_of(layer)
+    found = _constants(layer, structure)
+    _add_gains(found, convention)
+    if structure is None:
+        weight = array(layer.weight)
+        scale = found["r"]
+        plain = bool((scale == 1).all())
+        projection = nir.Linear(weight=weight if plain else weight / scale[:, None])
+        name = f"linear_{path}"
+    else:
+        projection = _convolution(nir, layer, structure, found)
+        name = f"conv_{path}"
+    for constant in ("tau_mem", "tau_syn"):
+        found[constant] = found[constant] / convention.time_unit
+    neuron = (nir.CubaLIF if isinstance(layer, LIF) else nir.CubaLI)(**found)
+    axonal = isinstance(layer, LIF) and layer.delay_type == "axonal"
+    before, after = (delaying, []) if axonal else ([], delaying)
+    kind = "lif" if isinstance(layer, LIF) else "li"
+    return [*before, (name, projection), *after, (f"{kind}_{path}", neuron)]
+
+
+def _constants(layer: LIF | LI, structure: Convolution | None) -> dict[str, np.ndarray]:
+    shape = (layer.out_features,) if structure is None else structure.out_shape
+    return {
+        name: np.broadcast_to(array(getattr(layer, name)), (layer.out_features,))
+        .reshape(shape)
+        .copy()
+        for name in _CONSTANTS
+        if hasattr(layer, name)
+    }
+
+
+def _add_gains(found: dict[str, np.ndarray], convention: Convention) -> None:
+    """``w_in`` with which a spike raises the current by the weight, and ``r``."""
+    found["w_in"] = np.ones_like(found["tau_syn"])
+    if convention.current_jump == "area":
+        found["w_in"] = found["tau_syn"] / convention.area
+    found["r"] = np.ones_like(found["tau_mem"])
+    if convention.resistance != "1":
+        found["r"] = found["tau_mem"] / convention.area
+
+
+def _convolution(
+    nir: Any, layer: LIF | LI, structure: Convolution, found: dict[str, np.ndarray]
+) -> Any:
+    """A Conv2d; what differs from neuron to neuron goes into ``w_in``."""
+    kernel = array(kernel_of(layer))
+    scale = found["r"].flat[0]
+    relative = scale / found["r"]
+    if structure.relative is not None:
+        relative = relative * array(structure.relative).reshape(structure.out_shape)
+    found["w_in"] = found["w_in"] * relative
+    return nir.Conv2d(
+        input_shape=structure.in_shape[1:],
+        weight=kernel if scale == 1 else kernel / scale,
+        stride=structure.stride,
+        padding=structure.padding,
+        dilation=structure.dilation,
+        groups=structure.groups,
+        bias=np.zeros(kernel.shape[0], kernel.dtype),
+    )

@@ -1,0 +1,31 @@
+"""Nodes of a NIR graph by name, and how they are refused."""
+
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import numpy as np
+from torch import Tensor
+
+PROJECTIONS = ("Linear", "Affine", "Conv2d")
+NEURONS = ("CubaLIF", "CubaLI", "LIF", "LI")
+SPIKING = ("CubaLIF", "LIF")
+
+
+@dataclass(frozen=True)
+class Named:
+    """A node with its name; sub-graphs are taken apart, ``"graph.node"`` lies in ``"graph"``."""
+
+    name: str
+    node: Any
+
+    @property
+    def kind(self) -> str:
+        return type(self.node).__name__
+
+    def array(self, field: str) -> np.ndarray:
+        """A parameter as a NumPy array, whether it is one or a tensor (as Norse leaves them)."""
+        value = getattr(self.node, field)
+        return value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+
+    def refuse(self, reason: str, remedy: str) -> NoReturn:
+        raise ValueError(f"node {self.name!r} ({self.kind}) {reason}; {remedy}")

@@ -1,0 +1,53 @@
+"""What a layer remembers of the nodes it was read from, so that they can be written unchanged."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import nn
+
+from ._convention import Convention
+from ._node import Named
+from ._shapes import Shape
+
+
+@dataclass
+class Kept:
+    """An array of a graph, ``original``, and the float64 values ``loaded`` that a layer got for it.
+
+    Both have the same number of elements.
+    """
+
+    original: np.ndarray
+    loaded: np.ndarray
+
+    def restore(self, current: np.ndarray, translated: np.ndarray) -> np.ndarray:
+        """The array to write: the original where the layer is unchanged, else ``translated``."""
+        same = current == self.loaded
+        if same.all():
+            return self.original.copy()
+        dtype = np.result_type(self.original.dtype, np.float32)
+        mixed = np.where(same, self.original.ravel(), translated)
+        return mixed.astype(dtype).reshape(self.original.shape)
+
+
+@dataclass
+class Record:
+    """The nodes behind a layer, in the order of the signal.
+
+    ``in_shape``: of what enters. ``kept``: their arrays, by the names that nodes use. ``factor``:
+    current per weight, ``(neurons,)``.
+    """
+
+    convention: Convention
+    chain: list[Named]
+    in_shape: Shape
+    kept: dict[str, Kept] = field(default_factory=dict)
+    factor: np.ndarray = field(default_factory=lambda: np.ones(1))
+
+
+def record_of(layer: nn.Module) -> Record | None:
+    return getattr(layer, "_nir_record", None)
+
+
+def remember(layer: nn.Module, record: Record) -> None:
+    setattr(layer, "_nir_record", record)  # noqa: B010, an attribute of this package alone

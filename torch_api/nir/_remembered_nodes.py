@@ -1,0 +1,98 @@
+"""NIR nodes of layers that were read from a graph."""
+
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from .._delay import Delay
+from .._li import LI
+from .._lif import LIF
+from ._convolution import convolution_of, kernel_of
+from ._node import NEURONS, PROJECTIONS, Named
+from ._record import Record
+from ._shapes import out_shape, parameter_names
+from ._values import values
+
+
+def has_projection(layer: nn.Module, record: Record) -> bool:
+    """Whether the weight still is what the record's projection was: a kernel or a matrix."""
+    was_kernel = any(named.kind == "Conv2d" for named in record.chain)
+    return was_kernel == (convolution_of(layer) is not None)
+
+
+def remembered_nodes(nir: Any, layer: LIF | LI | Delay, record: Record) -> list[tuple[str, Any]]:
+    """The nodes that a layer was read from, with what has changed since."""
+    written: list[tuple[str, Any]] = []
+    shape = record.in_shape
+    for named in record.chain:
+        if named.kind == "Delay":
+            assert not isinstance(layer, LI)
+            assert layer.delay is not None
+            current = values(layer.delay.clamp(min=0))
+            array = record.kept["delay"].restore(current, current / record.convention.time_unit)
+            written.append((named.name, nir.Delay(delay=array)))
+        elif named.kind in PROJECTIONS:
+            written.append((named.name, _projection(nir, layer, record, named)))
+        elif named.kind in NEURONS:
+            assert not isinstance(layer, Delay)
+            written.append((named.name, _neuron(nir, layer, record, named)))
+        else:
+            dims = {"start_dim": named.node.start_dim, "end_dim": named.node.end_dim}
+            types = {"input": np.array(shape)}
+            written.append((named.name, nir.Flatten(input_type=types, **dims)))
+        shape = out_shape([named], shape)
+    return written
+
+
+def _projection(nir: Any, layer: Any, record: Record, named: Named) -> Any:
+    kept = record.kept["weight"]
+    if named.kind == "Conv2d":
+        current = values(kernel_of(layer))
+        structure = convolution_of(layer)
+        assert structure is not None
+        node = named.node
+        return nir.Conv2d(
+            input_shape=structure.in_shape[1:],
+            weight=kept.restore(current, current / record.factor[0]),
+            stride=node.stride,
+            padding=node.padding,
+            dilation=node.dilation,
+            groups=node.groups,
+            bias=named.array("bias"),
+        )
+    current = values(layer.weight)
+    weight = kept.restore(current, current / np.repeat(record.factor, layer.in_features))
+    if named.kind == "Affine":
+        return nir.Affine(weight=weight, bias=named.array("bias"))
+    return nir.Linear(weight=weight)
+
+
+def _neuron(nir: Any, layer: LIF | LI, record: Record, named: Named) -> Any:
+    unit = record.convention.time_unit
+    neurons = layer.out_features
+    arrays = {}
+    for name in parameter_names(named):
+        kept = record.kept[name]
+        current = translated = kept.loaded
+        attribute = "tau_mem" if name == "tau" else name
+        if hasattr(layer, attribute):
+            current = np.broadcast_to(values(getattr(layer, attribute)), (neurons,))
+            translated = current / unit if attribute.startswith("tau") else current
+        if name == "v_leak":
+            translated = current - (kept.loaded - kept.original.ravel())
+        arrays[name] = kept.restore(current, translated)
+    _keep_factor(layer, record, arrays)
+    return getattr(nir, named.kind)(**arrays)
+
+
+def _keep_factor(layer: LIF | LI, record: Record, arrays: dict[str, np.ndarray]) -> None:
+    """Let ``w_in`` (or ``r``) follow a changed ``tau_syn``, so that weights keep their meaning."""
+    kept = record.kept.get("synapse", record.kept.get("tau_syn"))
+    if kept is None or (record.convention.current_jump == "weight" and "w_in" in arrays):
+        return
+    current = np.broadcast_to(values(layer.tau_syn), kept.loaded.shape)
+    name = "w_in" if "w_in" in arrays else "r"
+    changed = (current / kept.loaded).reshape(arrays[name].shape)
+    if (changed != 1).any():
+        arrays[name] = arrays[name] * changed

@@ -1,0 +1,147 @@
+"""From layers to a NIR graph."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+from torch import nn
+
+from .._delay import Delay
+from .._li import LI
+from .._lif import LIF
+from ._convention import Convention, find_convention, noted
+from ._new_nodes import new_nodes
+from ._node import SPIKING
+from ._package import nir_package
+from ._record import record_of
+from ._remembered_nodes import has_projection, remembered_nodes
+from ._values import values
+
+Nodes = list[tuple[str, Any]]
+
+
+def to_nir(
+    model: nn.Module,
+    convention: Convention | str | None = None,
+    *,
+    refractory: Literal["error", "metadata"] = "error",
+) -> Any:
+    """Write layers as a NIR graph.
+
+    A `LIF` becomes a Linear and a CubaLIF, an `LI` a Linear and a CubaLI, a `Delay` or the delay of
+    a `LIF` a Delay. Weights are written as they are (``"nir"``: ``w_in = tau_syn``, so that a spike
+    raises the current by the weight). What `from_nir` read with the same convention, and nothing
+    has changed since, is written exactly as it was, names included. Save it with ``nir.write``.
+
+    **Arguments:**
+
+    - ``model``: a `LIF`, `LI` or `Delay`, or an ``nn.Sequential`` of these. Encoders stand before
+      the spikes and have no counterpart in NIR: pass the layers behind them.
+    - ``convention``: in which to write, a name or a `Convention` as in `from_nir`; ``None``: the
+      one that the model was read with, else ``"nir"``.
+    - ``refractory``: NIR has no refractory time. ``"error"`` refuses layers that have one;
+      ``"metadata"`` notes it beside the node, where evtorch finds it and others do not look.
+
+    **Returns:** a ``nir.NIRGraph``.
+    """
+    nir = nir_package()
+    if refractory not in ("error", "metadata"):
+        raise ValueError(f"refractory must be 'error' or 'metadata', got {refractory!r}")
+    layers = list(_layers(model, ""))
+    if not layers:
+        raise ValueError("model has no layers to write; pass LIF, LI or Delay layers")
+    if convention is None:
+        records = [record_of(layer) for _, layer in layers]
+        found = next((r.convention for r in records if r is not None), Convention())
+    else:
+        found = find_convention(convention, None)
+    nodes: Nodes = []
+    for position, (path, layer) in enumerate(layers):
+        if isinstance(layer, LI) and position < len(layers) - 1:
+            raise ValueError(f"layer {path!r} (LI) gives numbers, no spikes; it must come last")
+        if isinstance(layer, LIF) and refractory == "error":
+            _check_refractory(layer, path)
+        record = record_of(layer)
+        if record is not None and record.convention == found and has_projection(layer, record):
+            written = remembered_nodes(nir, layer, record)
+        else:
+            written = new_nodes(nir, layer, path, found)
+        _note(written, layer)
+        _join(nir, nodes, written, path)
+        nodes += written
+    return _graph(nir, nodes, found)
+
+
+def _layers(module: nn.Module, path: str) -> Iterator[tuple[str, LIF | LI | Delay]]:
+    if isinstance(module, LIF | LI | Delay):
+        yield path or "0", module
+    elif isinstance(module, nn.Sequential):
+        for name, child in module.named_children():
+            yield from _layers(child, f"{path}.{name}" if path else name)
+    else:
+        raise TypeError(
+            f"layer {path or 'model'!r} ({type(module).__name__}) has no counterpart in NIR; pass "
+            f"an nn.Sequential of LIF, LI and Delay layers, without what stands before the spikes"
+        )
+
+
+def _check_refractory(layer: LIF, path: str) -> None:
+    if values(layer.refractory).any():
+        raise ValueError(
+            f"layer {path!r} (LIF) has a refractory time, which NIR does not have; pass "
+            f"refractory='metadata' to note it where only evtorch looks, or set it to 0"
+        )
+
+
+def _note(written: Nodes, layer: nn.Module) -> None:
+    """What NIR does not have, beside the node."""
+    if not isinstance(layer, LIF):
+        return
+    notes: dict[str, Any] = {"max_spikes": layer.max_spikes, "t_max": layer.t_max}
+    refractory = values(layer.refractory)
+    if refractory.any():
+        notes["refractory"] = refractory if refractory.size > 1 else float(refractory[0])
+    for _, node in written:
+        if type(node).__name__ in SPIKING:
+            node.metadata = {**node.metadata, "evtorch": notes}
+
+
+def _join(nir: Any, nodes: Nodes, written: Nodes, path: str) -> None:
+    """Let new nodes follow those before them: flatten, if need be, and give names only once."""
+    if nodes:
+        before = np.ravel(nodes[-1][1].output_type["output"])
+        after = np.ravel(written[0][1].input_type["input"])
+        if before.prod() != after.prod():
+            raise ValueError(
+                f"layer {path!r} takes {after.prod()} neurons, but the one before it has "
+                f"{before.prod()}; make the layers fit"
+            )
+        if len(before) > len(after) == 1:
+            flatten = nir.Flatten(input_type={"input": before}, start_dim=0, end_dim=-1)
+            written.insert(0, (f"flatten_{path}", flatten))
+        elif not np.array_equal(before, after):
+            raise ValueError(
+                f"layer {path!r} takes neurons in shape {tuple(after)}, but they come in shape "
+                f"{tuple(before)}, and NIR cannot reshape; put no layer of another shape before it"
+            )
+    used = {name for name, _ in nodes}
+    for place, (name, node) in enumerate(written):
+        unique, count = name, 1
+        while unique in used:
+            unique, count = f"{name}_{count}", count + 1
+        used.add(unique)
+        written[place] = (unique, node)
+
+
+def _graph(nir: Any, nodes: Nodes, convention: Convention) -> Any:
+    named = dict(nodes)
+    first, last = (f"{'_' * (end in named)}{end}" for end in ("input", "output"))
+    source = nir.Input(input_type={"input": np.ravel(nodes[0][1].input_type["input"])})
+    target = nir.Output(output_type={"output": np.ravel(nodes[-1][1].output_type["output"])})
+    order = [first, *named, last]
+    return nir.NIRGraph(
+        nodes={first: source, **named, last: target},
+        edges=list(itertools.pairwise(order)),
+        metadata={"evtorch": noted(convention)},
+    )
