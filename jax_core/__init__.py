@@ -10,6 +10,7 @@ from ._li import li_max as li_max
 from ._li import li_value as li_value
 from ._lif import lif as lif
 from ._observed import lif_observed as lif_observed
+from ._recurrent import recurrent_lif as recurrent_lif
 from ._spikes import events_from_spike_times as events_from_spike_times
 from ._spikes import spike_times_from_events as spike_times_from_events
 from ._trace import lif_trace as lif_trace

@@ -32,6 +32,52 @@ def advance(v: Array, i: Array, step: Propagator) -> tuple[Array, Array]:
     return step.membrane * v + step.psp * i, step.synapse * i
 
 
+class Turn(NamedTuple):
+    """The voltage's one turning point after the state's time, if it has one."""
+
+    u: Array
+    """Its time; 0 where there is none."""
+    v: Array
+    """The voltage there."""
+    is_maximum: Array
+    is_minimum: Array
+    rising: Array
+    """Whether the voltage rises at first."""
+
+
+def find_turn(v: Array, i: Array, tau_mem: Array, tau_syn: Array) -> Turn:
+    """The turning point of the voltage after a state with voltage ``v`` and current ``i``."""
+    # dV/du = 0 where exp(|d| u) = 1 + |ratio| relative, d = 1/tau_syn - 1/tau_mem. Two forms of
+    # that equation: neither cancels on its side, and both have the limit of equal time constants.
+    ratio = tau_mem / tau_syn - 1
+    slope = i - v
+    scale = jnp.where(ratio >= 0, ratio * v + i, tau_mem / tau_syn * i)
+    rising = slope > 0
+    is_maximum = rising & (i > 0) & (scale > 0)
+    is_minimum = ~rising & (i < 0) & (scale < 0)
+    has_turn = is_maximum | is_minimum
+    relative = jnp.where(has_turn, slope, 0) / jnp.where(has_turn, scale, 1)
+    size = jnp.abs(ratio)
+    u = tau_mem * jnp.where(
+        size == 0, relative, jnp.log1p(size * relative) / jnp.where(size == 0, 1, size)
+    )
+    # At a turning point V = I.
+    return Turn(u, i * jnp.exp(-u / tau_syn), is_maximum, is_minimum, rising)
+
+
+def bracket_within(turn: Turn, u_end: Array, v_end: Array, threshold: Array) -> Bracket:
+    """`find_bracket`, with the turning point known."""
+    turns = turn.u < u_end
+    has_peak = turn.is_maximum & turns
+    reaches = jnp.where(has_peak, turn.v >= threshold, v_end > threshold)
+    return Bracket(
+        exists=reaches & jnp.where(turn.is_minimum, turns, turn.rising),
+        low=jnp.where(turn.is_minimum, turn.u, 0),
+        high=jnp.where(has_peak, turn.u, u_end),
+        turn=jnp.where(turn.is_maximum, turn.u, jnp.inf),
+    )
+
+
 def find_bracket(
     v: Array,
     i: Array,
@@ -51,31 +97,7 @@ def find_bracket(
 
     A crossing exactly at ``u_end`` is left to the next interval: arrivals come before crossings.
     """
-    # dV/du = 0 where exp(|d| u) = 1 + |ratio| relative, d = 1/tau_syn - 1/tau_mem. Two forms of
-    # that equation: neither cancels on its side, and both have the limit of equal time constants.
-    ratio = tau_mem / tau_syn - 1
-    slope = i - v
-    scale = jnp.where(ratio >= 0, ratio * v + i, tau_mem / tau_syn * i)
-    rising = slope > 0
-    is_maximum = rising & (i > 0) & (scale > 0)
-    is_minimum = ~rising & (i < 0) & (scale < 0)
-    has_turn = is_maximum | is_minimum
-    relative = jnp.where(has_turn, slope, 0) / jnp.where(has_turn, scale, 1)
-    size = jnp.abs(ratio)
-    u_turn = tau_mem * jnp.where(
-        size == 0, relative, jnp.log1p(size * relative) / jnp.where(size == 0, 1, size)
-    )
-    turns = u_turn < u_end
-    has_peak = is_maximum & turns
-    # At a turning point V = I.
-    v_turn = i * jnp.exp(-u_turn / tau_syn)
-    reaches = jnp.where(has_peak, v_turn >= threshold, v_end > threshold)
-    return Bracket(
-        exists=reaches & jnp.where(is_minimum, turns, rising),
-        low=jnp.where(is_minimum, u_turn, 0),
-        high=jnp.where(has_peak, u_turn, u_end),
-        turn=jnp.where(is_maximum, u_turn, jnp.inf),
-    )
+    return bracket_within(find_turn(v, i, tau_mem, tau_syn), u_end, v_end, threshold)
 
 
 def crosses_double(v: Array, i: Array, decay: Array, v_end: Array, threshold: Array) -> Array:
@@ -94,24 +116,26 @@ def crosses_double(v: Array, i: Array, decay: Array, v_end: Array, threshold: Ar
     return reaches & jnp.where(is_minimum, turns, rising)
 
 
-def _first_guess(
-    v: Array, i: Array, bracket: Bracket, threshold: Array, tau_mem: Array, tau_syn: Array
+def first_guess(
+    v: Array, i: Array, turn: Array, threshold: Array, tau_mem: Array, tau_syn: Array
 ) -> Array:
     """A start for Newton's method, below the crossing wherever the voltage has a maximum.
+
+    ``turn`` is the maximum's time, ``inf`` where there is none.
 
     Up to its maximum the voltage is concave. Both its tangent at 0 and the parabola that
     osculates it at the maximum lie above it there, so they reach the threshold too early.
     """
     tangent = tau_mem * (threshold - v) / jnp.where(i > v, i - v, 1)
-    has_turn = jnp.isfinite(bracket.turn)
-    turn = jnp.where(has_turn, bracket.turn, 0)
+    has_turn = jnp.isfinite(turn)
+    turn = jnp.where(has_turn, turn, 0)
     v_turn = jnp.where(has_turn, i * jnp.exp(-turn / tau_syn), 1)
     excess = jnp.maximum(1 - threshold / jnp.where(v_turn == 0, 1, v_turn), 0)
     parabola = turn - jnp.sqrt(2 * tau_mem * tau_syn * excess)
     return jnp.maximum(tangent, jnp.where(has_turn, parabola, 0))
 
 
-def _double_time_constant_root(v: Array, i: Array, threshold: Array, tau_mem: Array) -> Array:
+def double_time_constant_root(v: Array, i: Array, threshold: Array, tau_mem: Array) -> Array:
     """The crossing for ``tau_mem = 2 tau_syn``, where it solves a quadratic in ``exp(-u/tau_mem)``.
 
     Göltz et al. 2021, doi:10.1038/s42256-021-00388-x, methods.
@@ -159,9 +183,9 @@ def solve_crossing(
     low = jnp.where(bracket.exists, bracket.low, 0)
     high = jnp.where(bracket.exists, high, 0)
     if is_double:
-        guess = _double_time_constant_root(v, i, threshold, tau_mem)
+        guess = double_time_constant_root(v, i, threshold, tau_mem)
     else:
-        guess = _first_guess(v, i, bracket, threshold, tau_mem, tau_syn)
+        guess = first_guess(v, i, bracket.turn, threshold, tau_mem, tau_syn)
     eps = jnp.finfo(v.dtype).eps
     # The rounding error of the voltage: no iteration gets below it.
     noise = 2 * eps * (jnp.abs(v) + jnp.abs(i) * jnp.minimum(tau_syn / tau_mem, 1) + abs(threshold))

@@ -5,14 +5,14 @@ With ``lv = -(1/tau_mem) dL/dV`` and ``li = -(1/tau_syn) dL/dI``, backwards in t
     tau_mem lv' = -lv        tau_syn li' = -li + lv
 
 and at an own spike ``lv`` jumps. Between own spikes these equations do not see the input, so a
-recursion over the own spikes suffices (`_adjoint_at_spikes`); what each input event contributes is
+recursion over the own spikes suffices (`adjoint_at_spikes`); what each input event contributes is
 then read off in closed form, for all events at once (`_adjoint_at_events`).
 
 Wunderlich & Pehle 2021, doi:10.1038/s41598-021-91786-z; docs/gradients.md has the derivation with
 reset, refractoriness, and the gradients of the neuron constants.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -61,13 +61,24 @@ def _per_neuron(constant: Array) -> Array:
     return constant[..., None]
 
 
-def _step_back(v: Array, i: Array, u: Array, tau_mem: Array, tau_syn: Array) -> tuple[Array, Array]:
+def step_back(v: Array, i: Array, u: Array, tau_mem: Array, tau_syn: Array) -> tuple[Array, Array]:
     """The adjoint state a time ``u`` earlier."""
     step = propagator(u, tau_mem, tau_syn)
     return step.membrane * v, step.synapse * i + step.psp * (tau_mem / tau_syn) * v
 
 
-def _adjoint_at_spikes(
+def before_spike(
+    v_release: Array, gradient: Array, slope_before: Array, slope_after: Array, floor: Array
+) -> Array:
+    """``lv`` just before a spike, given ``lv`` at its release and dL/d(spike time).
+
+    The slopes are ``tau_mem dV/dt`` just before the spike, and at the release.
+    """
+    pull = slope_after * v_release + gradient
+    return pull / jnp.where(pull == 0, 1, jnp.maximum(slope_before, floor))
+
+
+def adjoint_at_spikes(
     spikes: Spikes, gradient: Array, constants: Constants, min_slope: float
 ) -> Adjoint:
     """The recursion over own spikes, last to first; ``gradient`` is dL/d(spike times)."""
@@ -81,12 +92,11 @@ def _adjoint_at_spikes(
         t_release = t + refractory
         # Observed spikes may violate the refractory period.
         u = jnp.maximum(jnp.where(jnp.isfinite(t_later), t_later - t_release, 0), 0)
-        v_release, i_release = _step_back(v_later, i_later, u, tau_mem, tau_syn)
+        v_release, i_release = step_back(v_later, i_later, u, tau_mem, tau_syn)
         i = i_release * jnp.exp(-refractory / tau_syn)
-        slope_before = jnp.maximum(current - constants.threshold, floor)
-        slope_after = release_current - constants.reset
-        pull = jnp.where(has_gradient, slope_after * v_release + upstream, 0)
-        v = pull / jnp.where(pull == 0, 1, slope_before)
+        slopes = current - constants.threshold, release_current - constants.reset
+        pull = jnp.where(has_gradient, upstream, 0)
+        v = before_spike(jnp.where(has_gradient, v_release, 0), pull, *slopes, floor)
         return (t, v, i), Adjoint(v, i, v_release, i_release)
 
     sequence = (
@@ -103,7 +113,7 @@ def _adjoint_at_spikes(
     return jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), adjoint)
 
 
-class _Segment(NamedTuple):
+class Segments(NamedTuple):
     """What an input event, ``(batch, out, M)``, acts upon: the own spike that follows it."""
 
     u: Array
@@ -114,23 +124,40 @@ class _Segment(NamedTuple):
     """``li`` at that spike, or at the release."""
 
 
-def _segment(
-    time: Array, spikes: Spikes, adjoint: Adjoint, constants: Constants, is_refractory: bool
-) -> _Segment:
-    """Find, for each input event and neuron, the own spike at or after the event."""
+def count_before(own: Array, events: Array, side: Literal["left", "right"]) -> Array:
+    """How many of a neuron's spikes, ``(batch, out, K)``, precede each event ``(batch, M)``.
+
+    Equal ones precede for ``side = "right"``. **Returns** ``(batch, out, M)``, int32.
+    """
+    method = "compare_all" if own.shape[-1] <= 8 else "scan_unrolled"
+
+    def search(own: Array, events: Array) -> Array:
+        return jnp.searchsorted(own, events, side=side, method=method)
+
+    return jax.vmap(jax.vmap(search, in_axes=(0, None)))(own, events)
+
+
+def find_segments(
+    time: Array,
+    spikes: Spikes,
+    adjoint: Adjoint,
+    constants: Constants,
+    is_refractory: bool,
+    following: Array | None = None,
+) -> Segments:
+    """Find, for each input event and neuron, the own spike at or after the event.
+
+    Where times do not tell, ``following``, int32 ``(batch, out, M)``, has the number of that spike.
+    """
     event = time[:, None, :]
-    if spikes.time.shape[-1] == 1 and not is_refractory:
+    if spikes.time.shape[-1] == 1 and not is_refractory and following is None:
         follows = (event <= spikes.time) & jnp.isfinite(spikes.time)
-        return _Segment(
+        return Segments(
             u=jnp.where(follows, spikes.time - jnp.where(follows, event, 0), 0),
             v=jnp.where(follows, adjoint.v, 0),
             i=jnp.where(follows, adjoint.i, 0),
         )
-    method = "compare_all" if spikes.time.shape[-1] <= 8 else "scan_unrolled"
-    search = jax.vmap(
-        jax.vmap(lambda own, t: jnp.searchsorted(own, t, method=method), in_axes=(0, None))
-    )
-    k = search(spikes.time, time)
+    k = count_before(spikes.time, time, "left") if following is None else following
 
     def at_next(x: Array, absent: float) -> Array:
         padded = jnp.pad(x, ((0, 0), (0, 0), (0, 1)), constant_values=absent)
@@ -142,7 +169,7 @@ def _segment(
     v = jnp.where(follows, at_next(adjoint.v, 0), 0)
     i = jnp.where(follows, at_next(adjoint.i, 0), 0)
     if not is_refractory:
-        return _Segment(u, v, i)
+        return Segments(u, v, i)
 
     def at_previous(x: Array, absent: float) -> Array:
         padded = jnp.pad(x, ((0, 0), (0, 0), (1, 0)), constant_values=absent)
@@ -151,14 +178,14 @@ def _segment(
     release = at_previous(spikes.time + _per_neuron(constants.refractory), -jnp.inf)
     held = (event < release) & jnp.isfinite(event)
     returns = held & jnp.isfinite(release)
-    return _Segment(
+    return Segments(
         u=jnp.where(held, jnp.where(returns, release - jnp.where(held, event, 0), 0), u),
         v=jnp.where(held, 0, v),
         i=jnp.where(held, jnp.where(returns, at_previous(adjoint.i_release, 0), 0), i),
     )
 
 
-def _sensitivity(
+def sensitivity(
     v: Array, i: Array, u: Array, adjoint_v: Array, adjoint_i: Array, constants: Constants
 ) -> tuple[Array, Array]:
     """Gradients of ``(tau_mem, tau_syn)`` through the propagation of states ``v, i`` over ``u``.
@@ -176,7 +203,7 @@ def _sensitivity(
 
 
 def _time_constant_gradients(
-    segment: _Segment,
+    segment: Segments,
     event_weight: Array,
     spikes: Spikes,
     adjoint: Adjoint,
@@ -191,7 +218,7 @@ def _time_constant_gradients(
     v_start = jnp.concatenate([start, reset[..., 1:]], axis=-1)
     i_start = jnp.pad(spikes.release_current[..., :-1], ((0, 0), (0, 0), (1, 0)))
     parts = [
-        _sensitivity(
+        sensitivity(
             jnp.where(is_spike, v_start, 0),
             jnp.where(is_spike, i_start, 0),
             span,
@@ -199,14 +226,14 @@ def _time_constant_gradients(
             adjoint.i,
             constants,
         ),
-        _sensitivity(
+        sensitivity(
             jnp.zeros_like(event_weight), event_weight, segment.u, segment.v, segment.i, constants
         ),
     ]
     if is_refractory:
         pause = jnp.where(jnp.isfinite(constants.refractory), constants.refractory, 0)
         parts.append(
-            _sensitivity(
+            sensitivity(
                 jnp.zeros_like(spikes.current),
                 spikes.current,
                 _per_neuron(pause),
@@ -280,10 +307,10 @@ def eventprop(
     - ``min_slope``: see `slope_floor`.
     - ``is_refractory``: whether any neuron has a refractory period and may spike again.
     """
-    adjoint = _adjoint_at_spikes(spikes, gradient, constants, min_slope)
-    segment = _segment(time, spikes, adjoint, constants, is_refractory)
+    adjoint = adjoint_at_spikes(spikes, gradient, constants, min_slope)
+    segment = find_segments(time, spikes, adjoint, constants, is_refractory)
     tau_mem, tau_syn = _per_neuron(constants.tau_mem), _per_neuron(constants.tau_syn)
-    v, i = _step_back(segment.v, segment.i, segment.u, tau_mem, tau_syn)
+    v, i = step_back(segment.v, segment.i, segment.u, tau_mem, tau_syn)
     tau = _time_constant_gradients(segment, event_weight, spikes, adjoint, constants, is_refractory)
     return Gradients(
         time=jnp.sum(event_weight * (v - i), axis=1),

@@ -1,0 +1,124 @@
+"""The earliest threshold crossing in a population of neurons that are all at the same time.
+
+Whether a neuron crosses the threshold before a given time is decided in closed form for all of
+them; the time itself is solved for only where it matters. The neuron that a first guess puts
+earliest is solved for first; from then on only those that cross even earlier are of interest,
+mostly none.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from ._constants import Constants
+from ._crossing import (
+    advance,
+    bracket_within,
+    crosses_double,
+    double_time_constant_root,
+    find_bracket,
+    find_turn,
+    first_guess,
+    solve_crossing,
+)
+from ._kernel import propagator
+
+
+class Population(NamedTuple):
+    """The state of all neurons, ``(batch, out)`` each, voltages measured from the leak."""
+
+    v: Array
+    i: Array
+    wait: Array
+    """Time from now until the state holds: the rest of the refractory period, mostly 0."""
+    able: Array
+    """Whether the neuron may spike."""
+
+
+def earliest_crossings(
+    population: Population, now: Array, end: Array, constants: Constants, is_double: bool
+) -> Array:
+    """When from ``now`` on the first neurons spike, ``(batch, out)``; ``inf`` for all others.
+
+    Crossings within floating-point rounding of the first are one moment with it.
+
+    **Arguments:** ``now``, ``end``: the interval to look at, ``(batch,)``; a crossing at its end
+    is left to the next. ``is_double`` states that ``tau_mem = 2 tau_syn``.
+    """
+    v, i, wait, able = population
+    shape, dtype = v.shape, v.dtype
+    tau_mem, tau_syn, threshold = constants.tau_mem, constants.tau_syn, constants.threshold
+    samples, neurons = jnp.arange(shape[0]), jnp.arange(shape[1])
+    u_end = (end - now)[:, None]
+    turn = None if is_double else find_turn(v, i, tau_mem, tau_syn)
+    if turn is None:
+        guess = double_time_constant_root(v, i, threshold, tau_mem)
+    else:
+        peak = jnp.where(turn.is_maximum, turn.u, jnp.inf)
+        guess = first_guess(v, i, peak, threshold, tau_mem, tau_syn)
+    # Finite, so that the least of those that cross is one of them.
+    guess = jnp.minimum(wait + guess, jnp.finfo(dtype).max)
+
+    def crosses(limit: Array) -> Array:
+        u = limit - wait
+        is_finite = (u > 0) & jnp.isfinite(u)
+        v_end, _ = advance(v, i, propagator(jnp.where(is_finite, u, 0), tau_mem, tau_syn))
+        v_end = jnp.where(is_finite, v_end, 0)
+        if turn is None:
+            exists = crosses_double(v, i, jnp.exp(-jnp.maximum(u, 0) / tau_mem), v_end, threshold)
+        else:
+            exists = bracket_within(turn, u, v_end, threshold).exists
+        return able & (u > 0) & exists
+
+    def until(crossing: Array) -> Array:
+        first = jnp.min(crossing, axis=1, initial=jnp.inf, keepdims=True)
+        return first + 4 * jnp.finfo(dtype).eps * (now[:, None] + first)
+
+    def solve(loop: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        crossing, solved, wanted = loop
+        n = jnp.argmin(jnp.where(wanted, guess, jnp.inf), axis=1)
+        chosen = jnp.any(wanted, axis=1)
+
+        def one(x: Array) -> Array:
+            return jnp.broadcast_to(x, shape)[samples, n]
+
+        begin = one(wait)
+        u = _crossing_of_one(
+            one(v),
+            one(i),
+            one(threshold),
+            one(tau_mem),
+            one(tau_syn),
+            end - now - begin,
+            chosen,
+            is_double,
+        )
+        here = chosen[:, None] & (neurons == n[:, None])
+        crossing = jnp.where(here, (begin + u)[:, None], crossing)
+        solved |= here
+        return crossing, solved, crosses(jnp.minimum(until(crossing), u_end)) & ~solved
+
+    start = jnp.full(shape, jnp.inf, dtype), jnp.zeros(shape, bool), crosses(u_end)
+    crossing, _, _ = lax.while_loop(lambda loop: jnp.any(loop[2]), solve, start)
+    return jnp.where(crossing <= until(crossing), crossing, jnp.inf)
+
+
+def _crossing_of_one(
+    v: Array,
+    i: Array,
+    threshold: Array,
+    tau_mem: Array,
+    tau_syn: Array,
+    u_end: Array,
+    exists: Array,
+    is_double: bool,
+) -> Array:
+    """The crossing of one neuron per sample, ``(batch,)``, where one is known to exist."""
+    is_finite = jnp.isfinite(u_end)
+    v_end, _ = advance(v, i, propagator(jnp.where(is_finite, u_end, 0), tau_mem, tau_syn))
+    rest = jnp.where(is_finite, v_end, 0)
+    bracket = find_bracket(v, i, u_end, rest, threshold, tau_mem, tau_syn)
+    # All neurons together decided; another rounding here must not undo it.
+    bracket = bracket._replace(exists=exists)
+    return solve_crossing(v, i, bracket, threshold, tau_mem, tau_syn, is_double)
