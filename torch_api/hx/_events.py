@@ -6,8 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...jax_core._li_grid import li_grid
 from .. import functional
 from .._health import Health
+from ..functional._layer import call, check_layer
 from ._experiment import Clock
 from ._handles import SynapseHandle
 from ._raster import NEVER, check_room
@@ -62,6 +64,18 @@ def spikes_of(
 def looks(clock: Clock, like: Tensor) -> Tensor:
     """The times of all steps."""
     return torch.arange(clock.steps, dtype=like.dtype, device=like.device) * clock.dt
+
+
+def integrator_trace(
+    times: Tensor, weight: Tensor, constants: dict[str, Any], clock: Clock
+) -> Tensor:
+    """Voltages of leaky integrators ``(time, batch, neurons)``, exact and differentiable."""
+    taus = (constants["tau_mem"], constants["tau_syn"])
+    if any(isinstance(tau, Tensor) and tau.ndim for tau in taus):
+        at = looks(clock, times)
+        return functional.li_value(times, weight, at, **constants).movedim(-1, 0)
+    check_layer(times, weight, constants)
+    return call(li_grid, times, weight, **constants, dt=clock.dt, steps=clock.steps)
 
 
 def current_trace(times: Tensor, weight: Tensor, tau_syn: Any, clock: Clock) -> Tensor:

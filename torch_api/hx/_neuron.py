@@ -8,7 +8,7 @@ from torch import Tensor
 from .. import functional
 from .._health import SpikingLayer
 from . import functional as F
-from ._events import constant, current_trace, joined, looks, spikes_of
+from ._events import constant, current_trace, integrator_trace, joined, looks, spikes_of
 from ._experiment import Clock, Experiment
 from ._handles import Handle, LIFObservables, LIObservables, SynapseHandle
 from ._modules import HXModule
@@ -425,13 +425,8 @@ class LI(Population):
             "tau_syn": constant(self.model("tau_syn"), times),
             "v_leak": constant(self.model("leak"), times),
         }
-
-        def membrane() -> Tensor:
-            at = looks(clock, times)
-            return functional.li_value(times, weight, at, **constants).movedim(-1, 0)
-
         output.fill(
-            membrane_cadc=membrane,
+            membrane_cadc=lambda: integrator_trace(times, weight, constants, clock),
             current=lambda: current_trace(times, weight, constants["tau_syn"], clock),
         )
 

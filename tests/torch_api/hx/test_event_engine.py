@@ -1,11 +1,15 @@
 """The event engine: exact spikes, traces and gradients behind the dense surface."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
 from evtorch import torch_api as snn
 from evtorch.torch_api import hx
+from evtorch.torch_api.hx._events import integrator_trace, looks
+from evtorch.torch_api.hx._experiment import Clock
 from evtorch.torch_api.hx._hardware import _hardware_weight
 from evtorch.torch_api.hx._raster import exact_times, times_of
 
@@ -109,6 +113,24 @@ def test_traces_on_the_grid():
     assert network.hidden.membrane_madc is None
     assert not network.hidden.holds("membrane_madc")
     assert "lif" in str(snn.health_report(network))
+
+
+@pytest.mark.parametrize("tau_mem", [6e-6, 9e-6])
+def test_readout_carried_from_step_to_step_is_the_sum_over_all_spikes(tau_mem):
+    """Also for spikes that are exactly on a step, on the first one, and after the last."""
+    times = torch.tensor([[[0.0, 3e-6, 3.4e-6]], [[1.7e-6, 1.9e-6, math.inf]]], dtype=torch.float64)
+    times = torch.cat([times, times + 5.3e-6, times + 9.9e-6], dim=1).requires_grad_()
+    weight = torch.randn(2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    weight.requires_grad_()
+    constants = {"tau_mem": tau_mem, "tau_syn": 6e-6, "v_leak": 0.3}
+    clock = Clock(1e-6, 12)
+    found = integrator_trace(times, weight, constants, clock)
+    expected = snn.functional.li_value(times, weight, looks(clock, times), **constants)
+    torch.testing.assert_close(found, expected.movedim(-1, 0))
+    pull = torch.linspace(1, 2, found.numel(), dtype=torch.float64).reshape(found.shape)
+    gradients = torch.autograd.grad((found * pull).sum(), (times, weight))
+    same = torch.autograd.grad((expected.movedim(-1, 0) * pull).sum(), (times, weight))
+    torch.testing.assert_close(gradients, same)
 
 
 def test_room_for_spikes_grows_as_needed():
