@@ -84,5 +84,5 @@ $(PYNN_VENV)/.installed: constraints-pynn.txt
 	@touch $@
 
 clean: ## remove everything the targets above created
-	rm -rf $(VENV) $(PYNN_VENV) .typecheck .pytest_cache .ruff_cache .hypothesis build dist runs *.egg-info
+	rm -rf $(VENV) $(PYNN_VENV) .typecheck .pytest_cache .ruff_cache .hypothesis .jax_cache build dist runs *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

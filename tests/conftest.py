@@ -2,12 +2,25 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import jax
 import numpy as np
 import pytest
 import torch
+
+# Most of the tests' time goes into compiling: the test processes, the programs that they start, and
+# later runs share the results. A limit of the size makes JAX lock the folder.
+_CACHE = {
+    "jax_compilation_cache_dir": str(Path(__file__).parents[1] / ".jax_cache"),
+    "jax_compilation_cache_max_size": 2**30,
+    "jax_persistent_cache_min_compile_time_secs": 0.1,
+}
+for _name, _value in _CACHE.items():
+    if _name.upper() not in os.environ:
+        os.environ[_name.upper()] = str(_value)
+        jax.config.update(_name, _value)
 
 # In CI a failure must come from the change under test, so examples are drawn the same every time.
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, database=None)
