@@ -59,16 +59,20 @@ class Convention:
 
     @classmethod
     def time_stepped(cls, dt: float) -> "Convention":
-        """Seconds, and a spike is a 1 for one step of ``dt``; so ``norse.torch.from_nir`` reads."""
+        """Seconds, and a spike is a 1 for one step of ``dt``.
+
+        So SpikingJelly writes graphs with its argument ``dt``, and ``norse.torch.from_nir`` reads.
+        """
         return cls(spike_area=dt)
 
     @classmethod
     def named(cls, name: str) -> "Convention":
-        """The convention of a known writer: ``"nir"``, ``"hxtorch"``, ``"norse"``, ``"snntorch"``.
+        """The convention of a known writer.
 
         ``"nir"``: the equations taken literally, seconds. ``"hxtorch"``: milliseconds, the current
         jumps by the weight. ``"norse"`` and ``"snntorch"``: `Convention.norse` and
-        `Convention.snntorch` with their default steps.
+        `Convention.snntorch` with their default steps. ``"spikingjelly"``: that of
+        `Convention.time_stepped` with its exporter's default step, 1e-4.
         """
         if name not in _NAMED:
             raise ValueError(f"convention must be one of {_names()} or a Convention, got {name!r}")
@@ -128,4 +132,5 @@ _NAMED = {
     "hxtorch": Convention(time_unit=1e-3, current_jump="weight"),
     "norse": Convention.norse(),
     "snntorch": Convention.snntorch(),
+    "spikingjelly": Convention.time_stepped(1e-4),
 }

@@ -25,6 +25,7 @@ from ._shapes import conv_setting, conv_shapes, parameter_names
 from ._values import values
 
 _NOTED = ("max_spikes", "t_max", "refractory")
+_HELD = 10.0  # Refractory time in tau_syn, until a synapse that stands in for none is empty.
 
 
 def from_nir(
@@ -51,7 +52,9 @@ def from_nir(
     - ``convention``: what its numbers mean: ``"nir"``, ``"hxtorch"``, ``"norse"``, ``"snntorch"``
       or a `Convention`; not needed for graphs of `to_nir`, which note it.
     - ``tau_syn``: seconds; LIF and LI nodes, which have no synapse, get one with this time
-      constant, which carries the same charge. The shorter, the closer; see `compare`.
+      constant, which carries the same charge, and LIF nodes a refractory time of 10 ``tau_syn``,
+      as what a voltage jump has above the threshold is lost. The shorter, the closer; see
+      `compare`.
     - ``bias``: ``"error"`` refuses an Affine or Conv2d with a bias other than 0. ``"rest"`` moves
       the leak potential by the voltage to which the bias would lift the neuron; the neuron then
       starts there, while in NIR the bias acts from t = 0 on.
@@ -123,6 +126,8 @@ class _Reader:
         spiking = neuron.kind in SPIKING
         noted = dict(neuron.node.metadata or {}).get("evtorch", {})
         options |= {k: _noted(k, noted[k]) for k in _NOTED if k in noted and spiking}
+        if neuron.kind == "LIF" and self.tau_syn is not None:
+            options["refractory"] = _HELD * self.tau_syn
         options |= self.options["lif" if spiking else "li"]
         if block.delay is not None:
             if not spiking:
@@ -233,6 +238,8 @@ class _Reader:
         if "tau_syn" not in record.kept:
             synapse = np.broadcast_to(values(layer.tau_syn), (neurons,))
             record.kept["synapse"] = Kept(synapse, synapse)
+            if self.tau_syn is not None and isinstance(layer, LIF):
+                record.refractory = _HELD * self.tau_syn
 
 
 def _shaped(

@@ -35,7 +35,8 @@ class Record:
     """The nodes behind a layer, in the order of the signal.
 
     ``in_shape``: of what enters. ``kept``: their arrays, by the names that nodes use. ``factor``:
-    current per weight, ``(neurons,)``.
+    current per weight, ``(neurons,)``. ``refractory``: the time that belongs to a synapse standing
+    in for none, no property of the graph.
     """
 
     convention: Convention
@@ -43,6 +44,7 @@ class Record:
     in_shape: Shape
     kept: dict[str, Kept] = field(default_factory=dict)
     factor: np.ndarray = field(default_factory=lambda: np.ones(1))
+    refractory: float = 0.0
 
 
 def record_of(layer: nn.Module) -> Record | None:

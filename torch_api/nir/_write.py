@@ -60,14 +60,13 @@ def to_nir(
     for position, (path, layer) in enumerate(layers):
         if isinstance(layer, LI) and position < len(layers) - 1:
             raise ValueError(f"layer {path!r} (LI) gives numbers, no spikes; it must come last")
-        if isinstance(layer, LIF) and refractory == "error":
-            _check_refractory(layer, path)
         record = record_of(layer)
+        held = 0.0
         if record is not None and record.convention == found and has_projection(layer, record):
-            written = remembered_nodes(nir, layer, record)
+            written, held = remembered_nodes(nir, layer, record), record.refractory
         else:
             written = new_nodes(nir, layer, path, found)
-        _note(written, layer)
+        _note(written, layer, path, held, refractory)
         _join(nir, nodes, written, path)
         nodes += written
     return _graph(nir, nodes, found)
@@ -86,21 +85,18 @@ def _layers(module: nn.Module, path: str) -> Iterator[tuple[str, LIF | LI | Dela
         )
 
 
-def _check_refractory(layer: LIF, path: str) -> None:
-    if values(layer.refractory).any():
-        raise ValueError(
-            f"layer {path!r} (LIF) has a refractory time, which NIR does not have; pass "
-            f"refractory='metadata' to note it where only evtorch looks, or set it to 0"
-        )
-
-
-def _note(written: Nodes, layer: nn.Module) -> None:
-    """What NIR does not have, beside the node."""
+def _note(written: Nodes, layer: nn.Module, path: str, held: float, policy: str) -> None:
+    """Put beside the node what NIR does not have; ``held`` is a refractory time that it implies."""
     if not isinstance(layer, LIF):
         return
     notes: dict[str, Any] = {"max_spikes": layer.max_spikes, "t_max": layer.t_max}
     refractory = values(layer.refractory)
-    if refractory.any():
+    if (refractory != held).any():
+        if policy == "error":
+            raise ValueError(
+                f"layer {path!r} (LIF) has a refractory time, which NIR does not have; pass "
+                f"refractory='metadata' to note it where only evtorch looks, or set it to 0"
+            )
         notes["refractory"] = refractory if refractory.size > 1 else float(refractory[0])
     for _, node in written:
         if type(node).__name__ in SPIKING:

@@ -1,0 +1,226 @@
+"""A NIR graph by its own equations, in NumPy and apart from the layers that are made of it.
+
+`Population.run` solves them from event to event, `Population.step` takes the fixed steps of
+time-stepped simulators. Times are in seconds.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from ._convention import Convention
+from ._graph import Block
+from ._neurons import flat
+from ._node import Named
+from ._shapes import conv_setting, conv_shapes
+
+Trains = list[list[float]]
+_BISECTIONS = 60
+
+
+@dataclass
+class Population:
+    """The neurons of a block; arrays ``(neurons,)``.
+
+    ``tau_syn`` is ``None`` for neurons without synapse, ``threshold`` for those without spikes.
+    ``kick``: what a spike over a weight of 1 adds to the current, without synapse to the voltage.
+    ``drive``: the constant input that a bias makes.
+    """
+
+    tau_mem: np.ndarray
+    tau_syn: np.ndarray | None
+    r: np.ndarray
+    v_leak: np.ndarray
+    threshold: np.ndarray | None
+    reset: np.ndarray
+    kick: np.ndarray
+    drive: np.ndarray
+    weight: np.ndarray
+    delay: np.ndarray
+    recurrent: np.ndarray | None = None
+
+    def run(self, inputs: Trains, times: np.ndarray) -> tuple[Trains, np.ndarray]:
+        """Solve for the spikes of one sample, and the voltages at ``times``, which ascend from 0.
+
+        A threshold that is passed and left again between two of ``times`` and events is not seen.
+        """
+        arrivals = self._arrivals(inputs, times[-1])
+        stops = np.union1d(times, np.array(sorted(arrivals)))
+        spikes: Trains = [[] for _ in self.v_leak]
+        state = self._initial()
+        asked, seen = set(times.tolist()), []
+        for start, stop in zip(stops, np.append(stops[1:], stops[-1]), strict=True):
+            state = self._receive(state, arrivals.get(start, 0.0))
+            if self.tau_syn is None:
+                state = self._fire(state, self._above(state[0]), start, spikes)
+            if start in asked:
+                seen.append(state[0])
+            now = start
+            while now < stop:
+                duration, above = self._first_crossing(state, stop - now)
+                state = self._after(state, duration)
+                now += duration
+                if not above.any():
+                    break
+                state = self._fire(state, above, now, spikes)
+        return spikes, np.array(seen).T
+
+    def step(self, inputs: Trains, dt: float, steps: int) -> tuple[Trains, np.ndarray]:
+        """Forward Euler in steps of ``dt``; a spike counts in the step nearest to its time."""
+        arrivals: dict[int, np.ndarray] = {}
+        for time, kick in self._arrivals(inputs, steps * dt).items():
+            step = round(time / dt)
+            arrivals[step] = arrivals.get(step, 0.0) + kick
+        spikes: Trains = [[] for _ in self.v_leak]
+        v, i = self._initial()
+        seen = []
+        for step in range(steps):
+            v, i = self._receive((v, i), arrivals.get(step, 0.0))
+            if self.tau_syn is None:
+                v = v + dt / self.tau_mem * (self.v_leak + self.r * self.drive - v)
+            else:
+                v = v + dt / self.tau_mem * (self.v_leak - v + self.r * i)
+                i = i + dt / self.tau_syn * (self.drive - i)
+            v, i = self._fire((v, i), self._above(v), step * dt, spikes)
+            seen.append(v)
+        return spikes, np.array(seen).T
+
+    def _initial(self) -> tuple[np.ndarray, np.ndarray]:
+        v = self.v_leak.copy()
+        if self.threshold is not None:
+            v = np.where(v < self.threshold, v, self.reset)
+        return v, np.zeros_like(v)
+
+    def _arrivals(self, inputs: Trains, end: float) -> dict[float, np.ndarray]:
+        """What arrives at which time."""
+        found: dict[float, np.ndarray] = {}
+        for source, train in enumerate(inputs):
+            for time in train:
+                for delay in np.unique(self.delay):
+                    if time + delay <= end:
+                        mine = self.delay == delay
+                        kick = np.where(mine, self.weight[:, source] * self.kick, 0.0)
+                        found[time + delay] = found.get(time + delay, 0.0) + kick
+        return found
+
+    def _receive(
+        self, state: tuple[np.ndarray, np.ndarray], kick: np.ndarray | float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        v, i = state
+        return (v + kick, i) if self.tau_syn is None else (v, i + kick)
+
+    def _above(self, v: np.ndarray) -> np.ndarray:
+        return np.zeros(v.shape, bool) if self.threshold is None else v > self.threshold
+
+    def _fire(
+        self,
+        state: tuple[np.ndarray, np.ndarray],
+        above: np.ndarray,
+        time: float,
+        spikes: Trains,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if not above.any():
+            return state
+        for neuron in np.flatnonzero(above):
+            spikes[neuron].append(float(time))
+        state = np.where(above, self.reset, state[0]), state[1]
+        if self.recurrent is not None:
+            state = self._receive(state, self.recurrent @ above * self.kick)
+        return state
+
+    def _after(
+        self, state: tuple[np.ndarray, np.ndarray], u: float | np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The state a time ``u`` later, without spikes: the equations' closed solution."""
+        v, i = state
+        rest = self.v_leak + self.r * self.drive
+        decay_mem = np.exp(-u / self.tau_mem)
+        relaxed = rest + (v - rest) * decay_mem
+        if self.tau_syn is None:
+            return relaxed, i
+        decay = np.exp(-u / self.tau_syn)
+        # tau_syn / (tau_mem - tau_syn) (decay_mem - decay), without cancellation for equal ones.
+        x = u * np.abs(1 / self.tau_syn - 1 / self.tau_mem)
+        ratio = np.where(x > 0, -np.expm1(-x) / np.where(x > 0, x, 1.0), 1.0)
+        response = u / self.tau_mem * np.maximum(decay_mem, decay) * ratio
+        return relaxed + self.r * (i - self.drive) * response, self.drive + (i - self.drive) * decay
+
+    def _first_crossing(
+        self, state: tuple[np.ndarray, np.ndarray], duration: float
+    ) -> tuple[float, np.ndarray]:
+        """Until when nothing happens, at most ``duration``, and which neurons fire then."""
+        above = self._above(self._after(state, duration)[0])
+        if not above.any():
+            return duration, above
+        low, high = np.zeros(above.shape), np.full(above.shape, duration)
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            over = self._above(self._after(state, middle)[0])
+            low, high = np.where(over, low, middle), np.where(over, middle, high)
+        high = np.where(above, high, np.inf)
+        return float(high.min()), high == high.min()
+
+
+def population(block: Block, convention: Convention) -> Population:
+    """The neurons of a block, with the parameters of the graph as its writer means them."""
+    neuron = block.neuron
+    assert neuron is not None
+    count = int(np.prod(block.out_shape))
+    get = {name: flat(neuron, name, count) for name in ("r", "v_leak")}
+    unit, area = convention.time_unit, convention.area
+    threshold, reset = None, np.zeros(count)
+    if neuron.kind in ("CubaLIF", "LIF"):
+        threshold, reset = flat(neuron, "v_threshold", count), flat(neuron, "v_reset", count)
+    bias = _bias(block.projection, count)
+    if neuron.kind in ("CubaLIF", "CubaLI"):
+        tau_mem = flat(neuron, "tau_mem", count) * unit
+        tau_syn = flat(neuron, "tau_syn", count) * unit
+        w_in = flat(neuron, "w_in", count)
+        literal = convention.current_jump == "area"
+        kick = w_in * area / tau_syn if literal else w_in
+        drive = w_in * bias if literal else w_in * bias * tau_syn / area
+    else:
+        tau_mem, tau_syn = flat(neuron, "tau", count) * unit, None
+        kick, drive = get["r"] * area / tau_mem, bias
+    delay = np.zeros(count)
+    if block.delay is not None:
+        delay = flat(block.delay, "delay", count) * unit
+    recurrent = None
+    if block.recurrent is not None:
+        recurrent = block.recurrent.array("weight").astype(np.float64)
+    return Population(
+        tau_mem=tau_mem,
+        tau_syn=tau_syn,
+        threshold=threshold,
+        reset=reset,
+        kick=kick,
+        drive=drive,
+        weight=_matrix(block),
+        delay=delay,
+        recurrent=recurrent,
+        **get,
+    )
+
+
+def _bias(projection: Named, count: int) -> np.ndarray:
+    if getattr(projection.node, "bias", None) is None:
+        return np.zeros(count)
+    bias = projection.array("bias").astype(np.float64)
+    return np.repeat(bias, count // bias.size)
+
+
+def _matrix(block: Block) -> np.ndarray:
+    """The weights of a projection, ``(out, in)``."""
+    projection = block.projection
+    weight = projection.array("weight").astype(np.float64)
+    if projection.kind != "Conv2d":
+        return weight
+    shape = conv_shapes(projection, block.in_shape)[0]
+    size = int(np.prod(shape))
+    settings = {name: conv_setting(projection, name) for name in ("stride", "padding", "dilation")}
+    pixels = torch.eye(size, dtype=torch.float64).reshape(size, *shape)
+    groups = int(projection.node.groups)
+    seen = F.conv2d(pixels, torch.as_tensor(weight), groups=groups, **settings)
+    return seen.flatten(1).T.numpy()
