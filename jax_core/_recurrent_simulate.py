@@ -78,7 +78,7 @@ def simulate_recurrent(
     shape, dtype = (batch, out), weight.dtype
     tau_mem, tau_syn = constants.tau_mem, constants.tau_syn
     refractory = constants.refractory
-    samples, neurons = jnp.arange(batch), jnp.arange(out)
+    samples, neurons = jnp.arange(batch), jnp.arange(out, dtype=jnp.int32)
     nothing, nowhere = inputs + out, out * max_spikes
     columns = jnp.pad(jnp.concatenate([weight.T, recurrent_weight.T]), ((0, 1), (0, 0)))
     present = (events.time <= t_max) & jnp.isfinite(events.time)
@@ -106,7 +106,7 @@ def simulate_recurrent(
 
     def emit(emission: _Emission, state: _State, clock: Array, i: Array, other: Array) -> _Emission:
         """Note the spike of one neuron; ``other`` is what arrives in samples without one."""
-        n = jnp.argmax(emission.waiting, axis=1)
+        n = jnp.argmax(emission.waiting, axis=1).astype(jnp.int32)
         is_spike = jnp.any(emission.waiting, axis=1)
         slot = n * max_spikes + state.fired[samples, n]
 

@@ -1,0 +1,103 @@
+"""Random recurrent layers, and the library run on all of them with a single compilation."""
+
+import functools
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from evtorch import jax_core
+
+from ..reference import CONSTANTS, Networks, RecurrentRun, random_networks, simulate_recurrent
+
+NETWORKS, INPUTS, NEURONS, SPIKES = 64, 4, 3, 4
+OPTIONS = {"max_spikes": SPIKES, "on_overflow": "truncate"}
+
+Arguments = dict[str, Any]
+"""Everything that a layer is differentiable in, by name."""
+
+
+@dataclass(frozen=True)
+class Recurrent:
+    """Recurrent layers of one shape, each with its own input, weights and neuron constants."""
+
+    networks: Networks
+    recurrent_weight: np.ndarray
+    """``(networks, out, out)``."""
+
+    @property
+    def arguments(self) -> Arguments:
+        return {
+            "spikes": self.networks.spikes,
+            "weight": self.networks.weight,
+            "recurrent_weight": self.recurrent_weight,
+            **self.networks.constants,
+        }
+
+    def with_arguments(self, arguments: Arguments) -> "Recurrent":
+        constants = {name: arguments[name] for name in CONSTANTS}
+        networks = replace(
+            self.networks,
+            spikes=arguments["spikes"],
+            weight=arguments["weight"],
+            constants=constants,
+        )
+        return Recurrent(networks, arguments["recurrent_weight"])
+
+    def run(self, network: int) -> RecurrentRun:
+        """What the reference says of one of them."""
+        networks = self.networks
+        return simulate_recurrent(
+            [networks.neuron(network, post) for post in range(networks.weight.shape[1])],
+            networks.spikes[network].astype(np.float64),
+            networks.weight[network].astype(np.float64),
+            self.recurrent_weight[network].astype(np.float64),
+            networks.max_spikes,
+            networks.t_max,
+        )
+
+
+def random_recurrent(
+    seed: int, t_max: float = math.inf, fixed: dict[str, float] | None = None, dtype: Any = float
+) -> Recurrent:
+    """Draw ``NETWORKS`` layers, in which spikes excite and inhibit others about as input does."""
+    networks = random_networks(
+        seed, NETWORKS, INPUTS, 2, NEURONS, SPIKES, t_max, fixed=fixed, dtype=dtype
+    )
+    rng = np.random.default_rng([seed, 1])
+    scale = np.mean(np.abs(networks.weight), axis=2, keepdims=True)
+    recurrent_weight = 0.7 * scale * rng.normal(0, 1, (NETWORKS, NEURONS, NEURONS))
+    return Recurrent(networks, recurrent_weight.astype(dtype))
+
+
+# Cached so that JAX, which knows functions by their identity, compiles each of them once.
+@functools.cache
+def _compiled(**options: Any) -> Any:
+    def run(arguments, cotangent):
+        def layer(arguments):
+            return jax_core.recurrent_lif(**arguments, **OPTIONS, **options)
+
+        times, pull_back = jax.vjp(layer, arguments)
+        return times, pull_back(cotangent)[0]
+
+    return jax.jit(jax.vmap(run))
+
+
+def simulate_all(layers: Recurrent | Arguments, **options: Any) -> np.ndarray:
+    """Spike times ``(networks, out, max_spikes)``."""
+    arguments = layers.arguments if isinstance(layers, Recurrent) else layers
+    shape = (NETWORKS, NEURONS, SPIKES)
+    times, _ = _compiled(**options)(arguments, jnp.zeros(shape, arguments["weight"].dtype))
+    return np.asarray(times)
+
+
+def pull_back_all(
+    layers: Recurrent | Arguments, cotangent: np.ndarray, **options: Any
+) -> dict[str, np.ndarray]:
+    """Gradients of ``sum(cotangent * spike times)`` in all arguments, one network at a time."""
+    arguments = layers.arguments if isinstance(layers, Recurrent) else layers
+    _, gradients = _compiled(**options)(arguments, jnp.asarray(cotangent))
+    return {name: np.asarray(gradient) for name, gradient in gradients.items()}

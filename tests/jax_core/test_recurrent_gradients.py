@@ -1,0 +1,202 @@
+"""EventProp gradients of recurrent layers against two independent methods."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from evtorch import jax_core
+
+from ..reference import CONSTANTS, central_difference
+from ._layers import relative_error
+from ._recurrent_layers import (
+    INPUTS,
+    NETWORKS,
+    NEURONS,
+    SPIKES,
+    pull_back_all,
+    random_recurrent,
+    simulate_all,
+)
+
+STEP = 2e-4
+
+
+def objective(layers, network, cotangent, order):
+    """``sum(cotangent * spike times)`` of the reference as a function of one argument.
+
+    NaN where that argument changes the order of events.
+    """
+    arguments = {name: value[network : network + 1] for name, value in layers.arguments.items()}
+    present = np.isfinite(arguments["spikes"])
+
+    def value(name, changed):
+        new = arguments[name].copy()
+        at = present if name == "spikes" else np.ones_like(new, bool)
+        new[at] = changed
+        run = layers.with_arguments({**arguments, name: new}).run(0)
+        if run.order != order:
+            return math.nan
+        times = run.times(SPIKES)
+        return float(np.sum(cotangent[network] * np.where(np.isfinite(times), times, 0)))
+
+    def differences(name, step):
+        at = present if name == "spikes" else np.isfinite(arguments[name])
+        if name == "refractory":
+            # 0 is a boundary, inf cannot be perturbed.
+            at = at & (arguments[name] > 0)
+        gradient = np.zeros(arguments[name].shape)
+
+        def along(some):
+            full = arguments[name].copy()
+            full[at] = some
+            return value(name, full[present] if name == "spikes" else full.ravel())
+
+        gradient[at] = central_difference(along, arguments[name][at], step)
+        return gradient
+
+    return differences
+
+
+@pytest.fixture(scope="module")
+def checked():
+    """Layers, cotangents, and gradients by finite differences of those that have them to 1e-6."""
+    layers = random_recurrent(seed=31)
+    cotangent = np.random.default_rng(32).normal(size=(NETWORKS, NEURONS, SPIKES))
+    expected = {}
+    for network in range(NETWORKS):
+        run = layers.run(network)
+        if not run.order or run.gap < 5e-3 or run.slope < 0.2:
+            continue
+        differences = objective(layers, network, cotangent, run.order)
+        gradients = {}
+        for name, value in layers.arguments.items():
+            coarse, fine = differences(name, STEP), differences(name, STEP / 2)
+            # Where halving the step matters, the differences are no better than that.
+            if not relative_error(coarse, fine).max() < 1e-7:
+                break
+            gradients[name] = fine[0]
+            assert fine[0].shape == value[network].shape
+        else:
+            expected[network] = gradients
+        if len(expected) == 25:
+            break
+    return layers, cotangent, expected
+
+
+@pytest.mark.usefixtures("x64")
+def test_gradients_equal_finite_differences_of_the_reference(checked):
+    layers, cotangent, expected = checked
+    assert len(expected) == 25
+    actual = pull_back_all(layers, cotangent)
+    networks = list(expected)
+    for name in layers.arguments:
+        differences = np.array([expected[network][name] for network in networks])
+        found = actual[name][networks]
+        if name == "refractory":
+            value = layers.networks.constants[name][networks]
+            assert np.all(found[np.isinf(value)] == 0)
+            found = np.where((value > 0) & np.isfinite(value), found, 0)
+        assert np.count_nonzero(differences) > 10, name
+        assert relative_error(found, differences).max() < 1e-6, name
+
+
+@pytest.mark.usefixtures("x64")
+def test_absent_spikes_have_exactly_zero_gradients(checked):
+    layers, cotangent, _ = checked
+    times = simulate_all(layers)
+    gradients = pull_back_all(layers, np.where(np.isinf(times), cotangent, 0))
+    assert all(np.all(gradient == 0) for gradient in gradients.values())
+    gradients = pull_back_all(layers, cotangent)
+    assert np.all(gradients["spikes"][np.isinf(layers.arguments["spikes"])] == 0)
+    silent = np.isinf(times).all(axis=2)
+    assert silent.any()
+    for name in ("weight", "recurrent_weight", *CONSTANTS):
+        assert np.all(gradients[name][silent] == 0)
+    # A neuron that does not spike tells the others nothing.
+    assert np.all(gradients["recurrent_weight"].swapaxes(1, 2)[silent] == 0)
+
+
+STATIC = {
+    "tau_mem = 2 tau_syn": {"tau_mem": 2.0, "tau_syn": 1.0, "refractory": 0.0},
+    "tau_mem = tau_syn, one spike": {"tau_mem": 1.0, "tau_syn": 1.0, "refractory": math.inf},
+    "tau_mem = 2 tau_syn, refractory": {"tau_mem": 1.5, "tau_syn": 0.75, "refractory": 0.3},
+}
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("numbers", STATIC.values(), ids=STATIC)
+def test_constants_given_as_numbers_give_the_spikes_and_gradients_of_arrays(numbers):
+    layers = random_recurrent(seed=33, fixed=numbers)
+    cotangent = np.random.default_rng(34).normal(size=(NETWORKS, NEURONS, SPIKES))
+    arrays = {k: v for k, v in layers.arguments.items() if k not in numbers}
+    expected = simulate_all(layers)
+    assert np.isfinite(expected).mean() > 0.1
+    actual = simulate_all(arrays, **numbers)
+    np.testing.assert_allclose(actual, expected, rtol=1e-9)
+    gradients = pull_back_all(layers, cotangent)
+    for name, gradient in pull_back_all(arrays, cotangent, **numbers).items():
+        assert np.abs(gradient).max() > 0.1
+        assert relative_error(gradient, gradients[name]).max() < 1e-7, name
+
+
+@pytest.mark.usefixtures("x64")
+def test_gradients_solve_the_linear_system_of_a_feed_forward_layer():
+    """The layer is the fixed point of a feed-forward one that hears its own spikes.
+
+    With the Jacobian ``J`` of that layer's spikes in the times at which it hears them, gradients
+    ``g`` with respect to all spikes become ``(1 - J^T)^-1 g``, and the feed-forward layer carries
+    those on.
+    """
+    options = {"tau_mem": 1.7, "tau_syn": 1.0, "refractory": 0.2, "v_leak": 0.1}
+    rng = np.random.default_rng(35)
+    spikes = np.sort(rng.uniform(0, 3, (INPUTS, 2)), axis=-1)
+    weight = rng.normal(1.5, 1.5, (NEURONS, INPUTS))
+    # A neuron would hear its own spike at that very time, as input that comes before it.
+    recurrent = rng.normal(0, 1.5, (NEURONS, NEURONS)) * (1 - np.eye(NEURONS))
+    common = {"max_spikes": SPIKES, "t_max": 4.0, **options}
+
+    def layer(spikes, weight, recurrent):
+        return jax_core.recurrent_lif(spikes, weight, recurrent, **common)
+
+    own, pull_back = jax.vjp(layer, *map(jnp.asarray, (spikes, weight, recurrent)))
+    fired = np.isfinite(own)
+    assert fired.sum() > 6
+    wide = jnp.pad(jnp.asarray(spikes), ((0, 0), (0, SPIKES - 2)), constant_values=jnp.inf)
+
+    def feed_forward(heard, spikes, weight, recurrent):
+        everything = jnp.concatenate([spikes, heard])
+        return jax_core.lif(everything, jnp.concatenate([weight, recurrent], 1), **common)
+
+    again, pull_back_once = jax.vjp(feed_forward, own, wide, weight, recurrent)
+    np.testing.assert_allclose(again, own, rtol=1e-9)
+    size = NEURONS * SPIKES
+    unit = jnp.eye(size).reshape(size, NEURONS, SPIKES)
+    jacobian = jax.vmap(lambda one: pull_back_once(one)[0])(unit).reshape(size, size)
+    cotangent = np.where(fired, rng.normal(size=(NEURONS, SPIKES)), 0)
+    total = np.linalg.solve(np.eye(size) - np.asarray(jacobian).T, cotangent.ravel())
+    _, of_spikes, *others = pull_back_once(jnp.asarray(total.reshape(cotangent.shape)))
+    expected = [of_spikes[:, :2], *others]
+    for actual, other in zip(pull_back(jnp.asarray(cotangent)), expected, strict=True):
+        np.testing.assert_allclose(actual, other, rtol=1e-7, atol=1e-9 * np.abs(other).max())
+
+
+@pytest.mark.usefixtures("x64")
+def test_a_neuron_that_excites_itself_fires_at_the_solved_times():
+    """By hand: one input, then only itself. The second spike's derivative has a closed form."""
+    tau, w, r = 1.0, 4.0, 3.0
+    spikes, weight, recurrent = np.array([[0.5]]), np.array([[w]]), np.array([[r]])
+
+    def second(recurrent):
+        options = {"tau_mem": tau, "tau_syn": tau, "max_spikes": 2, "on_overflow": "truncate"}
+        return jax_core.recurrent_lif(spikes, weight, recurrent, **options)[0]
+
+    first, after = np.asarray(second(jnp.asarray(recurrent)))
+    gradient = float(jax.grad(lambda x: second(x)[1])(jnp.asarray(recurrent))[0, 0])
+    u = after - first
+    current = w * math.exp(-(first - 0.5)) + r
+    assert current * u * math.exp(-u) == pytest.approx(1, rel=1e-12)
+    slope = current * (1 - u) * math.exp(-u)
+    assert gradient == pytest.approx(-u * math.exp(-u) / slope, rel=1e-12)
