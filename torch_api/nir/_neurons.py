@@ -24,7 +24,7 @@ class Meaning:
 
 def flat(named: Named, name: str, neurons: int) -> np.ndarray:
     """A parameter of neurons, float64 ``(neurons,)``, checked to be finite."""
-    value = np.broadcast_to(named.array(name).astype(np.float64).ravel(), (neurons,))
+    value = np.array(np.broadcast_to(named.array(name).astype(np.float64).ravel(), (neurons,)))
     _check(named, name, value, np.isfinite(value), "must be finite")
     return value
 

@@ -77,12 +77,20 @@ def _convolution(
     if structure.relative is not None:
         relative = relative * array(structure.relative).reshape(structure.out_shape)
     found["w_in"] = found["w_in"] * relative
-    return nir.Conv2d(
+    scaled = kernel if scale == 1 else kernel / scale
+    return conv_node(nir, structure, scaled, np.zeros(len(kernel), kernel.dtype))
+
+
+def conv_node(nir: Any, structure: Convolution, kernel: np.ndarray, bias: np.ndarray) -> Any:
+    node = nir.Conv2d(
         input_shape=structure.in_shape[1:],
-        weight=kernel if scale == 1 else kernel / scale,
+        weight=kernel,
         stride=structure.stride,
         padding=structure.padding,
         dilation=structure.dilation,
         groups=structure.groups,
-        bias=np.zeros(kernel.shape[0], kernel.dtype),
+        bias=bias,
     )
+    # nir takes all kernels for square.
+    node.output_type = {"output": np.array(structure.out_shape)}
+    return node

@@ -9,6 +9,7 @@ from .._delay import Delay
 from .._li import LI
 from .._lif import LIF
 from ._convolution import convolution_of, kernel_of
+from ._new_nodes import conv_node
 from ._node import NEURONS, PROJECTIONS, Named
 from ._record import Record
 from ._shapes import out_shape, parameter_names
@@ -51,16 +52,8 @@ def _projection(nir: Any, layer: Any, record: Record, named: Named) -> Any:
         current = values(kernel_of(layer))
         structure = convolution_of(layer)
         assert structure is not None
-        node = named.node
-        return nir.Conv2d(
-            input_shape=structure.in_shape[1:],
-            weight=kept.restore(current, current / record.factor[0]),
-            stride=node.stride,
-            padding=node.padding,
-            dilation=node.dilation,
-            groups=node.groups,
-            bias=named.array("bias"),
-        )
+        kernel = kept.restore(current, current / record.factor[0])
+        return conv_node(nir, structure, kernel, named.array("bias"))
     current = values(layer.weight)
     weight = kept.restore(current, current / np.repeat(record.factor, layer.in_features))
     if named.kind == "Affine":

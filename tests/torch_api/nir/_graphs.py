@@ -1,0 +1,102 @@
+"""NIR graphs that several test files share."""
+
+from typing import Any
+
+import nir
+import numpy as np
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def linear(outputs: int, inputs: int, scale: float = 1.0, seed: int = 0) -> nir.Linear:
+    return nir.Linear(weight=scale * rng(seed).uniform(0.5, 1.5, (outputs, inputs)))
+
+
+def cuba_lif(*shape: int, **parameters: Any) -> nir.CubaLIF:
+    """Neurons of around 20 and 10 ms, all different; a spike raises their current by its weight."""
+    draw = rng(sum(shape))
+    found: dict[str, Any] = {
+        "tau_mem": draw.uniform(0.015, 0.025, shape),
+        "tau_syn": draw.uniform(0.008, 0.012, shape),
+        "r": np.ones(shape),
+        "v_leak": draw.uniform(-0.1, 0.1, shape),
+        "v_threshold": draw.uniform(0.9, 1.1, shape),
+        "v_reset": draw.uniform(-0.2, 0.2, shape),
+    }
+    found["w_in"] = found["tau_syn"]
+    found |= parameters
+    return nir.CubaLIF(**found)
+
+
+def cuba_li(*shape: int) -> nir.CubaLI:
+    draw = rng(5)
+    return nir.CubaLI(
+        tau_mem=draw.uniform(0.015, 0.025, shape),
+        tau_syn=draw.uniform(0.008, 0.012, shape),
+        r=np.ones(shape),
+        v_leak=np.zeros(shape),
+        w_in=np.full(shape, 0.01),
+    )
+
+
+def lif(*shape: int, **parameters: Any) -> nir.LIF:
+    found: dict[str, Any] = {
+        "tau": np.full(shape, 0.02),
+        "r": np.ones(shape),
+        "v_leak": np.zeros(shape),
+        "v_threshold": np.ones(shape),
+        "v_reset": np.zeros(shape),
+    }
+    return nir.LIF(**found | parameters)
+
+
+def delay(*values: float) -> nir.Delay:
+    return nir.Delay(delay=np.array(values))
+
+
+def conv(
+    *, size: tuple[int, int] = (3, 3), stride: int = 1, padding: Any = 0, groups: int = 1
+) -> nir.Conv2d:
+    """2 channels of 5 x 4 pixels to 4 channels."""
+    return nir.Conv2d(
+        input_shape=(5, 4),
+        weight=rng(3).uniform(-0.5, 1.5, (4, 2 // groups, *size)),
+        stride=stride,
+        padding=padding,
+        dilation=1,
+        groups=groups,
+        bias=np.zeros(4),
+    )
+
+
+def graph(*nodes: Any) -> nir.NIRGraph:
+    return nir.NIRGraph.from_list(*nodes)
+
+
+def deep() -> nir.NIRGraph:
+    """Every kind of node that keeps its meaning exactly."""
+    return graph(
+        delay(0.0, 1e-3, 0.0, 0.0, 2e-3),
+        linear(4, 5),
+        cuba_lif(4),
+        nir.Affine(weight=linear(3, 4, seed=1).weight, bias=np.zeros(3)),
+        delay(1e-3, 0.0, 5e-4),
+        cuba_lif(3),
+        linear(2, 3, seed=2),
+        cuba_li(2),
+    )
+
+
+def arrays(node: Any) -> dict[str, np.ndarray]:
+    """The arrays of a node and, by ``node.name``, of the nodes of a graph."""
+    found = {}
+    for name, value in node.to_dict().items():
+        if isinstance(value, dict):
+            continue
+        if isinstance(value, np.ndarray):
+            found[name] = value
+    for name, inner in getattr(node, "nodes", {}).items():
+        found |= {f"{name}.{key}": value for key, value in arrays(inner).items()}
+    return found
