@@ -99,7 +99,7 @@ def _read(data: Any, name: str, sort: bool) -> tuple[np.ndarray, np.ndarray]:
     _check(good, index, name, f"must be -1 or 0 to {data.n_neurons - 1}")
     good = np.where(there, np.isfinite(time) & (time >= 0), time == np.inf)
     _check(good, time, name, "must be finite and >= 0, or inf where the index is -1")
-    unsorted = np.diff(np.where(there, time, np.inf), axis=-1) < 0
+    unsorted = time[:, 1:] < time[:, :-1]
     if unsorted.any():
         if not sort:
             sample, event = np.argwhere(unsorted)[0]

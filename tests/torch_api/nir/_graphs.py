@@ -79,9 +79,9 @@ def deep() -> nir.NIRGraph:
     """Every kind of node that keeps its meaning exactly."""
     return graph(
         delay(0.0, 1e-3, 0.0, 0.0, 2e-3),
-        linear(4, 5),
+        linear(4, 5, 1.5),
         cuba_lif(4),
-        nir.Affine(weight=linear(3, 4, seed=1).weight, bias=np.zeros(3)),
+        nir.Affine(weight=linear(3, 4, 1.5, seed=1).weight, bias=np.zeros(3)),
         delay(1e-3, 0.0, 5e-4),
         cuba_lif(3),
         linear(2, 3, seed=2),

@@ -3,6 +3,7 @@
 import copy
 import math
 from pathlib import Path
+from typing import Any
 
 import nir
 import numpy as np
@@ -48,7 +49,7 @@ CONSTANTS = ("tau_mem", "tau_syn", "v_threshold", "v_leak", "v_reset", "refracto
 CONVENTIONS = ["nir", "hxtorch", "norse", "snntorch", "spikingjelly"]
 
 
-def read(graph: nir.NIRGraph, convention: str | None, **options) -> nn.Sequential:
+def read(graph: Any, convention: str | None, **options) -> Any:
     return snn.nir.from_nir(graph, convention, tau_syn=1e-4, bias="rest", **options)
 
 
@@ -215,7 +216,7 @@ def test_a_convolution_is_its_dense_matrix(settings: dict, groups: int) -> None:
         [("input", "conv"), ("conv", "lif"), ("lif", "output")],
         type_check=False,
     )
-    (layer,) = snn.nir.from_nir(graph, "nir", dtype=torch.float64)
+    (layer,) = read(graph, "nir", dtype=torch.float64)
     torch.testing.assert_close(layer.weight @ inputs.flatten(), expected.flatten())
     back = snn.nir.to_nir(nn.Sequential(layer))
     assert np.array_equal(back.nodes["conv"].weight, node.weight)
