@@ -5,6 +5,7 @@ from functools import partial
 from typing import Literal, TypedDict, Unpack, overload
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -15,7 +16,7 @@ from ._lif import Given, check_settings, prepare
 from ._overflow import OnOverflow, handle_overflow
 from ._recurrent_eventprop import time_constant_gradients, total_gradients
 from ._recurrent_simulate import simulate_recurrent
-from ._validate import check_weight
+from ._validate import check_recurrent_weight
 
 
 class Options(TypedDict, total=False):
@@ -103,8 +104,8 @@ def recurrent_lif(
     given = Given(tau_mem, tau_syn, v_threshold, v_leak, v_reset, refractory)
     settings = check_settings(given, max_spikes, t_max, "eventprop", min_slope)
     layer = prepare(spikes, weight, given, validate)
-    check_recurrent_weight(recurrent_weight, layer.weight, validate)
-    recurrent = jax.numpy.asarray(recurrent_weight)
+    check_recurrent_weight(recurrent_weight, layer.weight, values=validate)
+    recurrent = jnp.asarray(recurrent_weight)
     out, health = run_recurrent(settings, layer.events, layer.weight, recurrent, layer.constants)
     out = layer.unflatten(out)
     if return_health:
@@ -112,19 +113,6 @@ def recurrent_lif(
     if not settings.spikes_once:
         handle_overflow(health.overflow, on_overflow, _too_many(max_spikes))
     return out
-
-
-def check_recurrent_weight(
-    recurrent_weight: Array | np.ndarray, weight: Array, validate: bool
-) -> None:
-    """Check recurrent weights against those of the input."""
-    check_weight(recurrent_weight, None, weight.dtype, "recurrent_weight", values=validate)
-    neurons = weight.shape[0]
-    if recurrent_weight.shape != (neurons, neurons):
-        raise ValueError(
-            f"recurrent_weight must have shape ({neurons}, {neurons}), as weight of shape "
-            f"{weight.shape} is for {neurons} neurons, got {recurrent_weight.shape}"
-        )
 
 
 def _too_many(max_spikes: int) -> str:

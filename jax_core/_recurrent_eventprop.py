@@ -99,12 +99,14 @@ def total_gradients(
     """
     batch, out, room = spikes.time.shape
     shape, dtype = (batch, out), spikes.time.dtype
+    if out == 0:
+        return gradient, jnp.zeros_like(recurrent_weight)
     samples = jnp.arange(batch)
     tau_mem, tau_syn, refractory = constants.tau_mem, constants.tau_syn, constants.refractory
     floor = slope_floor(constants, min_slope)
     merged = merge(spikes, moment, gradient)
     count = jnp.max(jnp.sum(merged.moment >= 0, axis=1, dtype=jnp.int32), initial=0)
-    columns, time = recurrent_weight.T, spikes.time.reshape(batch, -1)
+    columns, time = recurrent_weight.T, spikes.time.reshape(batch, out * room)
 
     def at(constant: Array, n: Array) -> Array:
         return constant[n] if constant.ndim else constant
@@ -216,6 +218,10 @@ def time_constant_gradients(
             constants,
         )
 
+    parts = spikes, moment, gradient
     group = max(_GROUP_SIZE // max(out * out * room, 1), 1)
-    parts = lax.map(of_samples, (spikes, moment, gradient), batch_size=min(group, max(batch, 1)))
-    return jax.tree.map(lambda x: jnp.sum(x, axis=0), parts)
+    if group >= batch:
+        found = jax.vmap(of_samples)(parts)
+    else:
+        found = lax.map(of_samples, parts, batch_size=group)
+    return jax.tree.map(lambda x: jnp.sum(x, axis=0), found)

@@ -88,6 +88,12 @@ def simulate_recurrent(
     known = present & (events.pre >= 0) & (events.pre < inputs)
     sources = jnp.pad(jnp.where(known, events.pre, nothing), one_more, constant_values=nothing)
 
+    if out == 0:
+        # There is no first neuron to spike.
+        empty = jnp.zeros((*shape, max_spikes), dtype)
+        some = jnp.zeros(shape, bool), jnp.zeros(empty.shape, bool)
+        return Spikes(empty, empty, empty, *some), empty.astype(jnp.int32)
+
     def population(state: _State) -> Population:
         wait = jnp.zeros((), dtype)
         if is_refractory:

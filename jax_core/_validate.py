@@ -113,6 +113,19 @@ def check_weight(
         _refuse(~np.isfinite(checked), checked, name, "must be finite", "replace NaN and inf")
 
 
+def check_recurrent_weight(
+    recurrent_weight: Any, weight: Any, name: str = "recurrent_weight", *, values: bool = True
+) -> None:
+    """Check recurrent weights: finite, shape ``(out, out)`` and dtype to go with ``weight``."""
+    neurons = weight.shape[0]
+    check_weight(recurrent_weight, None, weight.dtype, name, values=values)
+    if recurrent_weight.shape != (neurons, neurons):
+        raise ValueError(
+            f"{name} must have shape ({neurons}, {neurons}), as weight of shape "
+            f"{tuple(weight.shape)} is for {neurons} neurons, got {tuple(recurrent_weight.shape)}"
+        )
+
+
 def check_constant(
     value: Any,
     name: str,

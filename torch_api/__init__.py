@@ -25,6 +25,7 @@ from ._losses import SpikeTimeMSELoss as SpikeTimeMSELoss
 from ._losses import TTFSCrossEntropyLoss as TTFSCrossEntropyLoss
 from ._overflow import SpikeOverflowError as SpikeOverflowError
 from ._overflow import SpikeOverflowWarning as SpikeOverflowWarning
+from ._recurrent_lif import RecurrentLIF as RecurrentLIF
 from ._rescue import rescue_silent_ as rescue_silent_
 from ._validate import validation as validation
 from .functional import first_to_spike as first_to_spike

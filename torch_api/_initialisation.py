@@ -9,6 +9,8 @@ from ._constants import Constant
 # chosen such that most neurons spike in layers of very different sizes.
 _MEAN = 2.0
 _STD = 1.0
+# Spread of the coincident postsynaptic potentials of all neurons of a recurrent layer, likewise.
+_RECURRENT_STD = 0.2
 
 
 def postsynaptic_peak(tau_mem: Tensor, tau_syn: Tensor) -> Tensor:
@@ -40,6 +42,13 @@ def spiking_weights_(weight: Tensor, critical: Tensor) -> None:
     """Fill ``weight (out, in)`` such that neurons spike: see `LIF.reset_parameters`."""
     scale = critical.to(weight.dtype).to(weight.device).reshape(-1, 1)
     weight.normal_().mul_(_STD * weight.shape[1] ** 0.5).add_(_MEAN).mul_(scale)
+
+
+@torch.no_grad()
+def recurrent_weights_(weight: Tensor, critical: Tensor) -> None:
+    """Fill ``weight (out, out)`` with small ones: see `RecurrentLIF.reset_parameters`."""
+    scale = critical.to(weight.dtype).to(weight.device).reshape(-1, 1)
+    weight.normal_().mul_(_RECURRENT_STD * weight.shape[1] ** 0.5).mul_(scale)
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,16 +13,14 @@ from . import functional
 from ._backend import Stack, check_backend, run_stack
 from ._constants import Constant, constants_repr, register_constants
 from ._delay_parameter import delay_parameter, nonnegative
-from ._health import SpikingLayer
-from ._initialisation import critical_weight, spiking_weights_
+from ._initialisation import spiking_weights_
+from ._neuron_layer import CONSTANTS, NeuronLayer
 from ._overflow import OnOverflow, report_overflow
 from ._validate import check_dtype, check_size, values_are_checked
 from .functional._lif import Gradient, check_settings, spikes_once
 
-_CONSTANTS = ("tau_mem", "tau_syn", "v_threshold", "v_leak", "v_reset", "refractory")
 
-
-class LIF(SpikingLayer):
+class LIF(NeuronLayer):
     """A layer of current-based leaky integrate-and-fire neurons, fully connected to its input.
 
     Each neuron obeys
@@ -74,16 +72,7 @@ class LIF(SpikingLayer):
     Göltz et al. 2021, doi:10.1038/s42256-021-00388-x (Fast & Deep).
     """
 
-    tau_mem: Constant
-    tau_syn: Constant
-    v_threshold: Constant
-    v_leak: Constant
-    v_reset: Constant
-    refractory: Constant
-    weight: nn.Parameter
     delay: nn.Parameter | None
-    rescues: Tensor | None = None
-    """How many times in a row `rescue_silent_` raised each neuron's weights, ``(out,)``."""
 
     def __init__(
         self,
@@ -147,19 +136,6 @@ class LIF(SpikingLayer):
         """
         spiking_weights_(self.weight, self.critical_weight())
 
-    def critical_weight(self) -> Tensor:
-        """The weight with which coincident spikes of all inputs just reach the threshold.
-
-        **Returns:** float64, shape ``()`` or ``(out_features,)``. A neuron with its leak over the
-        threshold has none: the distance from reset to threshold is taken for the height.
-        """
-        threshold, leak, reset = (
-            torch.as_tensor(value, dtype=torch.float64).detach()
-            for value in (self.v_threshold, self.v_leak, self.v_reset)
-        )
-        height = torch.where(leak < threshold, threshold - leak, threshold - reset)
-        return critical_weight(self.in_features, self.tau_mem, self.tau_syn, height)
-
     def forward(self, spikes: Tensor | Events) -> Tensor:
         if self.backend is not None:
             scaling = check_backend(self.backend, self.scaling)
@@ -213,7 +189,7 @@ class LIF(SpikingLayer):
     def extra_repr(self) -> str:
         parts = [
             f"{self.in_features}, {self.out_features}",
-            constants_repr(self, _CONSTANTS),
+            constants_repr(self, CONSTANTS),
             f"max_spikes={self.max_spikes}, t_max={self.t_max:g}, gradient={self.gradient!r}",
         ]
         if self.delay_type is not None:
@@ -221,10 +197,6 @@ class LIF(SpikingLayer):
         if self.backend is not None:
             parts.append(f"backend={self.backend.name!r}")
         return ", ".join(parts)
-
-    def constants(self) -> dict[str, Any]:
-        """The neuron constants by name, as `functional.lif` takes them."""
-        return {name: getattr(self, name) for name in _CONSTANTS}
 
     def _add_delay(
         self, kind: str | None, device: torch.device | str | None, dtype: torch.dtype | None

@@ -22,19 +22,24 @@ def check_policy(on_overflow: str) -> None:
         raise ValueError(f"on_overflow must be 'error', 'warn' or 'truncate', got {on_overflow!r}")
 
 
-def report_overflow(overflow: Tensor, on_overflow: OnOverflow, max_spikes: int) -> None:
+def report_overflow(
+    overflow: Tensor, on_overflow: OnOverflow, max_spikes: int, *, ends_sample: bool = False
+) -> None:
     """Raise or warn if any neuron of a layer had more spikes than room.
 
     **Arguments:** ``overflow``: samples with more than ``max_spikes`` spikes, by neuron ``(out,)``;
-    ``on_overflow``: the policy.
+    ``on_overflow``: the policy; ``ends_sample``: whether all neurons are silent after a lost spike.
     """
     if on_overflow == "truncate" or not bool(overflow.any()):
         return
+    accept = f"keep the first {max_spikes} spikes"
+    if ends_sample:
+        accept = "accept that these samples end where a neuron has no room"
     _act(
         f"{int((overflow > 0).sum())} of {overflow.numel()} neurons spike more than max_spikes = "
         f"{max_spikes} times (the worst of them in {int(overflow.max())} samples). Raise "
-        f"max_spikes; or let neurons spike once only with refractory=inf; or lower t_max; or keep "
-        f"the first {max_spikes} spikes with on_overflow='truncate'",
+        f"max_spikes; or let neurons spike once only with refractory=inf; or lower t_max; or "
+        f"{accept} with on_overflow='truncate'",
         on_overflow,
     )
 

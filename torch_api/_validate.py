@@ -114,15 +114,24 @@ def check_spikes(spikes: Any, neurons: int | None = None, name: str = "spikes") 
     return spikes
 
 
-def check_weight(weight: Tensor) -> None:
+def check_weight(weight: Tensor, name: str = "weight") -> None:
     """Check weights: shape ``(out, in)``, finite."""
     shape = _stand_in(weight)
     dtype = rules.canonical_dtype(shape)
-    rules.check_weight(shape, None, dtype, values=False)
+    rules.check_weight(shape, None, dtype, name, values=False)
     # One NaN or inf makes the sum so, which is quicker to see than each; a sum of finite weights
     # that overflows passes the exact test.
     if values_are_checked() and not math.isfinite(weight.detach().sum().item()):
-        rules.check_weight(_array(weight), None, dtype)
+        rules.check_weight(_array(weight), None, dtype, name)
+
+
+def check_recurrent_weight(recurrent_weight: Any, weight: Tensor) -> None:
+    """Check recurrent weights: shape ``(out, out)``, finite, dtype and device of ``weight``."""
+    name = "recurrent_weight"
+    check_tensor(recurrent_weight, name, "a tensor of shape (out, out)")
+    check_like(recurrent_weight, weight, name, "weight")
+    check_weight(recurrent_weight, name)
+    rules.check_recurrent_weight(_stand_in(recurrent_weight), _stand_in(weight), values=False)
 
 
 def check_constants(constants: dict[str, Any], spikes: Tensor, neurons: int) -> None:

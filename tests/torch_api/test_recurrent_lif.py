@@ -1,0 +1,216 @@
+"""The recurrent layer as a module: its spikes, gradients and manners."""
+
+import copy
+import io
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from evtorch import torch_api as snn
+
+from ..reference import Neuron, simulate_recurrent
+from ._networks import INF, draw_delay, spikes, strong
+
+INPUTS, NEURONS = 3, 3
+CONSTANTS = ("tau_mem", "tau_syn", "v_threshold", "v_leak", "v_reset", "refractory")
+# Times are of order 1 here, so that one step of finite differences suits all arguments.
+UNIT: dict[str, Any] = {
+    "tau_mem": 2.0,
+    "tau_syn": 1.0,
+    "v_leak": 0.1,
+    "v_reset": -0.2,
+    "refractory": 0.3,
+    "max_spikes": 3,
+    "t_max": 3.0,
+    "on_overflow": "truncate",
+    "dtype": torch.float64,
+}
+
+
+def recurrent(seed=2, scale=1.0, **options):
+    """A layer whose neurons spike, and excite and inhibit each other."""
+    layer = snn.RecurrentLIF(INPUTS, NEURONS, **{**UNIT, **options})
+    strong(layer)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        layer.recurrent_weight.normal_(0, scale, generator=generator)
+    return layer
+
+
+def inputs(dtype=torch.float64):
+    return (spikes(2, INPUTS, 1) * 100).to(dtype)
+
+
+def finite(times):
+    return torch.where(times < INF, times, 0)
+
+
+def reference(layer, times):
+    neurons = [Neuron(**{name: float(getattr(layer, name)) for name in CONSTANTS})] * NEURONS
+    weights = layer.weight.detach().numpy(), layer.recurrent_weight.detach().numpy()
+    options = {"max_spikes": layer.max_spikes, "t_max": layer.t_max}
+    runs = [simulate_recurrent(neurons, sample, *weights, **options) for sample in times.numpy()]
+    return np.array([run.times(layer.max_spikes) for run in runs])
+
+
+def test_spikes_equal_the_reference():
+    layer = recurrent()
+    times = inputs()
+    out = layer(times)
+    assert out.shape == (2, NEURONS, 3)
+    assert (out[..., 1] < INF).any()
+    np.testing.assert_allclose(out.detach(), reference(layer, times), rtol=1e-10)
+    without = copy.deepcopy(layer)
+    torch.nn.init.zeros_(without.recurrent_weight)
+    assert not torch.allclose(finite(without(times)), finite(out))
+
+
+def test_gradcheck_of_input_and_all_parameters():
+    layer = recurrent(learn=CONSTANTS, delay="axonal")
+    draw_delay(layer, 0.1, 0.5)
+    names = [name for name, _ in layer.named_parameters()]
+    assert set(names) == {"weight", "recurrent_weight", "delay", *CONSTANTS}
+
+    def function(times, *values):
+        parameters = dict(zip(names, values, strict=True))
+        return finite(torch.func.functional_call(layer, parameters, (times,)))
+
+    values = [p.detach().clone().requires_grad_() for p in layer.parameters()]
+    given = inputs().requires_grad_()
+    assert torch.autograd.gradcheck(function, (given, *values), eps=1e-6, atol=1e-6, rtol=1e-5)
+
+
+def test_functional_and_events_are_the_same():
+    layer = recurrent()
+    times = inputs().requires_grad_()
+    options = {k: v for k, v in UNIT.items() if k != "dtype"}
+    weights = layer.weight, layer.recurrent_weight
+    found = []
+    for call in (
+        lambda: layer(times),
+        lambda: snn.functional.recurrent_lif(times, *weights, **options),
+        lambda: layer(snn.events_from_spike_times(times)),
+    ):
+        out = call()
+        found.append([out, *torch.autograd.grad(finite(out).pow(2).sum(), (times, *weights))])
+    for other in found[1:]:
+        for a, b in zip(found[0], other, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-12)
+
+
+def test_copies_pickles_and_state_dict():
+    layer = recurrent()
+    times = inputs()
+    expected = layer(times)
+    file = io.BytesIO()
+    torch.save(layer, file)
+    file.seek(0)
+    other = recurrent(seed=5)
+    other.load_state_dict(layer.state_dict())
+    assert set(layer.state_dict()) == {"weight", "recurrent_weight"}
+    for same in (
+        copy.deepcopy(layer),
+        pickle.loads(pickle.dumps(layer)),
+        torch.load(file, weights_only=False),
+        other,
+    ):
+        assert torch.equal(same(times), expected)
+    assert "3, 3, tau_mem=2, " in repr(layer)
+    assert "delay='axonal'" in repr(snn.RecurrentLIF(2, 2, delay="axonal"))
+
+
+def test_initial_recurrent_weights_are_small_and_of_either_sign():
+    layer = snn.RecurrentLIF(5, 200)
+    weight = layer.recurrent_weight
+    peak = 0.25
+    assert weight.std().item() == pytest.approx(0.2 / (200**0.5 * peak), rel=0.02)
+    assert abs(weight.mean().item()) < 0.02 * weight.std().item()
+    torch.manual_seed(1)
+    again = snn.RecurrentLIF(5, 200)
+    assert not torch.equal(again.recurrent_weight, weight)
+
+
+def test_overflow_health_and_rescue():
+    layer = recurrent(max_spikes=1, on_overflow="error")
+    times = inputs()
+    with pytest.raises(
+        snn.SpikeOverflowError, match=r"max_spikes = 1 times.*accept that these samples end"
+    ):
+        layer(times)
+    layer.on_overflow = "truncate"
+    out = layer(times)
+    (health,) = snn.health_report(layer).layers
+    assert health.samples == 2
+    assert health.counts.overflow.sum() > 0
+    np.testing.assert_allclose(out.detach(), reference(layer, times), rtol=1e-10)
+    with torch.no_grad():
+        layer.weight[0] = -1.0
+    layer(times)
+    before = layer.weight[0].clone()
+    assert snn.rescue_silent_(layer, max_silent=0.5) >= 1
+    assert (layer.weight[0] > before).all()
+
+
+def test_an_optimiser_lowers_the_loss_through_recurrent_weights_alone():
+    layer = recurrent(refractory=INF, scale=0.3)
+    target = layer(inputs()).detach()[..., 0]
+    torch.nn.init.zeros_(layer.recurrent_weight)
+    loss = snn.SpikeTimeMSELoss()
+    optimiser = torch.optim.Adam([layer.recurrent_weight], 2e-2)
+    losses = []
+    for _ in range(60):
+        optimiser.zero_grad()
+        value = loss(layer(inputs())[..., :1], target[..., None])
+        value.backward()
+        optimiser.step()
+        losses.append(value.item())
+    assert losses[-1] < losses[0] / 10
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 0), (0, 4, 1)])
+def test_nothing_in_nothing_out(shape):
+    layer = snn.RecurrentLIF(4, 3, refractory=INF)
+    out = layer(torch.empty(shape))
+    assert out.shape == (shape[0], 3, 1)
+    assert (out == INF).all()
+    finite(out).sum().backward()
+    assert layer.recurrent_weight.grad is not None
+    assert (layer.recurrent_weight.grad == 0).all()
+
+
+def test_no_neurons():
+    layer = snn.RecurrentLIF(3, 0)
+    times = inputs(torch.float32).requires_grad_()
+    out = layer(times)
+    assert out.shape == (2, 0, 1)
+    (gradient,) = torch.autograd.grad(out.sum(), times)
+    assert (gradient == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"recurrent_weight": torch.zeros(3, 2)}, r"recurrent_weight must have shape \(3, 3\)"),
+        ({"recurrent_weight": torch.full((3, 3), float("nan"))}, "recurrent_weight must be finite"),
+        ({"recurrent_weight": torch.zeros(3, 3).double()}, "recurrent_weight is torch.float64"),
+        ({"recurrent_weight": [[0.0] * 3] * 3}, "recurrent_weight must be a tensor"),
+        ({"max_spikes": 0}, "max_spikes must be >= 1"),
+        ({"v_reset": 2.0}, "v_reset must be below v_threshold"),
+    ],
+)
+def test_bad_arguments_are_named(change, message):
+    given = {"weight": torch.ones(3, 3), "recurrent_weight": torch.zeros(3, 3), **change}
+    with pytest.raises((TypeError, ValueError), match=message):
+        snn.functional.recurrent_lif(inputs(torch.float32), **given)
+
+
+def test_options_that_only_the_feed_forward_layer_has_are_refused():
+    kind: Any = "dendritic"
+    with pytest.raises(ValueError, match=r"delay must be None or 'axonal'.*'dendritic'"):
+        snn.RecurrentLIF(2, 2, delay=kind)
+    other: Any = {"backend": None}
+    with pytest.raises(TypeError, match="backend"):
+        snn.RecurrentLIF(2, 2, **other)

@@ -1,0 +1,48 @@
+"""What all layers of leaky integrate-and-fire neurons have in common."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ._constants import Constant
+from ._health import SpikingLayer
+from ._initialisation import critical_weight
+
+CONSTANTS = ("tau_mem", "tau_syn", "v_threshold", "v_leak", "v_reset", "refractory")
+
+
+class NeuronLayer(SpikingLayer):
+    """Base of the layers of neurons with weighted input: constants, and the scale of weights."""
+
+    in_features: int
+    out_features: int
+    tau_mem: Constant
+    tau_syn: Constant
+    v_threshold: Constant
+    v_leak: Constant
+    v_reset: Constant
+    refractory: Constant
+    weight: nn.Parameter
+    rescues: Tensor | None = None
+    """How many times in a row `rescue_silent_` raised each neuron's weights, ``(out,)``."""
+
+    def constants(self) -> dict[str, Any]:
+        """The neuron constants by name, as `functional.lif` takes them."""
+        return {name: getattr(self, name) for name in CONSTANTS}
+
+    def critical_weight(self) -> Tensor:
+        """The weight with which coincident spikes of all inputs just reach the threshold.
+
+        **Returns:** float64, shape ``()`` or ``(out_features,)``. A neuron with its leak over the
+        threshold has none: the distance from reset to threshold is taken for the height.
+        """
+        return self._critical_weight(self.in_features)
+
+    def _critical_weight(self, inputs: int) -> Tensor:
+        threshold, leak, reset = (
+            torch.as_tensor(value, dtype=torch.float64).detach()
+            for value in (self.v_threshold, self.v_leak, self.v_reset)
+        )
+        height = torch.where(leak < threshold, threshold - leak, threshold - reset)
+        return critical_weight(inputs, self.tau_mem, self.tau_syn, height)

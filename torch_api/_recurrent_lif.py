@@ -1,0 +1,139 @@
+"""The recurrent LIF layer as a module."""
+
+import math
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..jax_core import Events
+from . import functional
+from ._constants import Constant, constants_repr, register_constants
+from ._delay_parameter import delay_parameter, nonnegative
+from ._initialisation import recurrent_weights_, spiking_weights_
+from ._neuron_layer import CONSTANTS, NeuronLayer
+from ._overflow import OnOverflow, report_overflow
+from ._validate import check_dtype, check_size
+from .functional._lif import check_settings, spikes_once
+
+
+class RecurrentLIF(NeuronLayer):
+    """A layer of leaky integrate-and-fire neurons, connected to its input and to each other.
+
+    Neurons are those of `LIF`. A spike of neuron ``i`` adds ``recurrent_weight[j, i]`` to the
+    current of every neuron ``j``, itself included, at the time of the spike. Neurons that reach
+    their thresholds at the same time all spike before any of these spikes arrives. Everything
+    happens in continuous time; the gradients are exact, by EventProp.
+
+    The simulation of a sample ends where a neuron has more than ``max_spikes`` spikes, since all
+    that follows depends on the one that has no room: no neuron spikes later. Leave room for all
+    spikes up to ``t_max``, or accept that end with ``on_overflow="truncate"``.
+
+    **Arguments:**
+
+    - ``in_features``, ``out_features``: numbers of input neurons and of neurons in the layer.
+    - ``delay``: ``None``, or ``"axonal"``: each input has its learnable delay.
+    - All others as in `LIF`, which also has those that are not available here: ``gradient``,
+      ``backend`` and dendritic delays.
+
+    **Parameters:** ``weight``, shape ``(out_features, in_features)``; ``recurrent_weight``, shape
+    ``(out_features, out_features)``; ``delay``, seconds, shape ``(in_features,)``, if axonal; those
+    named in ``learn``.
+
+    **Shapes:** spike times ``(..., in_features, k)`` or ``Events`` ``(..., M)`` give spike times
+    ``(..., out_features, max_spikes)``, ascending, ``inf`` where there is no spike.
+
+    **References:** Wunderlich & Pehle 2021, doi:10.1038/s41598-021-91786-z (EventProp).
+    """
+
+    recurrent_weight: nn.Parameter
+    delay: nn.Parameter | None
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        tau_mem: Constant = 2e-2,
+        tau_syn: Constant = 1e-2,
+        v_threshold: Constant = 1.0,
+        v_leak: Constant = 0.0,
+        v_reset: Constant = 0.0,
+        refractory: Constant = 0.0,
+        max_spikes: int = 1,
+        t_max: float = math.inf,
+        delay: Literal["axonal"] | None = None,
+        learn: Iterable[str] = (),
+        on_overflow: OnOverflow = "error",
+        min_slope: float = 1e-3,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        dtype = check_dtype(dtype)
+        check_settings(max_spikes, t_max, "eventprop", min_slope, on_overflow, refractory)
+        if delay not in (None, "axonal"):
+            raise ValueError(f"delay must be None or 'axonal' (one per input), got {delay!r}")
+        self.in_features = check_size(in_features, "in_features")
+        self.out_features = check_size(out_features, "out_features")
+        self.max_spikes, self.t_max = max_spikes, float(t_max)
+        self.on_overflow: OnOverflow = on_overflow
+        self.min_slope = float(min_slope)
+        constants = {
+            "tau_mem": tau_mem,
+            "tau_syn": tau_syn,
+            "v_threshold": v_threshold,
+            "v_leak": v_leak,
+            "v_reset": v_reset,
+            "refractory": refractory,
+        }
+        register_constants(self, constants, learn, out_features, device=device, dtype=dtype)
+        shape = {"weight": in_features, "recurrent_weight": out_features}
+        for name, inputs in shape.items():
+            empty = torch.empty(out_features, inputs, device=device, dtype=dtype)
+            self.register_parameter(name, nn.Parameter(empty))
+        self.delay = None
+        if delay is not None:
+            self.delay = delay_parameter(0.0, in_features, device=device, dtype=dtype)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new weights from torch's global random generator.
+
+        ``weight`` as in `LIF.reset_parameters`. ``recurrent_weight`` is normal with mean 0 and
+        standard deviation ``0.2 sqrt(out_features) c``, where ``c`` is the weight with which
+        coincident spikes of all neurons of the layer just reach the threshold: their
+        postsynaptic potentials then add up to about 0.2 of it, in either direction. Delays and
+        constants stay as they are.
+        """
+        spiking_weights_(self.weight, self.critical_weight())
+        recurrent_weights_(self.recurrent_weight, self._critical_weight(self.out_features))
+
+    def forward(self, spikes: Tensor | Events) -> Tensor:
+        if self.delay is not None:
+            spikes = functional.delay(spikes, nonnegative(self.delay))
+        out, health = functional.recurrent_lif(
+            spikes,
+            self.weight,
+            self.recurrent_weight,
+            **self.constants(),
+            max_spikes=self.max_spikes,
+            t_max=self.t_max,
+            min_slope=self.min_slope,
+            return_health=True,
+        )
+        self.remember(out.shape[:-2].numel(), health)
+        if not spikes_once(self.refractory):
+            report_overflow(health.overflow, self.on_overflow, self.max_spikes, ends_sample=True)
+        return out
+
+    def extra_repr(self) -> str:
+        parts = [
+            f"{self.in_features}, {self.out_features}",
+            constants_repr(self, CONSTANTS),
+            f"max_spikes={self.max_spikes}, t_max={self.t_max:g}",
+        ]
+        if self.delay is not None:
+            parts.append("delay='axonal'")
+        return ", ".join(parts)

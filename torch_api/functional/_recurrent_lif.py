@@ -1,0 +1,104 @@
+"""The recurrent LIF layer as a function of tensors."""
+
+import math
+from typing import Literal, TypedDict, Unpack, overload
+
+from torch import Tensor
+
+from ... import jax_core
+from ...jax_core import Events
+from .._constants import Constant
+from .._health import Health
+from .._overflow import OnOverflow, report_overflow
+from .._validate import check_recurrent_weight
+from ._layer import call_with_health, check_layer
+from ._lif import check_settings, spikes_once
+
+
+class _Options(TypedDict, total=False):
+    tau_mem: Constant
+    tau_syn: Constant
+    v_threshold: Constant
+    v_leak: Constant
+    v_reset: Constant
+    refractory: Constant
+    max_spikes: int
+    t_max: float
+    min_slope: float
+    on_overflow: OnOverflow
+
+
+@overload
+def recurrent_lif(
+    spikes: Tensor | Events,
+    weight: Tensor,
+    recurrent_weight: Tensor,
+    *,
+    return_health: Literal[False] = ...,
+    **options: Unpack[_Options],
+) -> Tensor: ...
+@overload
+def recurrent_lif(
+    spikes: Tensor | Events,
+    weight: Tensor,
+    recurrent_weight: Tensor,
+    *,
+    return_health: Literal[True],
+    **options: Unpack[_Options],
+) -> tuple[Tensor, Health]: ...
+def recurrent_lif(
+    spikes: Tensor | Events,
+    weight: Tensor,
+    recurrent_weight: Tensor,
+    *,
+    tau_mem: Constant = 2e-2,
+    tau_syn: Constant = 1e-2,
+    v_threshold: Constant = 1.0,
+    v_leak: Constant = 0.0,
+    v_reset: Constant = 0.0,
+    refractory: Constant = 0.0,
+    max_spikes: int = 1,
+    t_max: float = math.inf,
+    min_slope: float = 1e-3,
+    on_overflow: OnOverflow = "error",
+    return_health: bool = False,
+) -> Tensor | tuple[Tensor, Health]:
+    """Spikes of a layer of leaky integrate-and-fire neurons that are connected to each other.
+
+    As `lif`, with the spikes of the layer itself as further input: one of neuron ``i`` adds
+    ``recurrent_weight[j, i]`` to the current of neuron ``j`` at once. Gradients are exact, by
+    EventProp, with respect to ``spikes``, both weights and every constant given as a tensor; see
+    `RecurrentLIF`.
+
+    **Arguments:** ``recurrent_weight``: shape ``(out, out)``; all others as in `lif`. A sample ends
+    where a neuron has more than ``max_spikes`` spikes: no neuron spikes thereafter.
+
+    **Returns:** spike times, shape ``(..., out, max_spikes)``, ``inf`` where there is no spike;
+    with ``return_health`` a tuple of them and `Health`.
+    """
+    check_settings(max_spikes, t_max, "eventprop", min_slope, on_overflow, refractory)
+    constants = {
+        "tau_mem": tau_mem,
+        "tau_syn": tau_syn,
+        "v_threshold": v_threshold,
+        "v_leak": v_leak,
+        "v_reset": v_reset,
+        "refractory": refractory,
+    }
+    check_layer(spikes, weight, constants)
+    check_recurrent_weight(recurrent_weight, weight)
+    out, health = call_with_health(
+        jax_core.recurrent_lif,
+        spikes,
+        weight,
+        recurrent_weight,
+        **constants,
+        max_spikes=max_spikes,
+        t_max=t_max,
+        min_slope=min_slope,
+    )
+    if return_health:
+        return out, health
+    if not spikes_once(refractory):
+        report_overflow(health.overflow, on_overflow, max_spikes, ends_sample=True)
+    return out
