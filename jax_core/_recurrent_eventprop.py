@@ -5,7 +5,7 @@ the loss has, the arrivals add ``sum_j w_jn (lv_j - li_j)(t)``. With these total
 spikes every neuron is one of a feed-forward layer again, with the population's spikes among its
 input. They are found by going through all spikes of a sample backwards, last to first.
 
-Wunderlich & Pehle 2021, doi:10.1038/s41598-021-91786-z, eq. (5).
+Wunderlich & Pehle 2021, doi:10.1038/s41598-021-91786-z; docs/gradients.md has the derivation.
 """
 
 from typing import NamedTuple
