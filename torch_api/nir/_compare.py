@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .._li import LI
 from .._lif import LIF
+from .._recurrent_lif import RecurrentLIF
 from .._validate import check_spikes
 from ._convention import Convention, find_convention
 from ._graph import Block, Chain, read_chain
@@ -142,7 +143,7 @@ def _time_constants(chain: Chain, convention: Convention) -> list[float]:
 
 
 def _end(model: nn.Sequential, batch: np.ndarray, longest: float) -> float:
-    ends = [layer.t_max for layer in model if isinstance(layer, LIF | LI)]
+    ends = [layer.t_max for layer in model if isinstance(layer, LIF | RecurrentLIF | LI)]
     finite = [end for end in ends if end < math.inf]
     arrived = batch[np.isfinite(batch)]
     return min(finite) if finite else 10 * longest + float(arrived.max(initial=0.0))

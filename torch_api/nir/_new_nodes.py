@@ -3,10 +3,13 @@
 from typing import Any
 
 import numpy as np
+from torch import Tensor, nn
 
 from .._delay import Delay
 from .._li import LI
 from .._lif import LIF
+from .._neuron_layer import NeuronLayer
+from .._recurrent_lif import RecurrentLIF
 from ._convention import Convention
 from ._convolution import Convolution, convolution_of, kernel_of
 from ._values import array
@@ -15,7 +18,7 @@ _CONSTANTS = ("tau_mem", "tau_syn", "v_leak", "v_threshold", "v_reset")
 
 
 def new_nodes(
-    nir: Any, layer: LIF | LI | Delay, path: str, convention: Convention
+    nir: Any, layer: NeuronLayer | LI | Delay, path: str, convention: Convention
 ) -> list[tuple[str, Any]]:
     """A projection and neurons, with a delay if there is one."""
     delay = getattr(layer, "delay", None)
@@ -29,24 +32,38 @@ def new_nodes(
     found = _constants(layer, structure)
     _add_gains(found, convention)
     if structure is None:
-        weight = array(layer.weight)
-        scale = found["r"]
-        plain = bool((scale == 1).all())
-        projection = nir.Linear(weight=weight if plain else weight / scale[:, None])
+        projection = _linear(nir, layer.weight, found["r"])
         name = f"linear_{path}"
     else:
         projection = _convolution(nir, layer, structure, found)
         name = f"conv_{path}"
     for constant in ("tau_mem", "tau_syn"):
         found[constant] = found[constant] / convention.time_unit
-    neuron = (nir.CubaLIF if isinstance(layer, LIF) else nir.CubaLI)(**found)
-    axonal = isinstance(layer, LIF) and layer.delay_type == "axonal"
-    before, after = (delaying, []) if axonal else ([], delaying)
-    kind = "lif" if isinstance(layer, LIF) else "li"
+    spiking = isinstance(layer, NeuronLayer)
+    neuron = (nir.CubaLIF if spiking else nir.CubaLI)(**found)
+    dendritic = isinstance(layer, LIF) and layer.delay_type == "dendritic"
+    before, after = ([], delaying) if dendritic else (delaying, [])
+    kind = "lif" if spiking else "li"
     return [*before, (name, projection), *after, (f"{kind}_{path}", neuron)]
 
 
-def _constants(layer: LIF | LI, structure: Convolution | None) -> dict[str, np.ndarray]:
+def new_loop(
+    nir: Any, layer: nn.Module, path: str, convention: Convention
+) -> tuple[str, Any] | None:
+    """The recurrent connection of a layer that has one."""
+    if not isinstance(layer, RecurrentLIF):
+        return None
+    found = _constants(layer, None)
+    _add_gains(found, convention)
+    return f"recurrent_{path}", _linear(nir, layer.recurrent_weight, found["r"])
+
+
+def _linear(nir: Any, parameter: Tensor, scale: np.ndarray) -> Any:
+    weight = array(parameter)
+    return nir.Linear(weight=weight if (scale == 1).all() else weight / scale[:, None])
+
+
+def _constants(layer: NeuronLayer | LI, structure: Convolution | None) -> dict[str, np.ndarray]:
     shape = (layer.out_features,) if structure is None else structure.out_shape
     return {
         name: np.broadcast_to(array(getattr(layer, name)), (layer.out_features,))
@@ -68,7 +85,7 @@ def _add_gains(found: dict[str, np.ndarray], convention: Convention) -> None:
 
 
 def _convolution(
-    nir: Any, layer: LIF | LI, structure: Convolution, found: dict[str, np.ndarray]
+    nir: Any, layer: NeuronLayer | LI, structure: Convolution, found: dict[str, np.ndarray]
 ) -> Any:
     """A Conv2d; what differs from neuron to neuron goes into ``w_in``."""
     kernel = array(kernel_of(layer))

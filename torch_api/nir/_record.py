@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from ._convention import Convention
 from ._node import Named
 from ._shapes import Shape
+from ._values import values
 
 
 @dataclass
@@ -45,6 +46,10 @@ class Record:
     kept: dict[str, Kept] = field(default_factory=dict)
     factor: np.ndarray = field(default_factory=lambda: np.ones(1))
     refractory: float = 0.0
+    recurrent: Named | None = None
+
+    def keep(self, name: str, original: np.ndarray, loaded: Tensor) -> None:
+        self.kept[name] = Kept(original.copy(), values(loaded))
 
 
 def record_of(layer: nn.Module) -> Record | None:

@@ -3,15 +3,17 @@
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from .._delay import Delay
 from .._li import LI
 from .._lif import LIF
+from .._neuron_layer import NeuronLayer
+from .._recurrent_lif import RecurrentLIF
 from ._convolution import convolution_of, kernel_of
 from ._new_nodes import conv_node
 from ._node import NEURONS, PROJECTIONS, Named
-from ._record import Record
+from ._record import Kept, Record
 from ._shapes import out_shape, parameter_names
 from ._values import values
 
@@ -22,13 +24,15 @@ def has_projection(layer: nn.Module, record: Record) -> bool:
     return was_kernel == (convolution_of(layer) is not None)
 
 
-def remembered_nodes(nir: Any, layer: LIF | LI | Delay, record: Record) -> list[tuple[str, Any]]:
+def remembered_nodes(
+    nir: Any, layer: NeuronLayer | LI | Delay, record: Record
+) -> list[tuple[str, Any]]:
     """The nodes that a layer was read from, with what has changed since."""
     written: list[tuple[str, Any]] = []
     shape = record.in_shape
     for named in record.chain:
         if named.kind == "Delay":
-            assert not isinstance(layer, LI)
+            assert isinstance(layer, Delay | LIF)
             assert layer.delay is not None
             current = values(layer.delay.clamp(min=0))
             array = record.kept["delay"].restore(current, current / record.convention.time_unit)
@@ -54,14 +58,27 @@ def _projection(nir: Any, layer: Any, record: Record, named: Named) -> Any:
         assert structure is not None
         kernel = kept.restore(current, current / record.factor[0])
         return conv_node(nir, structure, kernel, named.array("bias"))
-    current = values(layer.weight)
-    weight = kept.restore(current, current / np.repeat(record.factor, layer.in_features))
+    return _linear(nir, layer.weight, kept, record, named)
+
+
+def remembered_loop(nir: Any, layer: nn.Module, record: Record) -> tuple[str, Any] | None:
+    """The recurrent connection that a layer was read with."""
+    if record.recurrent is None:
+        return None
+    assert isinstance(layer, RecurrentLIF)
+    node = _linear(nir, layer.recurrent_weight, record.kept["recurrent"], record, record.recurrent)
+    return record.recurrent.name, node
+
+
+def _linear(nir: Any, parameter: Tensor, kept: Kept, record: Record, named: Named) -> Any:
+    current = values(parameter)
+    weight = kept.restore(current, current / np.repeat(record.factor, parameter.shape[1]))
     if named.kind == "Affine":
         return nir.Affine(weight=weight, bias=named.array("bias"))
     return nir.Linear(weight=weight)
 
 
-def _neuron(nir: Any, layer: LIF | LI, record: Record, named: Named) -> Any:
+def _neuron(nir: Any, layer: NeuronLayer | LI, record: Record, named: Named) -> Any:
     unit = record.convention.time_unit
     neurons = layer.out_features
     arrays = {}
@@ -79,7 +96,7 @@ def _neuron(nir: Any, layer: LIF | LI, record: Record, named: Named) -> Any:
     return getattr(nir, named.kind)(**arrays)
 
 
-def _keep_factor(layer: LIF | LI, record: Record, arrays: dict[str, np.ndarray]) -> None:
+def _keep_factor(layer: NeuronLayer | LI, record: Record, arrays: dict[str, np.ndarray]) -> None:
     """Let ``w_in`` (or ``r``) follow a changed ``tau_syn``, so that weights keep their meaning."""
     kept = record.kept.get("synapse", record.kept.get("tau_syn"))
     if kept is None or (record.convention.current_jump == "weight" and "w_in" in arrays):

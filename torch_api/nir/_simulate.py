@@ -173,7 +173,7 @@ def population(block: Block, convention: Convention) -> Population:
     threshold, reset = None, np.zeros(count)
     if neuron.kind in ("CubaLIF", "LIF"):
         threshold, reset = flat(neuron, "v_threshold", count), flat(neuron, "v_reset", count)
-    bias = _bias(block.projection, count)
+    bias = _bias(block.projection, count) + _bias(block.recurrent, count)
     if neuron.kind in ("CubaLIF", "CubaLI"):
         tau_mem = flat(neuron, "tau_mem", count) * unit
         tau_syn = flat(neuron, "tau_syn", count) * unit
@@ -204,8 +204,8 @@ def population(block: Block, convention: Convention) -> Population:
     )
 
 
-def _bias(projection: Named, count: int) -> np.ndarray:
-    if getattr(projection.node, "bias", None) is None:
+def _bias(projection: Named | None, count: int) -> np.ndarray:
+    if projection is None or getattr(projection.node, "bias", None) is None:
         return np.zeros(count)
     bias = projection.array("bias").astype(np.float64)
     return np.repeat(bias, count // bias.size)

@@ -10,15 +10,18 @@ from torch import nn
 from .._delay import Delay
 from .._li import LI
 from .._lif import LIF
+from .._neuron_layer import NeuronLayer
+from .._recurrent_lif import RecurrentLIF
 from ._convention import Convention, find_convention, noted
-from ._new_nodes import new_nodes
+from ._new_nodes import new_loop, new_nodes
 from ._node import SPIKING
 from ._package import nir_package
 from ._record import record_of
-from ._remembered_nodes import has_projection, remembered_nodes
+from ._remembered_nodes import has_projection, remembered_loop, remembered_nodes
 from ._values import values
 
 Nodes = list[tuple[str, Any]]
+Layer = LIF | RecurrentLIF | LI | Delay
 
 
 def to_nir(
@@ -29,10 +32,11 @@ def to_nir(
 ) -> Any:
     """Write layers as a NIR graph.
 
-    A `LIF` becomes a Linear and a CubaLIF, an `LI` a Linear and a CubaLI, a `Delay` or the delay of
-    a `LIF` a Delay. Weights are written as they are (``"nir"``: ``w_in = tau_syn``, so that a spike
-    raises the current by the weight). What `from_nir` read with the same convention, and nothing
-    has changed since, is written exactly as it was, names included. Save it with ``nir.write``.
+    A `LIF` becomes a Linear and a CubaLIF, a `RecurrentLIF` has a second Linear from its neurons to
+    themselves, an `LI` becomes a Linear and a CubaLI, a `Delay` or the delay of a layer a Delay.
+    Weights are written as they are (``"nir"``: ``w_in = tau_syn``, so that a spike raises the
+    current by the weight). What `from_nir` read with the same convention, and nothing has changed
+    since, is written exactly as it was, names included. Save it with ``nir.write``.
 
     **Arguments:**
 
@@ -57,6 +61,7 @@ def to_nir(
     else:
         found = find_convention(convention, None)
     nodes: Nodes = []
+    loops: list[tuple[str, str, Any]] = []
     for position, (path, layer) in enumerate(layers):
         if isinstance(layer, LI) and position < len(layers) - 1:
             raise ValueError(f"layer {path!r} (LI) gives numbers, no spikes; it must come last")
@@ -64,16 +69,21 @@ def to_nir(
         held = 0.0
         if record is not None and record.convention == found and has_projection(layer, record):
             written, held = remembered_nodes(nir, layer, record), record.refractory
+            loop = remembered_loop(nir, layer, record)
         else:
             written = new_nodes(nir, layer, path, found)
+            loop = new_loop(nir, layer, path, found)
         _note(written, layer, path, held, refractory)
         _join(nir, nodes, written, path)
         nodes += written
-    return _graph(nir, nodes, found)
+        if loop is not None:
+            neuron = next(name for name, node in written if type(node).__name__ in SPIKING)
+            loops.append((neuron, *loop))
+    return _graph(nir, nodes, loops, found)
 
 
-def _layers(module: nn.Module, path: str) -> Iterator[tuple[str, LIF | LI | Delay]]:
-    if isinstance(module, LIF | LI | Delay):
+def _layers(module: nn.Module, path: str) -> Iterator[tuple[str, Layer]]:
+    if isinstance(module, Layer):
         yield path or "0", module
     elif isinstance(module, nn.Sequential):
         for name, child in module.named_children():
@@ -81,21 +91,23 @@ def _layers(module: nn.Module, path: str) -> Iterator[tuple[str, LIF | LI | Dela
     else:
         raise TypeError(
             f"layer {path or 'model'!r} ({type(module).__name__}) has no counterpart in NIR; pass "
-            f"an nn.Sequential of LIF, LI and Delay layers, without what stands before the spikes"
+            f"an nn.Sequential of LIF, RecurrentLIF, LI and Delay layers, without what stands "
+            f"before the spikes"
         )
 
 
 def _note(written: Nodes, layer: nn.Module, path: str, held: float, policy: str) -> None:
     """Put beside the node what NIR does not have; ``held`` is a refractory time that it implies."""
-    if not isinstance(layer, LIF):
+    if not isinstance(layer, NeuronLayer):
         return
-    notes: dict[str, Any] = {"max_spikes": layer.max_spikes, "t_max": layer.t_max}
+    notes: dict[str, Any] = {name: getattr(layer, name) for name in ("max_spikes", "t_max")}
     refractory = values(layer.refractory)
     if (refractory != held).any():
         if policy == "error":
             raise ValueError(
-                f"layer {path!r} (LIF) has a refractory time, which NIR does not have; pass "
-                f"refractory='metadata' to note it where only evtorch looks, or set it to 0"
+                f"layer {path!r} ({type(layer).__name__}) has a refractory time, which NIR does "
+                f"not have; pass refractory='metadata' to note it where only evtorch looks, or "
+                f"set it to 0"
             )
         notes["refractory"] = refractory if refractory.size > 1 else float(refractory[0])
     for _, node in written:
@@ -123,21 +135,32 @@ def _join(nir: Any, nodes: Nodes, written: Nodes, path: str) -> None:
             )
     used = {name for name, _ in nodes}
     for place, (name, node) in enumerate(written):
-        unique, count = name, 1
-        while unique in used:
-            unique, count = f"{name}_{count}", count + 1
+        unique = _unique(name, used)
         used.add(unique)
         written[place] = (unique, node)
 
 
-def _graph(nir: Any, nodes: Nodes, convention: Convention) -> Any:
+def _unique(name: str, used: set[str]) -> str:
+    found, count = name, 1
+    while found in used:
+        found, count = f"{name}_{count}", count + 1
+    return found
+
+
+def _graph(
+    nir: Any, nodes: Nodes, loops: list[tuple[str, str, Any]], convention: Convention
+) -> Any:
     named = dict(nodes)
     first, last = (f"{'_' * (end in named)}{end}" for end in ("input", "output"))
     source = nir.Input(input_type={"input": np.ravel(nodes[0][1].input_type["input"])})
     target = nir.Output(output_type={"output": np.ravel(nodes[-1][1].output_type["output"])})
-    order = [first, *named, last]
+    edges = list(itertools.pairwise([first, *named, last]))
+    for neuron, name, projection in loops:
+        unique = _unique(name, set(named))
+        named[unique] = projection
+        edges += [(neuron, unique), (unique, neuron)]
     return nir.NIRGraph(
         nodes={first: source, **named, last: target},
-        edges=list(itertools.pairwise(order)),
+        edges=edges,
         metadata={"evtorch": noted(convention)},
     )

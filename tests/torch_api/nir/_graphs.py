@@ -75,6 +75,31 @@ def graph(*nodes: Any) -> nir.NIRGraph:
     return nir.NIRGraph.from_list(*nodes)
 
 
+def recurrent(**more: Any) -> nir.NIRGraph:
+    """Neurons that lead back to themselves, before others that do not."""
+    return nir.NIRGraph(
+        {
+            "input": nir.Input(np.array([5])),
+            "w": linear(4, 5, 1.5),
+            "lif": cuba_lif(4),
+            "back": nir.Linear(weight=rng(7).normal(0, 0.5, (4, 4))),
+            "v": linear(3, 4, 1.5, seed=1),
+            "out": cuba_lif(3),
+            "output": nir.Output(np.array([3])),
+            **more,
+        },
+        [
+            ("input", "w"),
+            ("w", "lif"),
+            ("lif", "v"),
+            ("v", "out"),
+            ("out", "output"),
+            ("lif", "back"),
+            ("back", "lif"),
+        ],
+    )
+
+
 def deep() -> nir.NIRGraph:
     """Every kind of node that keeps its meaning exactly."""
     return graph(

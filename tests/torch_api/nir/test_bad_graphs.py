@@ -78,6 +78,44 @@ BAD: dict[str, tuple[Callable[[], nir.NIRGraph], str]] = {
         ),
         "node 'lif' (CubaLIF) is part of a cycle (inputs: 'w', 'back')",
     ),
+    "two recurrent connections": (
+        lambda: wired(
+            {**_graphs.recurrent().nodes, "more": _graphs.linear(4, 4)},
+            *(" ".join(edge) for edge in _graphs.recurrent().edges),
+            *("lif more", "more lif"),
+        ),
+        "node 'lif' (CubaLIF) has two recurrent connections, 'back' and 'more'; add their weights",
+    ),
+    "recurrent weights that are not numbers": (
+        lambda: _graphs.recurrent(back=nir.Linear(np.full((4, 4), np.inf))),
+        "node 'back' (Linear) has weights that are not finite",
+    ),
+    "recurrent weights of the wrong number": (
+        lambda: wired(
+            {**_graphs.recurrent().nodes, "back": _graphs.linear(4, 5)},
+            *(" ".join(edge) for edge in _graphs.recurrent().edges),
+        ),
+        "node 'back' (Linear) must have a weight of shape (4, 4) to lead back to 'lif', got (4, 5)",
+    ),
+    "delays of recurrent neurons' inputs": (
+        lambda: wired(
+            {**_graphs.recurrent().nodes, "d": _graphs.delay(0, 0, 0, 1e-3)},
+            *("input w", "w d", "d lif", "lif back", "back lif", "lif v", "v out", "out output"),
+        ),
+        "node 'd' (Delay) delays the input of single neurons that are recurrent; put it before",
+    ),
+    "integrator with a loop": (
+        lambda: wired(
+            {
+                **ends(),
+                "w": _graphs.linear(4, 5),
+                "li": _graphs.cuba_li(4),
+                "b": _graphs.linear(4, 4),
+            },
+            *("input w", "w li", "li b", "b li", "li output"),
+        ),
+        "node 'li' (CubaLI) has a recurrent connection but no spikes; remove the loop",
+    ),
     "unconnected": (
         lambda: wired({**layer(), **ends(), "alone": _graphs.cuba_lif(4)}, *CHAIN),
         "node 'alone' (CubaLIF) is not on the way from Input to Output; connect or remove it",

@@ -40,6 +40,12 @@ def test_layers_are_the_exact_solution_of_the_graph() -> None:
     assert found.nodes[2].max_voltage_difference < 1e-12
 
 
+def test_recurrent_layers_are_too() -> None:
+    found = compare(_graphs.recurrent())
+    assert all(node.spikes > 10 for node in found.nodes)
+    assert found.max_difference < 1e-14
+
+
 @pytest.mark.parametrize("convention", ["hxtorch", "norse", "snntorch"])
 def test_so_they_are_in_every_convention(convention: str) -> None:
     """Written in another convention, so that the numbers mean the same network."""

@@ -19,7 +19,7 @@ from . import _graphs
 
 def same_arrays(a: nir.NIRGraph, b: nir.NIRGraph) -> None:
     first, second = _graphs.arrays(a), _graphs.arrays(b)
-    assert list(first) == list(second)
+    assert set(first) == set(second)
     for name, value in first.items():
         assert value.dtype == second[name].dtype, name
         assert np.array_equal(value, second[name]), name
@@ -34,6 +34,7 @@ GRAPHS = {
         _graphs.linear(3, 80),
         _graphs.cuba_lif(3),
     ),
+    "recurrent": _graphs.recurrent,
     "without synapse": lambda: _graphs.graph(_graphs.linear(4, 5, 0.02), _graphs.lif(4)),
     "bias": lambda: _graphs.graph(
         nir.Affine(weight=_graphs.linear(4, 5).weight, bias=np.arange(4) / 10.0),
@@ -63,9 +64,8 @@ def test_graphs_come_back_bit_by_bit(name: str, convention: str, dtype: torch.dt
     same_arrays(original, graph)
     same_arrays(graph, back)
     assert set(back.edges) == set(graph.edges)
-    assert [type(node) for node in back.nodes.values()] == [
-        type(node) for node in graph.nodes.values()
-    ]
+    kinds = [{name: type(node) for name, node in g.nodes.items()} for g in (graph, back)]
+    assert kinds[0] == kinds[1]
 
 
 def test_files_come_back_bit_by_bit(tmp_path: Path) -> None:
@@ -126,6 +126,41 @@ def test_layers_come_back_bit_by_bit(dtype: torch.dtype, tmp_path: Path) -> None
     assert torch.equal(back[3].delay, model[2].delay)
     spikes = _networks.spikes(7, 5, 1, dtype=dtype)
     assert torch.equal(model(spikes), back(spikes))
+
+
+def test_recurrent_layers_come_back_bit_by_bit() -> None:
+    model = nn.Sequential(snn.RecurrentLIF(5, 4, delay="axonal"), snn.RecurrentLIF(4, 3))
+    nn.init.uniform_(model[0].delay, 0, 2e-3)
+    back = snn.nir.from_nir(snn.nir.to_nir(model))
+    assert [type(layer) for layer in back] == [snn.Delay, snn.RecurrentLIF, snn.RecurrentLIF]
+    assert torch.equal(back[0].delay, model[0].delay)
+    for new, old in zip(back[1:], model, strict=True):
+        assert torch.equal(new.weight, old.weight)
+        assert torch.equal(new.recurrent_weight, old.recurrent_weight)
+
+
+def test_neurons_of_a_sub_graph_are_taken_out_of_it() -> None:
+    """As snnTorch writes recurrent neurons: Input, neurons, Linear and Output in a graph."""
+    flat = _graphs.recurrent()
+    inner = nir.NIRGraph(
+        {
+            "input": nir.Input(np.array([4])),
+            "lif": flat.nodes["lif"],
+            "back": flat.nodes["back"],
+            "output": nir.Output(np.array([4])),
+        },
+        [("input", "lif"), ("lif", "back"), ("back", "lif"), ("lif", "output")],
+    )
+    outer = nir.NIRGraph(
+        {name: flat.nodes[name] for name in ("input", "w", "v", "out", "output")} | {"r": inner},
+        [("input", "w"), ("w", "r"), ("r", "v"), ("v", "out"), ("out", "output")],
+    )
+    nested, plain = read(outer, "nir"), read(flat, "nir")
+    for (name, new), old in zip(nested.named_parameters(), plain.parameters(), strict=True):
+        assert torch.equal(new, old), name
+    assert set(snn.nir.to_nir(nested).nodes) == {
+        *("input", "w", "r.lif", "r.back", "v", "out", "output")
+    }
 
 
 def test_what_changes_is_written_anew_and_the_rest_as_it_was() -> None:

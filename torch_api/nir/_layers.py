@@ -1,0 +1,230 @@
+"""One block of a graph as a layer."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .._delay import Delay
+from .._li import LI
+from .._lif import LIF
+from .._neuron_layer import NeuronLayer
+from .._recurrent_lif import RecurrentLIF
+from .._validate import check_dtype
+from ._convention import Convention
+from ._convolution import Convolution, kernel_of
+from ._graph import Block
+from ._neurons import Meaning, flat, meaning, voltage_per_bias
+from ._node import SPIKING, Named
+from ._record import Kept, Record, remember
+from ._shapes import conv_setting, conv_shapes, parameter_names
+from ._values import values
+
+_NOTED = ("max_spikes", "t_max", "refractory")
+_HELD = 10.0  # Refractory time in tau_syn, until a synapse that stands in for none is empty.
+
+
+class Reader:
+    """Makes the layers of blocks, all with the same settings, which are those of `from_nir`."""
+
+    def __init__(
+        self,
+        convention: Convention,
+        tau_syn: float | None,
+        bias: str,
+        lif: dict[str, Any],
+        li: dict[str, Any],
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+    ) -> None:
+        self.convention, self.tau_syn, self.bias = convention, tau_syn, bias
+        self.options = {"lif": lif, "li": li}
+        self.place: dict[str, Any] = {"device": device, "dtype": check_dtype(dtype)}
+
+    def layer(self, block: Block) -> nn.Module:
+        neuron = block.neuron
+        if neuron is None:
+            return self._delay(block)
+        found = meaning(neuron, math.prod(block.out_shape), self.convention, self.tau_syn)
+        shift = self._shift(block.projection, found) + self._shift(block.recurrent, found)
+        found.constants["v_leak"] = found.constants["v_leak"] + shift
+        layer = self._neurons(block, neuron, found)
+        record = Record(self.convention, block.chain, block.in_shape, factor=found.factor)
+        self._set_weight(layer, block, found, record)
+        if block.recurrent is not None:
+            assert isinstance(layer, RecurrentLIF)
+            weight = _weight(block.recurrent)
+            if weight.shape != layer.recurrent_weight.shape:
+                block.recurrent.refuse(
+                    f"must have a weight of shape {tuple(layer.recurrent_weight.shape)} to lead "
+                    f"back to {neuron.name!r}, got {weight.shape}",
+                    "make the shapes agree",
+                )
+            _set(layer.recurrent_weight, weight * found.factor[:, None])
+            record.keep("recurrent", block.recurrent.array("weight"), layer.recurrent_weight)
+            record.recurrent = block.recurrent
+        self._set_delay(layer, block, record)
+        self._keep_constants(layer, block, neuron, record)
+        remember(layer, record)
+        return layer
+
+    def _neurons(self, block: Block, neuron: Named, found: Meaning) -> NeuronLayer | LI:
+        inputs, outputs = math.prod(block.in_shape), math.prod(block.out_shape)
+        options: dict[str, Any] = {k: _constant(v) for k, v in found.constants.items()}
+        spiking = neuron.kind in SPIKING
+        noted = dict(neuron.node.metadata or {}).get("evtorch", {})
+        options |= {k: _noted(k, noted[k]) for k in _NOTED if k in noted and spiking}
+        if neuron.kind == "LIF" and self.tau_syn is not None:
+            options["refractory"] = _HELD * self.tau_syn
+        options |= self.options["lif" if spiking else "li"]
+        if block.delay is not None:
+            if not spiking:
+                block.delay.refuse(
+                    "delays the input of single neurons that do not spike",
+                    "put it before the projection",
+                )
+            if block.recurrent is not None:
+                block.delay.refuse(
+                    "delays the input of single neurons that are recurrent",
+                    "put it before the projection",
+                )
+            options["delay"] = "dendritic"
+        kind = LI if not spiking else LIF if block.recurrent is None else RecurrentLIF
+        try:
+            # The weights are replaced; drawing them must not move the caller's random generator.
+            with torch.random.fork_rng(devices=[]):
+                return kind(inputs, outputs, **options, **self.place)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"node {neuron.name!r} ({neuron.kind}): {error}") from error
+
+    def _shift(self, projection: Named | None, found: Meaning) -> np.ndarray | float:
+        """How far the bias of a projection lifts the voltages at rest."""
+        if projection is None or getattr(projection.node, "bias", None) is None:
+            return 0.0
+        bias = projection.array("bias").astype(np.float64)
+        expected = projection.array("weight").shape[0]
+        if bias.shape != (expected,) or not np.isfinite(bias).all():
+            projection.refuse(
+                f"must have a finite bias of shape ({expected},), got shape {bias.shape}",
+                "correct its bias",
+            )
+        if not bias.any():
+            return 0.0
+        if self.bias == "error":
+            projection.refuse(
+                "has a bias, a constant current from t = 0 on, which these layers cannot have",
+                "train without bias, or pass bias='rest' to start the neurons at the voltage to "
+                "which it would lift them",
+            )
+        each = np.repeat(bias, found.factor.size // bias.size)
+        per_bias = voltage_per_bias(found.factor, found.constants["tau_syn"], self.convention)
+        return each * per_bias
+
+    def _set_weight(
+        self, layer: NeuronLayer | LI, block: Block, found: Meaning, record: Record
+    ) -> None:
+        projection = block.projection
+        weight = _weight(projection)
+        if projection.kind == "Conv2d":
+            structure, first = self._convolution(block, found.factor)
+            kernel = torch.as_tensor(weight * first).to(layer.weight)
+            with torch.no_grad():
+                structure.to(kernel)
+                layer.weight.copy_(structure(kernel))
+            nn.utils.parametrize.register_parametrization(layer, "weight", structure, unsafe=True)
+            loaded = kernel_of(layer)
+            with torch.no_grad():
+                loaded.copy_(kernel)
+        else:
+            _set(layer.weight, weight * found.factor[:, None])
+            loaded = layer.weight
+        record.keep("weight", projection.array("weight"), loaded)
+
+    def _convolution(self, block: Block, factor: np.ndarray) -> tuple[Convolution, float]:
+        named = block.projection
+        relative = factor / factor[0]
+        before = conv_shapes(named, block.in_shape)[0]
+        structure = Convolution(
+            named.array("weight").shape,
+            before,
+            conv_setting(named, "stride"),
+            conv_setting(named, "padding"),
+            conv_setting(named, "dilation"),
+            int(named.node.groups),
+            None if (relative == 1).all() else torch.as_tensor(relative),
+        )
+        return structure, float(factor[0])
+
+    def _set_delay(self, layer: NeuronLayer | LI, block: Block, record: Record) -> None:
+        if block.delay is not None:
+            assert isinstance(layer, LIF)
+            assert layer.delay is not None
+            self._fill(layer.delay, block.delay, record)
+
+    def _delay(self, block: Block) -> Delay:
+        assert block.delay is not None
+        layer = Delay(math.prod(block.out_shape), **self.place)
+        record = Record(self.convention, block.chain, block.in_shape)
+        self._fill(layer.delay, block.delay, record)
+        remember(layer, record)
+        return layer
+
+    def _fill(self, delay: nn.Parameter, named: Named, record: Record) -> None:
+        seconds = flat(named, "delay", delay.numel()) * self.convention.time_unit
+        if (seconds < 0).any():
+            named.refuse(f"has a delay of {seconds.min()} s", "delays must be >= 0")
+        _set(delay, seconds)
+        record.keep("delay", _shaped(named, "delay", delay.numel()), delay)
+
+    def _keep_constants(
+        self, layer: NeuronLayer | LI, block: Block, neuron: Named, record: Record
+    ) -> None:
+        neurons = layer.out_features
+        for name in parameter_names(neuron):
+            attribute = "tau_mem" if name == "tau" else name
+            loaded = np.ones(neurons)
+            if hasattr(layer, attribute):
+                loaded = np.broadcast_to(values(getattr(layer, attribute)), (neurons,))
+            record.kept[name] = Kept(_shaped(neuron, name, neurons, block.out_shape), loaded)
+        if "tau_syn" not in record.kept:
+            synapse = np.broadcast_to(values(layer.tau_syn), (neurons,))
+            record.kept["synapse"] = Kept(synapse, synapse)
+            if self.tau_syn is not None and isinstance(layer, NeuronLayer):
+                record.refractory = _HELD * self.tau_syn
+
+
+def _weight(projection: Named) -> np.ndarray:
+    """The weights of a projection, float64, checked to be finite."""
+    weight = projection.array("weight")
+    if not np.isfinite(weight).all():
+        projection.refuse("has weights that are not finite", "correct them")
+    return weight.astype(np.float64)
+
+
+def _set(parameter: nn.Parameter, value: np.ndarray) -> None:
+    with torch.no_grad():
+        parameter.copy_(torch.as_tensor(value))
+
+
+def _shaped(
+    named: Named, name: str, neurons: int, shape: tuple[int, ...] | None = None
+) -> np.ndarray:
+    array = named.array(name)
+    if array.size == neurons and array.ndim:
+        return array.copy()
+    return np.broadcast_to(array.ravel(), (neurons,)).reshape(shape or (neurons,)).copy()
+
+
+def _constant(value: np.ndarray) -> float | Tensor:
+    """A number where all neurons agree, which is faster, else a tensor."""
+    same = value.size == 0 or (value == value[0]).all()
+    return float(value.flat[0]) if same and value.size else torch.as_tensor(value)
+
+
+def _noted(name: str, value: Any) -> Any:
+    if name == "max_spikes":
+        return int(value)
+    value = np.asarray(value, dtype=np.float64)
+    return float(value) if value.ndim == 0 else torch.as_tensor(value.ravel())
