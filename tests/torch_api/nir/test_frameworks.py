@@ -168,6 +168,35 @@ def test_spikes_are_those_of_the_framework_as_dt_shrinks(make: Any, tmp_path: Pa
     assert errors[1] < errors[0] / 2
 
 
+def test_recurrent_neurons_of_snntorch_spike_as_there_as_dt_shrinks(tmp_path: Path) -> None:
+    """Resets and recurrent spikes come a step late, too: twice as many steps are allowed."""
+    errors = []
+    for dt in STEPS:
+        scale, euler = dt / TAU_MEM, {"alpha": 1 - dt / TAU_SYN, "beta": 1 - dt / TAU_MEM}
+        constants = {name: torch.full((6,), value) for name, value in euler.items()}
+        neurons = snntorch.RSynaptic(
+            **constants,
+            threshold=torch.ones(6),
+            linear_features=6,
+            reset_mechanism="zero",
+            init_hidden=True,
+        )
+        generator = torch.Generator().manual_seed(2)
+        with torch.no_grad():
+            weight = torch.rand(6, 6, generator=generator)
+            neurons.recurrent.weight.copy_(-0.3 * scale * weight)
+            neurons.recurrent.bias.zero_()
+        model = nn.Sequential(linears(1.6 * scale)[0], neurons)
+        nir.write(tmp_path / "a.nir", export_to_nir(model, torch.zeros(4)))
+        theirs = snntorch_spikes(model, dt)
+        ours = load(tmp_path / "a.nir", snn.nir.Convention.snntorch(dt))
+        assert isinstance(ours[0], snn.RecurrentLIF)
+        steps = steps_apart(ours(inputs(dt)), theirs, dt)
+        assert steps < allowed(theirs, layers=2)
+        errors.append(steps * dt)
+    assert errors[1] < errors[0] / 2
+
+
 def test_the_default_conventions_are_those_of_the_writers_defaults(tmp_path: Path) -> None:
     first, second = linears()
     model = norse.SequentialState(first, norse_cell(6, 1e-3), second, norse_cell(3, 1e-3))
