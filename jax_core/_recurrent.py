@@ -16,12 +16,13 @@ from ._lif import Given, check_settings, prepare
 from ._overflow import OnOverflow, handle_overflow
 from ._recurrent_eventprop import time_constant_gradients, total_gradients
 from ._recurrent_simulate import simulate_recurrent
-from ._validate import check_recurrent_weight
+from ._validate import check_constant, check_recurrent_weight
 
 
 class Options(TypedDict, total=False):
     """The options of `recurrent_lif`, for the types of its two forms."""
 
+    recurrent_delay: Constant | None
     tau_mem: Constant
     tau_syn: Constant
     v_threshold: Constant
@@ -58,6 +59,7 @@ def recurrent_lif(
     weight: Array | np.ndarray,
     recurrent_weight: Array | np.ndarray,
     *,
+    recurrent_delay: Constant | None = None,
     tau_mem: Constant = 2e-2,
     tau_syn: Constant = 1e-2,
     v_threshold: Constant = 1.0,
@@ -75,21 +77,25 @@ def recurrent_lif(
 
     Neurons, input and options are those of `lif`. In addition, a spike of neuron ``i`` adds
     ``recurrent_weight[j, i]`` to the current of each neuron ``j``, itself included, at the time of
-    the spike. Neurons that reach their threshold at the same time, to floating-point rounding, all
-    spike before any of these spikes arrives; an input at that time has arrived before.
+    the spike, or ``recurrent_delay[i]`` later. Neurons that reach their threshold at the same time,
+    to floating-point rounding, all spike before any of these spikes arrives; an input at that time
+    has arrived before.
 
     The simulation of a sample ends where a neuron has more than ``max_spikes`` spikes, as what
     follows depends on the lost spike: no neuron spikes thereafter. `Health` counts such samples
     for the neurons that had no room.
 
-    Differentiable, by EventProp, with respect to spike times, both weights and all constants. Time
-    and memory: one pass over ``(batch, out)`` for each input event and each spike of the
-    population, forwards, and for each spike backwards; memory for ``(batch, out, max_spikes)``, and
-    in the backward for ``(batch, out, input events)`` in groups of samples.
+    Differentiable, by EventProp, with respect to spike times, both weights, delays and all
+    constants. Time and memory: one pass over ``(batch, out)`` for each input event and each spike
+    of the population, forwards, and for each spike backwards (two per spike with delays); memory
+    for ``(batch, out, max_spikes)``, and in the backward for ``(batch, out, input events)`` in
+    groups of samples.
 
     **Arguments:**
 
     - ``recurrent_weight``: shape ``(out, out)``, from neuron ``i`` to ``j`` at ``[j, i]``.
+    - ``recurrent_delay``: how long spikes of each neuron take to those of the layer, seconds, >= 0,
+      scalar or shape ``(out,)``; ``None``, no time at all, is faster than 0.
 
     All others as in `lif`.
 
@@ -106,7 +112,15 @@ def recurrent_lif(
     layer = prepare(spikes, weight, given, validate)
     check_recurrent_weight(recurrent_weight, layer.weight, values=validate)
     recurrent = jnp.asarray(recurrent_weight)
-    out, health = run_recurrent(settings, layer.events, layer.weight, recurrent, layer.constants)
+    delay = None
+    if recurrent_delay is not None:
+        neurons, dtype = recurrent.shape[0], recurrent.dtype
+        name = "recurrent_delay"
+        check_constant(recurrent_delay, name, neurons, dtype, nonnegative=True, values=validate)
+        delay = jnp.asarray(recurrent_delay, dtype)
+    out, health = run_recurrent(
+        settings, layer.events, layer.weight, recurrent, delay, layer.constants
+    )
     out = layer.unflatten(out)
     if return_health:
         return out, health
@@ -128,9 +142,10 @@ def _differentiable(
     events: Events,
     weight: Array,
     recurrent_weight: Array,
+    delay: Array | None,
     constants: Constants,
 ) -> tuple[Array, Health]:
-    return _forward(settings, events, weight, recurrent_weight, constants)[0]
+    return _forward(settings, events, weight, recurrent_weight, delay, constants)[0]
 
 
 def _forward(
@@ -138,12 +153,14 @@ def _forward(
     events: Events,
     weight: Array,
     recurrent_weight: Array,
+    delay: Array | None,
     constants: Constants,
 ) -> tuple[tuple[Array, Health], tuple]:
-    spikes, moment = simulate_recurrent(
+    spikes, order = simulate_recurrent(
         sort_input(events, weight),
         weight,
         recurrent_weight,
+        delay,
         constants,
         1 if settings.spikes_once else settings.max_spikes,
         settings.t_max,
@@ -152,7 +169,7 @@ def _forward(
         settings.spikes_once,
     )
     result = pad_times(settings, spikes), count(settings, spikes, constants)
-    return result, (events, weight, recurrent_weight, constants, spikes, moment)
+    return result, (events, weight, recurrent_weight, delay, constants, spikes, order)
 
 
 def _pauses(settings: Settings) -> bool:
@@ -161,18 +178,18 @@ def _pauses(settings: Settings) -> bool:
 
 
 def _backward(settings: Settings, residuals: tuple, cotangents: tuple) -> tuple:
-    events, weight, recurrent_weight, constants, spikes, moment = residuals
-    common = spikes, moment, recurrent_weight, constants
+    events, weight, recurrent_weight, delay, constants, spikes, order = residuals
+    common = spikes, order, recurrent_weight, delay, constants
     options = settings.min_slope, _pauses(settings)
     upstream = cotangents[0][..., : spikes.time.shape[-1]]
-    total, recurrent = total_gradients(*common, upstream, *options)
+    total, *recurrent = total_gradients(*common, upstream, *options)
     residuals = events, weight, constants, spikes
     *of_input, of_constants = pull_back(settings, residuals, (total,))
     tau_mem, tau_syn = time_constant_gradients(*common, total, *options)
     of_constants = of_constants._replace(
         tau_mem=of_constants.tau_mem + tau_mem, tau_syn=of_constants.tau_syn + tau_syn
     )
-    return *of_input, recurrent, of_constants
+    return *of_input, *recurrent, of_constants
 
 
 _differentiable.defvjp(_forward, _backward)

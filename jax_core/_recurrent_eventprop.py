@@ -24,28 +24,33 @@ from ._eventprop import (
     slope_floor,
     step_back,
 )
+from ._recurrent_simulate import NEVER, Order
 from ._simulate import Spikes, column
 
 # Arrays (samples, out, own spikes) have about this size at most.
 _GROUP_SIZE = 1 << 22
 
 
-class _Merged(NamedTuple):
-    """All spikes of a sample, first to last, ``(batch, out * K)``; absent ones come first."""
+class _Events(NamedTuple):
+    """All spikes of a sample and their arrivals, first to last; absent ones come first.
+
+    Shape ``(batch, P)``, ``P = out * K`` if spikes arrive in their moment, twice that otherwise.
+    """
 
     place: Array
     """``n * K + k`` for spike ``k`` of neuron ``n``."""
     moment: Array
-    """-1 where there is no spike."""
+    """-1 where there is none."""
     time: Array
+    is_spike: Array
+    is_arrival: Array
     current: Array
     release_current: Array
-    gradient: Array
 
 
 class _State(NamedTuple):
     back: Array
-    """How many spikes lie behind."""
+    """How many events lie behind."""
     clock: Array
     moment: Array
     v: Array
@@ -60,52 +65,63 @@ class _State(NamedTuple):
     weight: Array
 
 
-def merge(spikes: Spikes, moment: Array, gradient: Array) -> _Merged:
-    """Sort the population's spikes by the order in which they happened."""
+def _merge(spikes: Spikes, order: Order, delay: Array | None) -> _Events:
+    """Sort what the population does by the order in which it happened."""
     batch, out, room = spikes.time.shape
     flat = (batch, out * room)
-    key = jnp.where(jnp.isfinite(spikes.time), moment, -1).reshape(flat)
     place = lax.broadcasted_iota(jnp.int32, flat, 1)
-    key, place = lax.sort((key, place), num_keys=1, is_stable=True)
+    fired = jnp.isfinite(spikes.time)
+    moment = jnp.where(fired, order.emitted, -1)
+    yes = jnp.ones(flat, bool)
+    shown = [x.reshape(flat) for x in (spikes.current, spikes.release_current)]
+    events = _Events(place, moment.reshape(flat), spikes.time.reshape(flat), yes, yes, *shown)
+    if delay is not None:
+        arrives = fired & (order.heard != NEVER)
+        arrivals = events._replace(
+            moment=jnp.where(arrives, order.heard, -1).reshape(flat),
+            time=arrival_times(spikes, delay).reshape(flat),
+            is_spike=~yes,
+        )
+        events = events._replace(is_arrival=~yes)
+        events = jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=1), events, arrivals)
+    rank = jnp.argsort(events.moment, axis=1, stable=True)
+    return jax.tree.map(lambda x: jnp.take_along_axis(x, rank, axis=1), events)
 
-    def in_order(x: Array) -> Array:
-        return jnp.take_along_axis(x.reshape(flat), place, axis=1)
 
-    return _Merged(
-        place,
-        key,
-        in_order(spikes.time),
-        in_order(spikes.current),
-        in_order(spikes.release_current),
-        in_order(gradient),
-    )
+def arrival_times(spikes: Spikes, delay: Array | None) -> Array:
+    """When spikes arrive at the layer's neurons, ``(batch, out, K)``."""
+    return spikes.time if delay is None else spikes.time + delay[..., None]
 
 
 def total_gradients(
     spikes: Spikes,
-    moment: Array,
+    order: Order,
     recurrent_weight: Array,
+    delay: Array | None,
     constants: Constants,
     gradient: Array,
     min_slope: float,
     is_refractory: bool,
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array, Array | None]:
     """What spikes do to the loss, by themselves and through the spikes that they influence.
 
-    **Arguments:** ``moment``: order of the spikes, ``(batch, out, K)``; ``gradient``: dL/d(spike
-    times) as it comes from outside, same shape; the others as in `eventprop`.
+    **Arguments:** ``delay``: after which spikes arrive, scalar or ``(out,)``; ``gradient``:
+    dL/d(spike times) as it comes from outside, ``(batch, out, K)``; the others as in `eventprop`.
 
-    **Returns:** total dL/d(spike times), and the gradient of ``recurrent_weight``.
+    **Returns:** total dL/d(spike times), and the gradients of ``recurrent_weight`` and ``delay``.
     """
     batch, out, room = spikes.time.shape
     shape, dtype = (batch, out), spikes.time.dtype
     if out == 0:
-        return gradient, jnp.zeros_like(recurrent_weight)
+        none = None if delay is None else jnp.zeros_like(delay)
+        return gradient, jnp.zeros_like(recurrent_weight), none
     samples = jnp.arange(batch)
     tau_mem, tau_syn, refractory = constants.tau_mem, constants.tau_syn, constants.refractory
     floor = slope_floor(constants, min_slope)
-    merged = merge(spikes, moment, gradient)
-    count = jnp.max(jnp.sum(merged.moment >= 0, axis=1, dtype=jnp.int32), initial=0)
+    events = _merge(spikes, order, delay)
+    width = events.moment.shape[1]
+    count = jnp.max(jnp.sum(events.moment >= 0, axis=1, dtype=jnp.int32), initial=0)
+    outside = jnp.where(jnp.isfinite(spikes.time), gradient, 0).reshape(batch, out * room)
     columns, time = recurrent_weight.T, spikes.time.reshape(batch, out * room)
 
     def at(constant: Array, n: Array) -> Array:
@@ -118,25 +134,27 @@ def total_gradients(
         return jnp.where(state.release > before, 0, before - jnp.maximum(after, state.release))
 
     def walk(state: _State) -> _State:
-        spike = jax.tree.map(lambda x: column(x, out * room - 1 - state.back), merged)
-        is_spike = spike.moment >= 0
-        n, slot = spike.place // room, spike.place
-        clock = jnp.where(is_spike, spike.time, state.clock)
+        event = jax.tree.map(lambda x: column(x, width - 1 - state.back), events)
+        happens = event.moment >= 0
+        is_spike, is_arrival = happens & event.is_spike, happens & event.is_arrival
+        n, slot = event.place // room, event.place
+        clock = jnp.where(happens, event.time, state.clock)
         v, i = step_back(state.v, state.i, elapsed(state, clock), tau_mem, tau_syn)
         v_heard, i_heard = v, i
         if is_refractory:
             rest = jnp.maximum(state.release - clock[:, None], 0)
             v_heard = jnp.where(rest > 0, 0, v)
             i_heard = i * jnp.exp(-rest / tau_syn)
-        is_same_moment = (spike.moment == state.moment)[:, None]
+        is_same_moment = (event.moment == state.moment)[:, None]
         v_heard = jnp.where(is_same_moment, state.v_heard, v_heard)
         influence = jnp.sum(columns[n] * (v_heard - i_heard), axis=1)
-        gradient = jnp.where(is_spike, spike.gradient + influence, 0)
+        total = state.total.at[samples, slot].add(jnp.where(is_arrival, influence, 0))
+        gradient = total[samples, slot]
 
         v_release, i_release = v[samples, n], i[samples, n]
         slopes = (
-            spike.current - at(constants.threshold, n),
-            spike.release_current - at(constants.reset, n),
+            event.current - at(constants.threshold, n),
+            event.release_current - at(constants.reset, n),
         )
         v_spike = before_spike(v_release, gradient, *slopes, at(floor, n))
         release = state.release
@@ -147,20 +165,20 @@ def total_gradients(
             before = time[samples, jnp.maximum(slot - 1, 0)] + pause
             before = jnp.where(slot % room > 0, before, -jnp.inf)
             release = release.at[samples, n].set(jnp.where(is_spike, before, release[samples, n]))
-        heard = jnp.where(is_spike[:, None], -tau_syn * i_heard, 0)
+        heard = jnp.where(is_arrival[:, None], -tau_syn * i_heard, 0)
         return _State(
             back=state.back + 1,
             clock=clock,
-            moment=spike.moment,
+            moment=event.moment,
             v=v.at[samples, n].set(jnp.where(is_spike, v_spike, v_release)),
             i=i,
             release=release,
             v_heard=v_heard,
-            total=state.total.at[samples, slot].set(gradient),
+            total=total,
             weight=state.weight.at[n].add(heard),
         )
 
-    last = jnp.max(jnp.where(jnp.isfinite(time), time, 0), axis=1, initial=0)
+    last = jnp.max(jnp.where(events.moment >= 0, events.time, 0), axis=1, initial=0)
     last_release = jnp.max(
         jnp.where(jnp.isfinite(spikes.time), spikes.time + refractory[..., None], -jnp.inf),
         axis=2,
@@ -178,17 +196,23 @@ def total_gradients(
             i=zero,
             release=last_release,
             v_heard=zero,
-            total=jnp.zeros_like(time),
+            total=outside,
             weight=jnp.zeros_like(columns),
         ),
     )
-    return final.total.reshape(spikes.time.shape), final.weight.T
+    total = final.total.reshape(spikes.time.shape)
+    of_delay = None
+    if delay is not None:
+        influence = total - outside.reshape(spikes.time.shape)
+        of_delay = jnp.sum(influence, axis=(0, 2) if delay.ndim else None)
+    return total, final.weight.T, of_delay
 
 
 def time_constant_gradients(
     spikes: Spikes,
-    moment: Array,
+    order: Order,
     recurrent_weight: Array,
+    delay: Array | None,
     constants: Constants,
     gradient: Array,
     min_slope: float,
@@ -201,14 +225,12 @@ def time_constant_gradients(
     batch, out, room = spikes.time.shape
     event_weight = jnp.repeat(recurrent_weight, room, axis=1)[None]
 
-    def of_samples(part: tuple[Spikes, Array, Array]) -> tuple[Array, Array]:
-        spikes, moment, gradient = jax.tree.map(lambda x: x[None], part)
+    def of_sample(part: tuple[Spikes, Order, Array]) -> tuple[Array, Array]:
+        spikes, order, gradient = jax.tree.map(lambda x: x[None], part)
         adjoint = adjoint_at_spikes(spikes, gradient, constants, min_slope)
-        order = jnp.where(jnp.isfinite(spikes.time), moment, jnp.iinfo(jnp.int32).max)
-        following = count_before(order, order.reshape(1, -1), "right")
-        segments = find_segments(
-            spikes.time.reshape(1, -1), spikes, adjoint, constants, is_refractory, following
-        )
+        following = count_before(order.emitted, order.heard.reshape(1, -1), "right")
+        heard = arrival_times(spikes, delay).reshape(1, -1)
+        segments = find_segments(heard, spikes, adjoint, constants, is_refractory, following)
         return sensitivity(
             jnp.zeros_like(event_weight),
             event_weight,
@@ -218,10 +240,10 @@ def time_constant_gradients(
             constants,
         )
 
-    parts = spikes, moment, gradient
+    parts = spikes, order, gradient
     group = max(_GROUP_SIZE // max(out * out * room, 1), 1)
     if group >= batch:
-        found = jax.vmap(of_samples)(parts)
+        found = jax.vmap(of_sample)(parts)
     else:
-        found = lax.map(of_samples, parts, batch_size=group)
+        found = lax.map(of_sample, parts, batch_size=group)
     return jax.tree.map(lambda x: jnp.sum(x, axis=0), found)

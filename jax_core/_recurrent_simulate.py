@@ -1,8 +1,9 @@
 """Event-driven simulation of a recurrent layer of LIF neurons in continuous time.
 
 The neurons of a sample interact, so they share a clock. It goes from event to event: to the next
-input or to the next spike in the population, whichever comes first. Samples of a batch do so in
-lockstep, each with a clock of its own. The work is one pass over all neurons per event.
+input, to the next spike in the population, or to the arrival of an earlier, delayed spike,
+whichever comes first. Samples of a batch do so in lockstep, each with a clock of its own. The work
+is one pass over all neurons per event.
 """
 
 from typing import NamedTuple
@@ -15,6 +16,21 @@ from ._crossing import advance
 from ._earliest import Population, earliest_crossings
 from ._kernel import propagator
 from ._simulate import Input, Spikes
+
+
+class Order(NamedTuple):
+    """The order in which things happen: numbers of moments, int32 ``(batch, out, K)``.
+
+    They ascend with time; spikes of one moment have the same.
+    """
+
+    emitted: Array
+    """The moment of each spike."""
+    heard: Array
+    """The moment at which it arrives at the layer's neurons, ``NEVER`` if none."""
+
+
+NEVER = jnp.iinfo(jnp.int32).max
 
 
 class _State(NamedTuple):
@@ -33,6 +49,10 @@ class _State(NamedTuple):
     at_release: Array
     """Currents at the end of the last refractory period."""
     fired: Array
+    heard: Array | None
+    """With delays: how many spikes of each neuron have arrived, int32 ``(batch, out)``."""
+    due: Array | None
+    """With delays: when the first of the others arrives, ``inf`` where there is none."""
     overflow: Array
     spikes: "_Record"
 
@@ -43,7 +63,8 @@ class _Record(NamedTuple):
     time: Array
     current: Array
     release_current: Array
-    moment: Array
+    emitted: Array
+    heard: Array
 
 
 class _Emission(NamedTuple):
@@ -59,20 +80,19 @@ def simulate_recurrent(
     events: Input,
     weight: Array,
     recurrent_weight: Array,
+    delay: Array | None,
     constants: Constants,
     max_spikes: int,
     t_max: float,
     is_double: bool,
     is_refractory: bool,
     spikes_once: bool,
-) -> tuple[Spikes, Array]:
+) -> tuple[Spikes, Order]:
     """Simulate until nothing can happen any more, in each sample up to its first overflow.
 
     Neurons that cross the threshold at the same moment all spike, in the order of their index,
-    before any of these spikes arrives. An input at that time has arrived before.
-
-    **Returns:** the spikes, and the moment of each: a number that ascends with the order in which
-    things happen, equal for spikes of one moment, int32 ``(batch, out, K)``.
+    before any of these spikes arrives. An input at that time has arrived before. Spikes arrive in
+    their moment, or ``delay``, a scalar or ``(out,)``, later.
     """
     batch, (out, inputs) = events.time.shape[0], weight.shape
     shape, dtype = (batch, out), weight.dtype
@@ -92,7 +112,7 @@ def simulate_recurrent(
         # There is no first neuron to spike.
         empty = jnp.zeros((*shape, max_spikes), dtype)
         some = jnp.zeros(shape, bool), jnp.zeros(empty.shape, bool)
-        return Spikes(empty, empty, empty, *some), empty.astype(jnp.int32)
+        return Spikes(empty, empty, empty, *some), Order(*(empty.astype(jnp.int32),) * 2)
 
     def population(state: _State) -> Population:
         wait = jnp.zeros((), dtype)
@@ -126,17 +146,50 @@ def simulate_recurrent(
             release_current = note(release_current, previous, state.at_release[samples, n])
         return _Emission(
             emission.waiting & (neurons != n[:, None]),
-            emission.arriving + columns[jnp.where(is_spike, inputs + n, other)],
+            emission.arriving + columns[jnp.where(is_spike, at_once(n), other)],
             _Record(
                 note(spikes.time, slot, clock),
                 note(spikes.current, slot, i[samples, n]),
                 release_current,
-                note(spikes.moment, slot, jnp.broadcast_to(state.step, (batch,))),
+                note(spikes.emitted, slot, jnp.broadcast_to(state.step, (batch,))),
+                spikes.heard,
             ),
         )
 
+    def at_once(n: Array) -> Array:
+        return inputs + n if delay is None else jnp.full_like(n, nothing)
+
+    def next_arrival(state: _State) -> tuple[Array, Array]:
+        """When the next input or delayed spike arrives, and its column of weights."""
+        time, source = arrivals[samples, state.arrived], sources[samples, state.arrived]
+        if state.due is None:
+            return time, source
+        n = jnp.argmin(state.due, axis=1).astype(jnp.int32)
+        due = state.due[samples, n]
+        is_own = (due < time) & (due <= t_max)
+        return jnp.where(is_own, due, time), jnp.where(is_own, inputs + n, source)
+
+    def deliver(state: _State, source: Array, is_arrival: Array) -> tuple[_State, Array]:
+        """Take note of an arrival; **returns** where it is a spike of the layer too."""
+        is_own = is_arrival & (source >= inputs) & (source < nothing)
+        if delay is None or state.heard is None or state.due is None:
+            return state, is_own
+        n = jnp.clip(source - inputs, 0, out - 1)
+        heard = state.heard[samples, n]
+        slot = n * max_spikes + heard
+        record = state.spikes.heard.at[samples, jnp.where(is_own, slot, nowhere)]
+        moment = jnp.broadcast_to(state.step, (batch,))
+        following = jnp.minimum(slot + 1, nowhere - 1)
+        due = state.spikes.time[samples, following] + jnp.broadcast_to(delay, (out,))[n]
+        due = jnp.where(heard + 1 < state.fired[samples, n], due, jnp.inf)
+        return state._replace(
+            heard=state.heard.at[samples, n].add(is_own.astype(jnp.int32)),
+            due=state.due.at[samples, n].set(jnp.where(is_own, due, state.due[samples, n])),
+            spikes=state.spikes._replace(heard=record.set(moment, mode="drop")),
+        ), is_own
+
     def walk(state: _State) -> _State:
-        arrival = arrivals[samples, state.arrived]
+        arrival, source = next_arrival(state)
         end = jnp.minimum(arrival, t_max)
         crossing = earliest_crossings(population(state), state.clock, end, constants, is_double)
         first = jnp.min(crossing, axis=1, initial=jnp.inf)
@@ -150,11 +203,12 @@ def simulate_recurrent(
         step = propagator(elapsed(state, clock), tau_mem, tau_syn)
         v, i = advance(state.v, state.i, step)
 
+        state, is_own = deliver(state, source, is_arrival)
         crossed = jnp.isfinite(crossing)
         lost = crossed & (state.fired >= max_spikes)
         spiking = crossed & ~lost
         emission = _Emission(spiking, jnp.zeros(shape, dtype), state.spikes)
-        other = jnp.where(is_arrival, sources[samples, state.arrived], nothing)
+        other = jnp.where(is_arrival, source, nothing)
         emission = emit(emission, state, clock, i, other)
         emission = lax.while_loop(
             lambda emission: jnp.any(emission.waiting),
@@ -169,22 +223,28 @@ def simulate_recurrent(
             # The state of a refractory neuron is that at its release: so much is left then.
             rest = jnp.maximum(hold - clock[:, None], 0)
             arriving = arriving * jnp.exp(-rest / tau_syn)
+        due = state.due
+        if delay is not None and due is not None:
+            due = jnp.where(spiking & jnp.isinf(due), clock[:, None] + delay, due)
         return _State(
             step=state.step + 1,
             clock=clock,
-            arrived=state.arrived + is_arrival.astype(jnp.int32),
+            arrived=state.arrived + (is_arrival & ~is_own).astype(jnp.int32),
             done=state.done | ~(is_spike | is_arrival) | jnp.any(lost, axis=1),
             v=jnp.where(spiking, constants.reset, v),
             i=i + arriving,
             hold=hold,
             at_release=at_release,
             fired=state.fired + spiking.astype(jnp.int32),
+            heard=state.heard,
+            due=due,
             overflow=state.overflow | lost,
             spikes=emission.spikes,
         )
 
     zero = jnp.zeros(shape, dtype)
     none = jnp.zeros((batch, nowhere), dtype)
+    never = jnp.full(none.shape, NEVER, jnp.int32)
     final = lax.while_loop(
         lambda state: ~jnp.all(state.done),
         walk,
@@ -198,11 +258,15 @@ def simulate_recurrent(
             hold=zero,
             at_release=zero,
             fired=jnp.zeros(shape, jnp.int32),
+            heard=None if delay is None else jnp.zeros(shape, jnp.int32),
+            due=None if delay is None else jnp.full(shape, jnp.inf, dtype),
             overflow=jnp.zeros(shape, bool),
-            spikes=_Record(jnp.full_like(none, jnp.inf), none, none, none.astype(jnp.int32)),
+            spikes=_Record(jnp.full_like(none, jnp.inf), none, none, *(never,) * 2),
         ),
     )
-    time, current, release_current, moment = (x.reshape(*shape, max_spikes) for x in final.spikes)
+    time, current, release_current, emitted, heard = (
+        x.reshape(*shape, max_spikes) for x in final.spikes
+    )
     spikes = Spikes(
         time,
         current,
@@ -210,4 +274,4 @@ def simulate_recurrent(
         final.overflow,
         jnp.isfinite(time),
     )
-    return spikes, moment
+    return spikes, Order(emitted, emitted if delay is None else heard)

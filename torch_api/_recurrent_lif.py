@@ -22,9 +22,9 @@ class RecurrentLIF(NeuronLayer):
     """A layer of leaky integrate-and-fire neurons, connected to its input and to each other.
 
     Neurons are those of `LIF`. A spike of neuron ``i`` adds ``recurrent_weight[j, i]`` to the
-    current of every neuron ``j``, itself included, at the time of the spike. Neurons that reach
-    their thresholds at the same time all spike before any of these spikes arrives. Everything
-    happens in continuous time; the gradients are exact, by EventProp.
+    current of every neuron ``j``, itself included, at the time of the spike, or later by a delay of
+    neuron ``i``. Neurons that reach their thresholds at the same time all spike before any of these
+    spikes arrives. Everything happens in continuous time; the gradients are exact, by EventProp.
 
     The simulation of a sample ends where a neuron has more than ``max_spikes`` spikes, since all
     that follows depends on the one that has no room: no neuron spikes later. Leave room for all
@@ -34,12 +34,15 @@ class RecurrentLIF(NeuronLayer):
 
     - ``in_features``, ``out_features``: numbers of input neurons and of neurons in the layer.
     - ``delay``: ``None``, or ``"axonal"``: each input has its learnable delay.
+    - ``recurrent_delay``: ``None``, or ``"axonal"``: each neuron has a learnable delay, for its
+      spikes on their way to the neurons of the layer (not to the next layer). Delays start at 0 and
+      stay >= 0 as those of `Delay`.
     - All others as in `LIF`, which also has those that are not available here: ``gradient``,
       ``backend`` and dendritic delays.
 
     **Parameters:** ``weight``, shape ``(out_features, in_features)``; ``recurrent_weight``, shape
-    ``(out_features, out_features)``; ``delay``, seconds, shape ``(in_features,)``, if axonal; those
-    named in ``learn``.
+    ``(out_features, out_features)``; ``delay`` and ``recurrent_delay``, seconds, shapes
+    ``(in_features,)`` and ``(out_features,)``, if axonal; those named in ``learn``.
 
     **Shapes:** spike times ``(..., in_features, k)`` or ``Events`` ``(..., M)`` give spike times
     ``(..., out_features, max_spikes)``, ascending, ``inf`` where there is no spike.
@@ -49,6 +52,7 @@ class RecurrentLIF(NeuronLayer):
 
     recurrent_weight: nn.Parameter
     delay: nn.Parameter | None
+    recurrent_delay: nn.Parameter | None
 
     def __init__(
         self,
@@ -64,6 +68,7 @@ class RecurrentLIF(NeuronLayer):
         max_spikes: int = 1,
         t_max: float = math.inf,
         delay: Literal["axonal"] | None = None,
+        recurrent_delay: Literal["axonal"] | None = None,
         learn: Iterable[str] = (),
         on_overflow: OnOverflow = "error",
         min_slope: float = 1e-3,
@@ -73,8 +78,6 @@ class RecurrentLIF(NeuronLayer):
         super().__init__()
         dtype = check_dtype(dtype)
         check_settings(max_spikes, t_max, "eventprop", min_slope, on_overflow, refractory)
-        if delay not in (None, "axonal"):
-            raise ValueError(f"delay must be None or 'axonal' (one per input), got {delay!r}")
         self.in_features = check_size(in_features, "in_features")
         self.out_features = check_size(out_features, "out_features")
         self.max_spikes, self.t_max = max_spikes, float(t_max)
@@ -93,9 +96,16 @@ class RecurrentLIF(NeuronLayer):
         for name, inputs in shape.items():
             empty = torch.empty(out_features, inputs, device=device, dtype=dtype)
             self.register_parameter(name, nn.Parameter(empty))
-        self.delay = None
-        if delay is not None:
-            self.delay = delay_parameter(0.0, in_features, device=device, dtype=dtype)
+        delays = {"delay": (delay, in_features), "recurrent_delay": (recurrent_delay, out_features)}
+        for name, (kind, features) in delays.items():
+            if kind not in (None, "axonal"):
+                raise ValueError(
+                    f"{name} must be None or 'axonal' (one per neuron that sends), got {kind!r}"
+                )
+            value = None
+            if kind is not None:
+                value = delay_parameter(0.0, features, device=device, dtype=dtype)
+            self.register_parameter(name, value)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -113,10 +123,12 @@ class RecurrentLIF(NeuronLayer):
     def forward(self, spikes: Tensor | Events) -> Tensor:
         if self.delay is not None:
             spikes = functional.delay(spikes, nonnegative(self.delay))
+        later = self.recurrent_delay
         out, health = functional.recurrent_lif(
             spikes,
             self.weight,
             self.recurrent_weight,
+            recurrent_delay=None if later is None else nonnegative(later),
             **self.constants(),
             max_spikes=self.max_spikes,
             t_max=self.t_max,
@@ -134,6 +146,7 @@ class RecurrentLIF(NeuronLayer):
             constants_repr(self, CONSTANTS),
             f"max_spikes={self.max_spikes}, t_max={self.t_max:g}",
         ]
-        if self.delay is not None:
-            parts.append("delay='axonal'")
+        for name in ("delay", "recurrent_delay"):
+            if getattr(self, name) is not None:
+                parts.append(f"{name}='axonal'")
         return ", ".join(parts)

@@ -176,7 +176,7 @@ def _check_constant(name: str, value: Any, neurons: int, dtype: Any, values: boo
         neurons,
         dtype,
         positive=name in ("tau_mem", "tau_syn"),
-        nonnegative=name == "refractory",
+        nonnegative=name in ("refractory", "recurrent_delay"),
         infinite=name == "refractory",
         values=values,
     )

@@ -27,10 +27,14 @@ class Recurrent:
     networks: Networks
     recurrent_weight: np.ndarray
     """``(networks, out, out)``."""
+    recurrent_delay: np.ndarray | None = None
+    """``(networks, out)``."""
 
     @property
     def arguments(self) -> Arguments:
+        delays = {} if self.recurrent_delay is None else {"recurrent_delay": self.recurrent_delay}
         return {
+            **delays,
             "spikes": self.networks.spikes,
             "weight": self.networks.weight,
             "recurrent_weight": self.recurrent_weight,
@@ -45,7 +49,7 @@ class Recurrent:
             weight=arguments["weight"],
             constants=constants,
         )
-        return Recurrent(networks, arguments["recurrent_weight"])
+        return Recurrent(networks, arguments["recurrent_weight"], arguments.get("recurrent_delay"))
 
     def run(self, network: int) -> RecurrentRun:
         """What the reference says of one of them."""
@@ -57,11 +61,16 @@ class Recurrent:
             self.recurrent_weight[network].astype(np.float64),
             networks.max_spikes,
             networks.t_max,
+            None if self.recurrent_delay is None else self.recurrent_delay[network].tolist(),
         )
 
 
 def random_recurrent(
-    seed: int, t_max: float = math.inf, fixed: dict[str, float] | None = None, dtype: Any = float
+    seed: int,
+    t_max: float = math.inf,
+    fixed: dict[str, float] | None = None,
+    dtype: Any = float,
+    delayed: bool = False,
 ) -> Recurrent:
     """Draw ``NETWORKS`` layers, in which spikes excite and inhibit others about as input does."""
     networks = random_networks(
@@ -70,7 +79,8 @@ def random_recurrent(
     rng = np.random.default_rng([seed, 1])
     scale = np.mean(np.abs(networks.weight), axis=2, keepdims=True)
     recurrent_weight = 0.7 * scale * rng.normal(0, 1, (NETWORKS, NEURONS, NEURONS))
-    return Recurrent(networks, recurrent_weight.astype(dtype))
+    delay = rng.uniform(0.05, 1.5, (NETWORKS, NEURONS)).astype(dtype) if delayed else None
+    return Recurrent(networks, recurrent_weight.astype(dtype), delay)
 
 
 # Cached so that JAX, which knows functions by their identity, compiles each of them once.

@@ -244,6 +244,9 @@ BAD = {
     "weight": ({"weight": np.ones((2, 2), np.float32)}, "weight of shape"),
     "tau_mem": ({"tau_mem": -1.0}, "tau_mem must be > 0"),
     "max_spikes": ({"max_spikes": 0}, "max_spikes must be >= 1"),
+    "delay": ({"recurrent_delay": -1.0}, "recurrent_delay must be >= 0"),
+    "infinite delay": ({"recurrent_delay": math.inf}, "recurrent_delay must be finite"),
+    "other delays": ({"recurrent_delay": np.zeros(3, np.float32)}, "recurrent_delay must be"),
     "on_overflow": ({"on_overflow": "ignore"}, "on_overflow must be"),
 }
 

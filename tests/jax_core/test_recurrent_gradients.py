@@ -60,11 +60,8 @@ def objective(layers, network, cotangent, order):
     return differences
 
 
-@pytest.fixture(scope="module")
-def checked():
-    """Layers, cotangents, and gradients by finite differences of those that have them to 1e-6."""
-    layers = random_recurrent(seed=31)
-    cotangent = np.random.default_rng(32).normal(size=(NETWORKS, NEURONS, SPIKES))
+def smooth_gradients(layers, cotangent, wanted):
+    """Gradients by finite differences, by network, of the first that have them to 1e-6."""
     expected = {}
     for network in range(NETWORKS):
         run = layers.run(network)
@@ -72,24 +69,21 @@ def checked():
             continue
         differences = objective(layers, network, cotangent, run.order)
         gradients = {}
-        for name, value in layers.arguments.items():
+        for name in layers.arguments:
             coarse, fine = differences(name, STEP), differences(name, STEP / 2)
             # Where halving the step matters, the differences are no better than that.
             if not relative_error(coarse, fine).max() < 1e-7:
                 break
             gradients[name] = fine[0]
-            assert fine[0].shape == value[network].shape
         else:
             expected[network] = gradients
-        if len(expected) == 25:
+        if len(expected) == wanted:
             break
-    return layers, cotangent, expected
+    return expected
 
 
-@pytest.mark.usefixtures("x64")
-def test_gradients_equal_finite_differences_of_the_reference(checked):
-    layers, cotangent, expected = checked
-    assert len(expected) == 25
+def compare(layers, cotangent, expected, least):
+    """Compare gradients with finite differences, of which ``least`` are not zero."""
     actual = pull_back_all(layers, cotangent)
     networks = list(expected)
     for name in layers.arguments:
@@ -99,8 +93,42 @@ def test_gradients_equal_finite_differences_of_the_reference(checked):
             value = layers.networks.constants[name][networks]
             assert np.all(found[np.isinf(value)] == 0)
             found = np.where((value > 0) & np.isfinite(value), found, 0)
-        assert np.count_nonzero(differences) > 10, name
+        assert np.count_nonzero(differences) > least, name
         assert relative_error(found, differences).max() < 1e-6, name
+
+
+@pytest.fixture(scope="module")
+def checked():
+    """Layers, cotangents, and gradients by finite differences."""
+    layers = random_recurrent(seed=31)
+    cotangent = np.random.default_rng(32).normal(size=(NETWORKS, NEURONS, SPIKES))
+    return layers, cotangent, smooth_gradients(layers, cotangent, 25)
+
+
+@pytest.mark.usefixtures("x64")
+def test_gradients_equal_finite_differences_of_the_reference(checked):
+    layers, cotangent, expected = checked
+    assert len(expected) == 25
+    compare(layers, cotangent, expected, least=10)
+
+
+@pytest.mark.usefixtures("x64")
+def test_spikes_and_gradients_with_delays_equal_the_reference():
+    layers = random_recurrent(seed=36, fixed={"refractory": 0.2}, delayed=True)
+    times = np.array([layers.run(network).times(SPIKES) for network in range(NETWORKS)])
+    np.testing.assert_allclose(simulate_all(layers), times, rtol=1e-11)
+    assert np.isfinite(times).mean() > 0.3
+    cotangent = np.random.default_rng(37).normal(size=times.shape)
+    expected = smooth_gradients(layers, cotangent, 12)
+    assert len(expected) == 12
+    compare(layers, cotangent, expected, least=5)
+    # No time at all is no delay, for spikes and gradients alike.
+    at_once = {**layers.arguments, "recurrent_delay": np.zeros((NETWORKS, NEURONS))}
+    without = {k: v for k, v in layers.arguments.items() if k != "recurrent_delay"}
+    np.testing.assert_allclose(simulate_all(at_once), simulate_all(without), rtol=1e-12)
+    gradients = pull_back_all(at_once, cotangent)
+    for name, gradient in pull_back_all(without, cotangent).items():
+        assert relative_error(gradients[name], gradient).max() < 1e-9, name
 
 
 @pytest.mark.usefixtures("x64")

@@ -1,5 +1,6 @@
 """A population of neurons that are connected to each other, simulated from event to event."""
 
+import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,8 @@ class RecurrentRun:
     overflow: set[int] = field(default_factory=set)
     """Neurons that had no room for a spike, with which the run ended."""
     gap: float = math.inf
-    """Shortest time between a spike, or the end of its refractoriness, and any other event."""
+    """Shortest time between a spike, the end of its refractoriness or its delayed arrival, and any
+    other event."""
     slope: float = math.inf
     """Least ``tau_mem dV/dt / (v_threshold - v_reset)`` before a spike."""
     margin: float = math.inf
@@ -40,12 +42,16 @@ def simulate_recurrent(
     recurrent_weight: np.ndarray,
     max_spikes: int = 1,
     t_max: float = math.inf,
+    delays: Sequence[float] | None = None,
 ) -> RecurrentRun:
     """Run neurons on input spikes ``(in, k)`` through ``weight (out, in)`` and on each other's.
 
-    The run ends where a neuron has no room for a spike.
+    ``delays`` are those of each neuron's spikes on their way to the others. The run ends where a
+    neuron has no room for a spike.
     """
     everyone = range(len(neurons))
+    delays = delays or [0.0 for _ in everyone]
+    columns = np.concatenate([weight, recurrent_weight], axis=1)
     arrivals = sorted((t, i) for i, row in enumerate(times) for t in row if t < math.inf)
     run = RecurrentRun([[] for _ in everyone])
     v = [n.reset if n.threshold <= 0 else 0.0 for n in neurons]
@@ -55,7 +61,7 @@ def simulate_recurrent(
     while not run.overflow:
         while arrivals and arrivals[0][0] <= t:
             _, source = arrivals.pop(0)
-            current = [c + w for c, w in zip(current, weight[:, source], strict=True)]
+            current = [c + w for c, w in zip(current, columns[:, source], strict=True)]
         releases = [held for held in held_until if held > t]
         end = min([t_max, *(t for t, _ in arrivals[:1]), *releases])
         wait, winners = end - t, []
@@ -90,7 +96,8 @@ def simulate_recurrent(
         if fired:
             run.order.append(fired)
         for source in fired:
-            current = [c + w for c, w in zip(current, recurrent_weight[:, source], strict=True)]
+            bisect.insort(arrivals, (t + delays[source], weight.shape[1] + source))
+            events += [t + delays[source]] if delays[source] > 0 else []
     happened = sorted([*inputs, *(event for event in events if event < math.inf)])
     run.gap = min(
         (b - a for a, b in pairwise(happened) if not (a in inputs and b in inputs)),

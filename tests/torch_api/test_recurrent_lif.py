@@ -69,10 +69,12 @@ def test_spikes_equal_the_reference():
 
 
 def test_gradcheck_of_input_and_all_parameters():
-    layer = recurrent(learn=CONSTANTS, delay="axonal")
+    layer = recurrent(learn=CONSTANTS, delay="axonal", recurrent_delay="axonal")
     draw_delay(layer, 0.1, 0.5)
+    assert layer.recurrent_delay is not None
+    torch.nn.init.uniform_(layer.recurrent_delay, 0.1, 0.5)
     names = [name for name, _ in layer.named_parameters()]
-    assert set(names) == {"weight", "recurrent_weight", "delay", *CONSTANTS}
+    assert set(names) == {"weight", "recurrent_weight", "delay", "recurrent_delay", *CONSTANTS}
 
     def function(times, *values):
         parameters = dict(zip(names, values, strict=True))
@@ -119,6 +121,9 @@ def test_copies_pickles_and_state_dict():
     ):
         assert torch.equal(same(times), expected)
     assert "3, 3, tau_mem=2, " in repr(layer)
+    delayed = recurrent(recurrent_delay="axonal")
+    delayed.load_state_dict(layer.state_dict(), strict=False)
+    torch.testing.assert_close(delayed(times), expected, rtol=1e-12, atol=0)
     assert "delay='axonal'" in repr(snn.RecurrentLIF(2, 2, delay="axonal"))
 
 
@@ -197,6 +202,9 @@ def test_no_neurons():
         ({"recurrent_weight": torch.full((3, 3), float("nan"))}, "recurrent_weight must be finite"),
         ({"recurrent_weight": torch.zeros(3, 3).double()}, "recurrent_weight is torch.float64"),
         ({"recurrent_weight": [[0.0] * 3] * 3}, "recurrent_weight must be a tensor"),
+        ({"recurrent_delay": -1.0}, "recurrent_delay must be >= 0"),
+        ({"recurrent_delay": torch.full((3,), INF)}, "recurrent_delay must be finite"),
+        ({"recurrent_delay": torch.zeros(2)}, r"recurrent_delay must .*shape \(3,\)"),
         ({"max_spikes": 0}, "max_spikes must be >= 1"),
         ({"v_reset": 2.0}, "v_reset must be below v_threshold"),
     ],
@@ -209,8 +217,9 @@ def test_bad_arguments_are_named(change, message):
 
 def test_options_that_only_the_feed_forward_layer_has_are_refused():
     kind: Any = "dendritic"
-    with pytest.raises(ValueError, match=r"delay must be None or 'axonal'.*'dendritic'"):
-        snn.RecurrentLIF(2, 2, delay=kind)
+    for name in ("delay", "recurrent_delay"):
+        with pytest.raises(ValueError, match=rf"^{name} must be None or 'axonal'.*'dendritic'"):
+            snn.RecurrentLIF(2, 2, **{name: kind})
     other: Any = {"backend": None}
     with pytest.raises(TypeError, match="backend"):
         snn.RecurrentLIF(2, 2, **other)

@@ -16,6 +16,7 @@ from ._lif import check_settings, spikes_once
 
 
 class _Options(TypedDict, total=False):
+    recurrent_delay: Constant | None
     tau_mem: Constant
     tau_syn: Constant
     v_threshold: Constant
@@ -51,6 +52,7 @@ def recurrent_lif(
     weight: Tensor,
     recurrent_weight: Tensor,
     *,
+    recurrent_delay: Constant | None = None,
     tau_mem: Constant = 2e-2,
     tau_syn: Constant = 1e-2,
     v_threshold: Constant = 1.0,
@@ -66,12 +68,17 @@ def recurrent_lif(
     """Spikes of a layer of leaky integrate-and-fire neurons that are connected to each other.
 
     As `lif`, with the spikes of the layer itself as further input: one of neuron ``i`` adds
-    ``recurrent_weight[j, i]`` to the current of neuron ``j`` at once. Gradients are exact, by
-    EventProp, with respect to ``spikes``, both weights and every constant given as a tensor; see
-    `RecurrentLIF`.
+    ``recurrent_weight[j, i]`` to the current of neuron ``j`` at once, or ``recurrent_delay[i]``
+    later. Gradients are exact, by EventProp, with respect to ``spikes``, both weights, and delays
+    and constants given as tensors; see `RecurrentLIF`.
 
-    **Arguments:** ``recurrent_weight``: shape ``(out, out)``; all others as in `lif`. A sample ends
-    where a neuron has more than ``max_spikes`` spikes: no neuron spikes thereafter.
+    **Arguments:**
+
+    - ``recurrent_weight``: shape ``(out, out)``.
+    - ``recurrent_delay``: seconds, >= 0, a number or a tensor ``(out,)``; ``None`` for no delay.
+
+    All others as in `lif`. A sample ends where a neuron has more than ``max_spikes`` spikes: no
+    neuron spikes thereafter.
 
     **Returns:** spike times, shape ``(..., out, max_spikes)``, ``inf`` where there is no spike;
     with ``return_health`` a tuple of them and `Health`.
@@ -85,13 +92,15 @@ def recurrent_lif(
         "v_reset": v_reset,
         "refractory": refractory,
     }
-    check_layer(spikes, weight, constants)
+    delays = {} if recurrent_delay is None else {"recurrent_delay": recurrent_delay}
+    check_layer(spikes, weight, {**constants, **delays})
     check_recurrent_weight(recurrent_weight, weight)
     out, health = call_with_health(
         jax_core.recurrent_lif,
         spikes,
         weight,
         recurrent_weight,
+        **delays,
         **constants,
         max_spikes=max_spikes,
         t_max=t_max,
