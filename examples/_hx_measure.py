@@ -3,6 +3,7 @@
 import multiprocessing
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import evtorch.torch_api.hx as hxsnn
 from evtorch.torch_api.datasets import YinYang
 from evtorch.torch_api.hx.transforms.encode import SpikeTimesToDense
 
+EXACT = "event-based, exact"
 METHODS: dict[str, dict[str, Any]] = {
-    "event-based, exact": {"engine": "event"},
+    EXACT: {"engine": "event"},
     "time grid, surrogate gradient": {"engine": "euler"},
     "time grid, EventProp": {
         "engine": "euler",
@@ -25,6 +27,7 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 _STEPS = 38
 _WEIGHTS = 16
+_TURN = 0.3
 
 
 def inputs(dt: float, batch: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -37,16 +40,52 @@ def inputs(dt: float, batch: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     return hxsnn.SpikeRaster.remembering(raster, times[..., None], dt), data.classes
 
 
-def step_cost(method: str, dt: float, hidden: int, batch: int, repeats: int) -> dict[str, float]:
-    """Seconds and megabytes of a training step, in a process of its own."""
+Case = tuple[str, float]
+"""A method and its time step, seconds."""
+
+
+def step_seconds(cases: list[Case], hidden: int, batch: int, rounds: int) -> list[float]:
+    """Median seconds of a training step for each case.
+
+    All cases take turns, so that other load on the machine hits them alike. A turn is one untimed
+    step, and then as many as fit into a third of a second, or one.
+    """
+    steps = [_training_step(*case, hidden, batch) for case in cases]
+    seconds: list[list[float]] = [[] for _ in cases]
+    for step in steps:
+        step()
+    for _ in range(rounds):
+        for step, found in zip(steps, seconds, strict=True):
+            turn = max(1, min(20, int(_TURN / step())))
+            found += [step() for _ in range(turn)]
+    return [statistics.median(found) for found in seconds]
+
+
+def step_megabytes(method: str, dt: float, hidden: int, batch: int) -> float:
+    """Memory of a training step at its peak, beyond what the process had before it built a network.
+
+    In a process of its own. What stays of compiling is included, its own peak is not.
+    """
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
-        return pool.apply(_step_cost, (method, dt, hidden, batch, repeats))
+        return pool.apply(_step_megabytes, (method, dt, hidden, batch))
 
 
-def _step_cost(method: str, dt: float, hidden: int, batch: int, repeats: int) -> dict[str, float]:
+def _step_megabytes(method: str, dt: float, hidden: int, batch: int) -> float:
     torch.set_num_threads(1)
     before = _memory("VmRSS")
+    step = _training_step(method, dt, hidden, batch)
+    step()
+    clear = Path("/proc/self/clear_refs")
+    if clear.exists():
+        clear.write_text("5")
+    step()
+    return _memory("VmHWM") - before
+
+
+def _training_step(method: str, dt: float, hidden: int, batch: int) -> Callable[[], float]:
+    """A function that makes a step, and **returns** its seconds."""
+    torch.manual_seed(3)
     network = SNN(hidden, dt, **METHODS[method])
     spikes, classes = inputs(dt, batch, torch.float32)
     optimizer = torch.optim.Adam(network.parameters())
@@ -58,13 +97,7 @@ def _step_cost(method: str, dt: float, hidden: int, batch: int, repeats: int) ->
         optimizer.step()
         return time.perf_counter() - start
 
-    step()
-    # Compilation has its own peak, which is not that of a step.
-    clear = Path("/proc/self/clear_refs")
-    if clear.exists():
-        clear.write_text("5")
-    seconds = statistics.median(step() for _ in range(repeats))
-    return {"seconds": seconds, "megabytes": _memory("VmHWM") - before}
+    return step
 
 
 def _memory(what: str) -> float:
@@ -76,22 +109,24 @@ def _memory(what: str) -> float:
     return int(line.split()[1]) / 1024
 
 
-def gradient_errors(steps: list[tuple[str, float]], hidden: int, batch: int) -> list[float]:
-    """Relative errors of the hidden weights' gradients, for each ``(method, dt)``.
+def gradient_errors(cases: list[Case], hidden: int, batch: int) -> list[float]:
+    """Relative errors of the hidden weights' gradients.
 
-    Measured against central differences of the exact model's loss, in float64, for the weights
-    with the largest gradients.
+    Measured against central differences of the loss of the exact model, simulated event by event
+    in float64 and read out at the same time steps, for the weights with the largest gradients.
     """
-    exact = _network("event-based, exact", US, hidden)
-    spikes, classes = inputs(US, batch, torch.float64)
-    gradient = _gradient(exact, spikes, classes)
-    at = gradient.abs().flatten().topk(min(_WEIGHTS, gradient.numel())).indices
-    true = torch.stack([_difference(exact, int(k), spikes, classes) for k in at])
     errors = []
-    for method, dt in steps:
-        found = _gradient(_network(method, dt, hidden), *inputs(dt, batch, torch.float64))
-        errors.append(float((found.flatten()[at] - true).norm() / true.norm()))
-    return errors
+    for dt in dict.fromkeys(dt for _, dt in cases):
+        exact = _network(EXACT, dt, hidden)
+        spikes, classes = inputs(dt, batch, torch.float64)
+        largest = _gradient(exact, spikes, classes).abs().flatten()
+        at = largest.topk(min(_WEIGHTS, len(largest))).indices
+        true = torch.stack([_difference(exact, int(k), spikes, classes) for k in at])
+        for method in (method for method, own in cases if own == dt):
+            found = _gradient(_network(method, dt, hidden), spikes, classes)
+            error = float((found.flatten()[at] - true).norm() / true.norm())
+            errors.append((cases.index((method, dt)), error))
+    return [error for _, error in sorted(errors)]
 
 
 def _network(method: str, dt: float, hidden: int) -> SNN:

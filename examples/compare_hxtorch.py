@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _hx_measure import METHODS, gradient_errors, step_cost
+from _hx_measure import EXACT, METHODS, gradient_errors, step_megabytes, step_seconds
 from hx_yinyang import SNN, US, Model, loaders, optimise, test, train
 
 try:
@@ -34,9 +34,8 @@ def trained(method: str, args: argparse.Namespace, progress: tqdm) -> dict[str, 
     """Accuracy after each epoch, and the seconds of training until then."""
     torch.manual_seed(args.seed)
     model = Model(SNN(args.hidden, US, **METHODS[method]))
-    train_loader, test_loader = loaders(args.train_size, 1000, 50)
-    lr = args.lr if METHODS[method]["engine"] == "event" else args.grid_lr
-    optimizer, scheduler = optimise(model, args.epochs * len(train_loader), lr)
+    train_loader, test_loader = loaders(args.train_size, 1000, args.batch_size)
+    optimizer, scheduler = optimise(model, args.epochs * len(train_loader), args.lr)
     accuracies, seconds = [], []
     progress.set_description(method)
     for _ in range(args.epochs):
@@ -56,15 +55,20 @@ def trained(method: str, args: argparse.Namespace, progress: tqdm) -> dict[str, 
 
 def measured(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Cost and gradient error of every method at every time step."""
-    cases = [(m, US) for m in METHODS if METHODS[m]["engine"] == "event"]
-    grid = [m for m in METHODS if METHODS[m]["engine"] == "euler"]
-    cases += [(method, dt * US) for method in grid for dt in args.dt]
-    errors = gradient_errors(cases, args.hidden, args.measured_batch)
-    rows = []
-    for (method, dt), error in zip(tqdm(cases, desc="measure"), errors, strict=True):
-        cost = step_cost(method, dt, args.hidden, 50, args.repeats)
-        rows.append({"method": method, "dt": dt, "gradient_error": error, **cost})
-    return rows
+    grid = [method for method in METHODS if method != EXACT]
+    cases = [(EXACT, US), *((method, dt * US) for method in grid for dt in args.dt)]
+    found = {
+        "gradient_error": gradient_errors(cases, args.hidden, args.measured_batch),
+        "seconds": step_seconds(cases, args.hidden, args.batch_size, args.rounds),
+        "megabytes": [
+            step_megabytes(method, dt, args.hidden, args.batch_size)
+            for method, dt in tqdm(cases, desc="memory")
+        ],
+    }
+    return [
+        {"method": method, "dt": dt, **{name: values[k] for name, values in found.items()}}
+        for k, (method, dt) in enumerate(cases)
+    ]
 
 
 def table(training: dict[str, Any], rows: list[dict[str, Any]]) -> str:
@@ -75,10 +79,9 @@ def table(training: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for row in rows:
-        is_event = METHODS[row["method"]]["engine"] == "event"
         has_accuracy = row["dt"] == US
         accuracy = f"{100 * training[row['method']]['accuracy'][-1]:.1f}" if has_accuracy else "-"
-        step = "none" if is_event else f"{row['dt'] / US:g}"
+        step = "none" if row["method"] == EXACT else f"{row['dt'] / US:g}"
         lines.append(
             f"| {row['method']} | {step} | {accuracy} | {1e3 * row['seconds']:.3g} | "
             f"{row['megabytes']:.0f} | {row['gradient_error']:.2g} |"
@@ -94,10 +97,10 @@ def main() -> None:
     add("--epochs", type=int, default=5, help="(%(default)s)")
     add("--hidden", type=int, default=120, help="(%(default)s)")
     add("--train-size", type=int, default=5000, help="(%(default)s)")
-    add("--lr", type=float, default=2e-2, help="for events (%(default)s)")
-    add("--grid-lr", type=float, default=1e-2, help="for the time grid (%(default)s)")
+    add("--batch-size", type=int, default=50, help="(%(default)s)")
+    add("--lr", type=float, default=1e-2, help="(%(default)s)")
     add("--dt", type=float, nargs="+", default=[1, 0.1, 0.02], help="time steps, µs (1 0.1 0.02)")
-    add("--repeats", type=int, default=3, help="timed training steps (%(default)s)")
+    add("--rounds", type=int, default=3, help="turns of timed training steps (%(default)s)")
     add("--measured-batch", type=int, default=8, help="samples for gradients (%(default)s)")
     add("--seed", type=int, default=0, help="of weights and order (%(default)s)")
     add("--out", type=Path, default=Path("runs/compare_hxtorch"), help="folder (%(default)s)")

@@ -40,6 +40,9 @@ except ModuleNotFoundError as error:
 
 US = 1e-6
 T_EARLY, T_LATE, T_BIAS, T_SIM = 2 * US, 26 * US, 2 * US, 38 * US
+# Voltages count from here on. From the start, the highest one of an output that only falls would be
+# its leak potential, which has no gradient: such an output would never answer again.
+T_DECIDE = 12 * US
 TAU = 6 * US
 WEIGHT_SCALE = 20.0
 READOUT_SCALE = 3.0
@@ -82,17 +85,16 @@ class SNN(nn.Module):
         )
         self.linear_o = hxsnn.Synapse(hidden, 3, self.exp, transform=transform)
         self.li_readout = hxsnn.LI(3, self.exp, **constants)
-        nn.init.normal_(self.linear_h.weight, 0.6, 1.2)
-        # Positive on average: an output that only falls is highest at its start, without gradient.
-        nn.init.normal_(self.linear_o.weight, 0.1, 0.1)
+        nn.init.normal_(self.linear_h.weight, 1.2, 0.8)
+        nn.init.normal_(self.linear_o.weight, 0.0, 0.3)
 
     def forward(self, spikes: Tensor) -> Tensor:
-        """From spikes (time, batch, 5) to voltages (time, batch, 3)."""
+        """From spikes (time, batch, 5) to voltages (time, batch, 3) from T_DECIDE on."""
         c_h = self.linear_h(hxsnn.LIFObservables(spikes=spikes))
         self.s_h = self.lif_h(c_h)
         y_o = self.li_readout(self.linear_o(self.s_h))
         hxsnn.run(self.exp, spikes.shape[0])
-        return y_o.membrane_cadc
+        return y_o.membrane_cadc[round(T_DECIDE / self.exp.dt) :]
 
 
 class Model(nn.Module):
@@ -165,7 +167,7 @@ def main() -> None:
     add("--dt", type=float, default=US, help="seconds per step of dense tensors (%(default)s)")
     add("--batch-size", type=int, default=50, help="(%(default)s)")
     add("--train-size", type=int, default=5000, help="(%(default)s)")
-    add("--lr", type=float, default=2e-2, help="(%(default)s)")
+    add("--lr", type=float, default=1e-2, help="(%(default)s)")
     add("--seed", type=int, default=0, help="of weights and order (%(default)s)")
     add("--out", type=Path, default=Path("runs/hx_yinyang"), help="folder (%(default)s)")
     args = parser.parse_args()

@@ -10,11 +10,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from evtorch import torch_api as snn
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SHORT = {
     "across_frameworks": ["--steps", "9", "--hidden", "20"],
     "compare_hxtorch": [
-        *("--epochs", "1", "--hidden", "20", "--train-size", "200", "--dt", "1", "--repeats", "1"),
+        *("--epochs", "1", "--hidden", "20", "--train-size", "200", "--dt", "1", "--rounds", "1"),
+    ],
+    "fine_tune_from_norse": [
+        *("--epochs", "1", "--fine-epochs", "1", "--hidden", "20", "--train-size", "200"),
+        *("--dt", "2"),
     ],
     "hardware_in_the_loop": [
         *("--chips", "1", "--epochs", "1", "--chip-epochs", "1", "--train-size", "640"),
@@ -115,6 +121,19 @@ def test_hxtorch_style_script_runs_on_both_engines_and_the_mock(tmp_path: Path) 
         run("hx_yinyang", *SHORT["hx_yinyang"], *options, "--out", str(tmp_path), cwd=tmp_path)
         metrics = json.loads((tmp_path / "metrics.json").read_text())
         assert 0.2 < metrics["test_accuracy"] <= 1
+
+
+def test_fine_tuning_writes_what_it_promises(tmp_path: Path) -> None:
+    printed = run(
+        "fine_tune_from_norse", *SHORT["fine_tune_from_norse"], "--out", ".", cwd=tmp_path
+    )
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert [0 < row["test_accuracy"] <= 1 for row in metrics["rows"]] == [True] * 4
+    assert metrics["same_answers"] > 0.5
+    assert (tmp_path / "table.md").read_text() in printed
+    assert (tmp_path / "figure.png").stat().st_size > 10_000
+    model = snn.nir.from_nir(tmp_path / "fine_tuned.nir")
+    assert [(layer.in_features, layer.out_features) for layer in model] == [(5, 20), (20, 3)]
 
 
 def test_comparison_with_the_grid_writes_what_it_promises(tmp_path: Path) -> None:
