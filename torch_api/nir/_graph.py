@@ -1,5 +1,6 @@
 """A NIR graph as a chain of layers: what stands between Input and Output, checked."""
 
+import itertools
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,13 +29,14 @@ _UNSUPPORTED = {
 class Block:
     """Nodes that become one layer: a projection and neurons with what stands between, or a delay.
 
-    ``in_shape`` and ``out_shape`` are those of the spikes that enter and leave.
+    ``in_shape`` and ``out_shape`` are those of the spikes that enter and leave. ``loop``: what
+    leads from the neurons back to themselves, a projection, perhaps a delay before it.
     """
 
     chain: list[Named]
     in_shape: tuple[int, ...]
     out_shape: tuple[int, ...] = ()
-    recurrent: Named | None = None
+    loop: list[Named] = field(default_factory=list)
 
     def find(self, *kinds: str) -> Named | None:
         return next((named for named in self.chain if named.kind in kinds), None)
@@ -52,6 +54,14 @@ class Block:
     @property
     def delay(self) -> Named | None:
         return self.find("Delay")
+
+    @property
+    def recurrent(self) -> Named | None:
+        return self.loop[-1] if self.loop else None
+
+    @property
+    def recurrent_delay(self) -> Named | None:
+        return self.loop[0] if len(self.loop) > 1 else None
 
 
 @dataclass
@@ -150,27 +160,36 @@ def _check_kind(named: Named) -> None:
         named.refuse("is not known here", f"supported are {', '.join((*PROJECTIONS, *NEURONS))}")
 
 
-def _recurrences(nodes: dict[str, Named], edges: Edges) -> tuple[dict[str, Named], Edges]:
-    """Take loops neuron -> Linear -> the same neuron out of the edges; keyed by the neuron."""
-    found: dict[str, Named] = {}
+def _recurrences(nodes: dict[str, Named], edges: Edges) -> tuple[dict[str, list[Named]], Edges]:
+    """Take loops neurons -> (Delay ->) Linear -> the same neurons out of the edges, by neurons."""
+    found: dict[str, list[Named]] = {}
     for name, named in nodes.items():
-        before = [a for a, b in edges if b == name]
-        after = [b for a, b in edges if a == name]
-        if named.kind not in ("Linear", "Affine") or len(before) != 1 or before != after:
+        before, after = _neighbours(name, edges)
+        if named.kind not in ("Linear", "Affine") or len(before) != 1 or len(after) != 1:
             continue
-        (neuron,) = before
-        if nodes[neuron].kind not in NEURONS:
+        loop, source = [named], nodes[before[0]]
+        if source.kind == "Delay":
+            earlier, later = _neighbours(source.name, edges)
+            if len(earlier) != 1 or len(later) != 1:
+                continue
+            loop, source = [source, named], nodes[earlier[0]]
+        if source.kind not in NEURONS or source.name != after[0]:
             continue
-        if nodes[neuron].kind not in SPIKING:
-            nodes[neuron].refuse("has a recurrent connection but no spikes", "remove the loop")
-        if neuron in found:
-            nodes[neuron].refuse(
-                f"has two recurrent connections, {found[neuron].name!r} and {name!r}",
+        if source.kind not in SPIKING:
+            source.refuse("has a recurrent connection but no spikes", "remove the loop")
+        if source.name in found:
+            source.refuse(
+                f"has two recurrent connections, {found[source.name][-1].name!r} and {name!r}",
                 "add their weights",
             )
-        found[neuron] = named
-    names = {named.name for named in found.values()}
+        found[source.name] = loop
+    names = {named.name for loop in found.values() for named in loop}
     return found, [edge for edge in edges if not names & set(edge)]
+
+
+def _neighbours(name: str, edges: Edges) -> tuple[list[str], list[str]]:
+    """What leads to a node, and what it leads to."""
+    return [a for a, b in edges if b == name], [b for a, b in edges if a == name]
 
 
 def _walk(source: Named, target: Named, nodes: dict[str, Named], edges: Edges) -> list[Named]:
@@ -185,7 +204,7 @@ def _walk(source: Named, target: Named, nodes: dict[str, Named], edges: Edges) -
         if current in order or (len(before) > 1 and _reaches(current.name, before, edges)):
             current.refuse(
                 f"is part of a cycle (inputs: {', '.join(map(repr, before))})",
-                "of cycles only neurons -> Linear -> the same neurons can be represented",
+                "of cycles only neurons -> (Delay ->) Linear -> the same neurons can be had",
             )
         if len(before) > 1:
             current.refuse(
@@ -211,16 +230,16 @@ def _reaches(start: str, goals: list[str], edges: Edges) -> bool:
 
 
 def _check_all_used(
-    nodes: dict[str, Named], order: list[Named], recurrent: dict[str, Named]
+    nodes: dict[str, Named], order: list[Named], recurrent: dict[str, list[Named]]
 ) -> None:
-    used = {named.name for named in (*order, *recurrent.values())}
+    used = {named.name for named in itertools.chain(order, *recurrent.values())}
     for name, named in nodes.items():
         if name not in used:
             named.refuse("is not on the way from Input to Output", "connect or remove it")
 
 
 def _blocks(
-    source: Named, order: list[Named], recurrent: dict[str, Named]
+    source: Named, order: list[Named], recurrent: dict[str, list[Named]]
 ) -> tuple[list[Block], list[Named]]:
     shape = end_shape(source, "input")
     blocks: list[Block] = []
@@ -239,7 +258,7 @@ def _blocks(
             named.refuse("follows another Delay", "add the two")
         pending.append(named)
         if named.kind in NEURONS or (named.kind == "Delay" and not projecting):
-            block = Block(pending, shape, recurrent=recurrent.get(named.name))
+            block = Block(pending, shape, loop=recurrent.get(named.name, []))
             block.out_shape = shape = out_shape(block.chain, shape)
             blocks.append(block)
             pending = []

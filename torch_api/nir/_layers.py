@@ -64,7 +64,11 @@ class Reader:
                 )
             _set(layer.recurrent_weight, weight * found.factor[:, None])
             record.keep("recurrent", block.recurrent.array("weight"), layer.recurrent_weight)
-            record.recurrent = block.recurrent
+            record.loop = block.loop
+            if block.recurrent_delay is not None:
+                assert layer.recurrent_delay is not None
+                named = block.recurrent_delay
+                self._fill(layer.recurrent_delay, named, record, "recurrent_delay")
         self._set_delay(layer, block, record)
         self._keep_constants(layer, block, neuron, record)
         remember(layer, record)
@@ -91,6 +95,8 @@ class Reader:
                     "put it before the projection",
                 )
             options["delay"] = "dendritic"
+        if block.recurrent_delay is not None:
+            options["recurrent_delay"] = "axonal"
         kind = LI if not spiking else LIF if block.recurrent is None else RecurrentLIF
         try:
             # The weights are replaced; drawing them must not move the caller's random generator.
@@ -171,12 +177,12 @@ class Reader:
         remember(layer, record)
         return layer
 
-    def _fill(self, delay: nn.Parameter, named: Named, record: Record) -> None:
+    def _fill(self, delay: nn.Parameter, named: Named, record: Record, kept: str = "delay") -> None:
         seconds = flat(named, "delay", delay.numel()) * self.convention.time_unit
         if (seconds < 0).any():
             named.refuse(f"has a delay of {seconds.min()} s", "delays must be >= 0")
         _set(delay, seconds)
-        record.keep("delay", _shaped(named, "delay", delay.numel()), delay)
+        record.keep(kept, _shaped(named, "delay", delay.numel()), delay)
 
     def _keep_constants(
         self, layer: NeuronLayer | LI, block: Block, neuron: Named, record: Record

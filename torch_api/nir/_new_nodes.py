@@ -24,8 +24,7 @@ def new_nodes(
     delay = getattr(layer, "delay", None)
     delaying = []
     if delay is not None:
-        seconds = array(delay.clamp(min=0))
-        delaying.append((f"delay_{path}", nir.Delay(delay=seconds / convention.time_unit)))
+        delaying.append((f"delay_{path}", _delay(nir, delay, convention)))
     if isinstance(layer, Delay):
         return delaying
     structure = convolution_of(layer)
@@ -49,13 +48,21 @@ def new_nodes(
 
 def new_loop(
     nir: Any, layer: nn.Module, path: str, convention: Convention
-) -> tuple[str, Any] | None:
+) -> list[tuple[str, Any]]:
     """The recurrent connection of a layer that has one."""
     if not isinstance(layer, RecurrentLIF):
-        return None
+        return []
     found = _constants(layer, None)
     _add_gains(found, convention)
-    return f"recurrent_{path}", _linear(nir, layer.recurrent_weight, found["r"])
+    written = [(f"recurrent_{path}", _linear(nir, layer.recurrent_weight, found["r"]))]
+    if layer.recurrent_delay is not None:
+        delay = _delay(nir, layer.recurrent_delay, convention)
+        written.insert(0, (f"recurrent_delay_{path}", delay))
+    return written
+
+
+def _delay(nir: Any, delay: Tensor, convention: Convention) -> Any:
+    return nir.Delay(delay=array(delay.clamp(min=0)) / convention.time_unit)
 
 
 def _linear(nir: Any, parameter: Tensor, scale: np.ndarray) -> Any:

@@ -46,7 +46,7 @@ class Record:
     kept: dict[str, Kept] = field(default_factory=dict)
     factor: np.ndarray = field(default_factory=lambda: np.ones(1))
     refractory: float = 0.0
-    recurrent: Named | None = None
+    loop: list[Named] = field(default_factory=list)
 
     def keep(self, name: str, original: np.ndarray, loaded: Tensor) -> None:
         self.kept[name] = Kept(original.copy(), values(loaded))

@@ -34,9 +34,7 @@ def remembered_nodes(
         if named.kind == "Delay":
             assert isinstance(layer, Delay | LIF)
             assert layer.delay is not None
-            current = values(layer.delay.clamp(min=0))
-            array = record.kept["delay"].restore(current, current / record.convention.time_unit)
-            written.append((named.name, nir.Delay(delay=array)))
+            written.append((named.name, _delay(nir, layer.delay, record, "delay")))
         elif named.kind in PROJECTIONS:
             written.append((named.name, _projection(nir, layer, record, named)))
         elif named.kind in NEURONS:
@@ -61,13 +59,26 @@ def _projection(nir: Any, layer: Any, record: Record, named: Named) -> Any:
     return _linear(nir, layer.weight, kept, record, named)
 
 
-def remembered_loop(nir: Any, layer: nn.Module, record: Record) -> tuple[str, Any] | None:
+def remembered_loop(nir: Any, layer: nn.Module, record: Record) -> list[tuple[str, Any]]:
     """The recurrent connection that a layer was read with."""
-    if record.recurrent is None:
-        return None
-    assert isinstance(layer, RecurrentLIF)
-    node = _linear(nir, layer.recurrent_weight, record.kept["recurrent"], record, record.recurrent)
-    return record.recurrent.name, node
+    written: list[tuple[str, Any]] = []
+    for named in record.loop:
+        assert isinstance(layer, RecurrentLIF)
+        if named.kind == "Delay":
+            assert layer.recurrent_delay is not None
+            node = _delay(nir, layer.recurrent_delay, record, "recurrent_delay")
+        else:
+            kept = record.kept["recurrent"]
+            node = _linear(nir, layer.recurrent_weight, kept, record, named)
+        written.append((named.name, node))
+    return written
+
+
+def _delay(nir: Any, delay: Tensor, record: Record, kept: str) -> Any:
+    current = values(delay.clamp(min=0))
+    return nir.Delay(
+        delay=record.kept[kept].restore(current, current / record.convention.time_unit)
+    )
 
 
 def _linear(nir: Any, parameter: Tensor, kept: Kept, record: Record, named: Named) -> Any:

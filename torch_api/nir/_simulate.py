@@ -4,6 +4,8 @@
 time-stepped simulators. Times are in seconds.
 """
 
+import heapq
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +28,8 @@ class Population:
 
     ``tau_syn`` is ``None`` for neurons without synapse, ``threshold`` for those without spikes.
     ``kick``: what a spike over a weight of 1 adds to the current, without synapse to the voltage.
-    ``drive``: the constant input that a bias makes.
+    ``drive``: the constant input that a bias makes. ``delay`` is that of all inputs of a neuron,
+    ``loop_delay`` that of its spikes on their way back over ``recurrent``.
     """
 
     tau_mem: np.ndarray
@@ -39,32 +42,41 @@ class Population:
     drive: np.ndarray
     weight: np.ndarray
     delay: np.ndarray
-    recurrent: np.ndarray | None = None
+    recurrent: np.ndarray | None
+    loop_delay: np.ndarray
 
     def run(self, inputs: Trains, times: np.ndarray) -> tuple[Trains, np.ndarray]:
         """Solve for the spikes of one sample, and the voltages at ``times``, which ascend from 0.
 
         A threshold that is passed and left again between two of ``times`` and events is not seen.
         """
-        arrivals = self._arrivals(inputs, times[-1])
-        stops = np.union1d(times, np.array(sorted(arrivals)))
+        ties = itertools.count()
+        agenda = [
+            (time, 0, next(ties), kick) for time, kick in self._arrivals(inputs, times[-1]).items()
+        ]
+        agenda += [(time, 1, next(ties), None) for time in times.tolist()]
+        heapq.heapify(agenda)
         spikes: Trains = [[] for _ in self.v_leak]
-        state = self._initial()
-        asked, seen = set(times.tolist()), []
-        for start, stop in zip(stops, np.append(stops[1:], stops[-1]), strict=True):
-            state = self._receive(state, arrivals.get(start, 0.0))
-            if self.tau_syn is None:
-                state = self._fire(state, self._above(state[0]), start, spikes)
-            if start in asked:
-                seen.append(state[0])
-            now = start
-            while now < stop:
-                duration, above = self._first_crossing(state, stop - now)
-                state = self._after(state, duration)
+        state, now = self._initial(), 0.0
+        seen = []
+        while agenda:
+            time, _, _, kick = agenda[0]
+            duration, above = self._first_crossing(state, time - now)
+            state = self._after(state, duration)
+            if above.any():
                 now += duration
-                if not above.any():
-                    break
-                state = self._fire(state, above, now, spikes)
+            else:
+                now = time
+                heapq.heappop(agenda)
+                if kick is None:
+                    seen.append(state[0])
+                    continue
+                state = self._receive(state, kick)
+                above = self._above(state[0]) & (self.tau_syn is None)
+            state = self._fire(state, above, now, spikes)
+            for delay, later in self._returning(above):
+                if now + delay <= times[-1]:
+                    heapq.heappush(agenda, (now + delay, 0, next(ties), later))
         return spikes, np.array(seen).T
 
     def step(self, inputs: Trains, dt: float, steps: int) -> tuple[Trains, np.ndarray]:
@@ -83,7 +95,11 @@ class Population:
             else:
                 v = v + dt / self.tau_mem * (self.v_leak - v + self.r * i)
                 i = i + dt / self.tau_syn * (self.drive - i)
-            v, i = self._fire((v, i), self._above(v), step * dt, spikes)
+            above = self._above(v)
+            v, i = self._fire((v, i), above, step * dt, spikes)
+            for delay, kick in self._returning(above):
+                later = step + max(round(delay / dt), 1)
+                arrivals[later] = arrivals.get(later, 0.0) + kick
             seen.append(v)
         return spikes, np.array(seen).T
 
@@ -121,14 +137,20 @@ class Population:
         time: float,
         spikes: Trains,
     ) -> tuple[np.ndarray, np.ndarray]:
-        if not above.any():
-            return state
         for neuron in np.flatnonzero(above):
             spikes[neuron].append(float(time))
         state = np.where(above, self.reset, state[0]), state[1]
         if self.recurrent is not None:
-            state = self._receive(state, self.recurrent @ above * self.kick)
+            at_once = above & (self.loop_delay == 0)
+            state = self._receive(state, self.recurrent @ at_once * self.kick)
         return state
+
+    def _returning(self, above: np.ndarray) -> list[tuple[float, np.ndarray]]:
+        """Delays of the neurons that fire, and what then comes back from them."""
+        if self.recurrent is None:
+            return []
+        late = np.flatnonzero(above & (self.loop_delay > 0))
+        return [(self.loop_delay[n], self.recurrent[:, n] * self.kick) for n in late]
 
     def _after(
         self, state: tuple[np.ndarray, np.ndarray], u: float | np.ndarray
@@ -187,9 +209,11 @@ def population(block: Block, convention: Convention) -> Population:
     delay = np.zeros(count)
     if block.delay is not None:
         delay = flat(block.delay, "delay", count) * unit
-    recurrent = None
+    recurrent, loop_delay = None, np.zeros(count)
     if block.recurrent is not None:
         recurrent = block.recurrent.array("weight").astype(np.float64)
+    if block.recurrent_delay is not None:
+        loop_delay = flat(block.recurrent_delay, "delay", count) * unit
     return Population(
         tau_mem=tau_mem,
         tau_syn=tau_syn,
@@ -200,6 +224,7 @@ def population(block: Block, convention: Convention) -> Population:
         weight=_matrix(block),
         delay=delay,
         recurrent=recurrent,
+        loop_delay=loop_delay,
         **get,
     )
 

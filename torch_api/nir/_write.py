@@ -61,7 +61,7 @@ def to_nir(
     else:
         found = find_convention(convention, None)
     nodes: Nodes = []
-    loops: list[tuple[str, str, Any]] = []
+    loops: list[tuple[str, Nodes]] = []
     for position, (path, layer) in enumerate(layers):
         if isinstance(layer, LI) and position < len(layers) - 1:
             raise ValueError(f"layer {path!r} (LI) gives numbers, no spikes; it must come last")
@@ -76,9 +76,9 @@ def to_nir(
         _note(written, layer, path, held, refractory)
         _join(nir, nodes, written, path)
         nodes += written
-        if loop is not None:
+        if loop:
             neuron = next(name for name, node in written if type(node).__name__ in SPIKING)
-            loops.append((neuron, *loop))
+            loops.append((neuron, loop))
     return _graph(nir, nodes, loops, found)
 
 
@@ -147,18 +147,18 @@ def _unique(name: str, used: set[str]) -> str:
     return found
 
 
-def _graph(
-    nir: Any, nodes: Nodes, loops: list[tuple[str, str, Any]], convention: Convention
-) -> Any:
+def _graph(nir: Any, nodes: Nodes, loops: list[tuple[str, Nodes]], convention: Convention) -> Any:
     named = dict(nodes)
     first, last = (f"{'_' * (end in named)}{end}" for end in ("input", "output"))
     source = nir.Input(input_type={"input": np.ravel(nodes[0][1].input_type["input"])})
     target = nir.Output(output_type={"output": np.ravel(nodes[-1][1].output_type["output"])})
     edges = list(itertools.pairwise([first, *named, last]))
-    for neuron, name, projection in loops:
-        unique = _unique(name, set(named))
-        named[unique] = projection
-        edges += [(neuron, unique), (unique, neuron)]
+    for neuron, loop in loops:
+        way = [neuron]
+        for name, node in loop:
+            way.append(_unique(name, set(named)))
+            named[way[-1]] = node
+        edges += itertools.pairwise([*way, neuron])
     return nir.NIRGraph(
         nodes={first: source, **named, last: target},
         edges=edges,

@@ -100,6 +100,16 @@ def recurrent(**more: Any) -> nir.NIRGraph:
     )
 
 
+def recurrent_with_delays() -> nir.NIRGraph:
+    """The spikes of two of the neurons come back later."""
+    plain = recurrent()
+    edges = [edge for edge in plain.edges if edge != ("lif", "back")]
+    return nir.NIRGraph(
+        {**plain.nodes, "later": delay(0.0, 1e-3, 0.0, 4e-3)},
+        [*edges, ("lif", "later"), ("later", "back")],
+    )
+
+
 def deep() -> nir.NIRGraph:
     """Every kind of node that keeps its meaning exactly."""
     return graph(

@@ -40,8 +40,9 @@ def test_layers_are_the_exact_solution_of_the_graph() -> None:
     assert found.nodes[2].max_voltage_difference < 1e-12
 
 
-def test_recurrent_layers_are_too() -> None:
-    found = compare(_graphs.recurrent())
+@pytest.mark.parametrize("graph", [_graphs.recurrent, _graphs.recurrent_with_delays])
+def test_recurrent_layers_are_too(graph: Any) -> None:
+    found = compare(graph())
     assert all(node.spikes > 10 for node in found.nodes)
     assert found.max_difference < 1e-14
 

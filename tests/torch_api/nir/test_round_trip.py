@@ -35,6 +35,7 @@ GRAPHS = {
         _graphs.cuba_lif(3),
     ),
     "recurrent": _graphs.recurrent,
+    "recurrent with delays": _graphs.recurrent_with_delays,
     "without synapse": lambda: _graphs.graph(_graphs.linear(4, 5, 0.02), _graphs.lif(4)),
     "bias": lambda: _graphs.graph(
         nir.Affine(weight=_graphs.linear(4, 5).weight, bias=np.arange(4) / 10.0),
@@ -129,11 +130,15 @@ def test_layers_come_back_bit_by_bit(dtype: torch.dtype, tmp_path: Path) -> None
 
 
 def test_recurrent_layers_come_back_bit_by_bit() -> None:
-    model = nn.Sequential(snn.RecurrentLIF(5, 4, delay="axonal"), snn.RecurrentLIF(4, 3))
-    nn.init.uniform_(model[0].delay, 0, 2e-3)
+    first = snn.RecurrentLIF(5, 4, delay="axonal", recurrent_delay="axonal")
+    model = nn.Sequential(first, snn.RecurrentLIF(4, 3))
+    for delay in (first.delay, first.recurrent_delay):
+        nn.init.uniform_(delay, 0, 2e-3)
     back = snn.nir.from_nir(snn.nir.to_nir(model))
     assert [type(layer) for layer in back] == [snn.Delay, snn.RecurrentLIF, snn.RecurrentLIF]
-    assert torch.equal(back[0].delay, model[0].delay)
+    assert torch.equal(back[0].delay, first.delay)
+    assert torch.equal(back[1].recurrent_delay, first.recurrent_delay)
+    assert back[2].recurrent_delay is None
     for new, old in zip(back[1:], model, strict=True):
         assert torch.equal(new.weight, old.weight)
         assert torch.equal(new.recurrent_weight, old.recurrent_weight)
