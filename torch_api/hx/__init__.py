@@ -32,6 +32,11 @@ from ._neuron import LIF as LIF
 from ._neuron import EventPropLIF as EventPropLIF
 from ._neuron import Neuron as Neuron
 from ._neuron import ReadoutNeuron as ReadoutNeuron
+from ._nir import ConversionConfig as ConversionConfig
+from ._nir import from_nir as from_nir
+from ._nir import from_nir_data as from_nir_data
+from ._nir import to_nir as to_nir
+from ._nir import to_nir_data as to_nir_data
 from ._parameters import HXBaseParameter as HXBaseParameter
 from ._parameters import HXParameter as HXParameter
 from ._parameters import HXTransformedModelParameter as HXTransformedModelParameter

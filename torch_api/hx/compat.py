@@ -144,6 +144,13 @@ def _modules() -> dict[str, types.ModuleType]:
         "hxtorch.spiking.morphology": recording,
         "hxtorch.spiking.utils": {},
         "hxtorch.spiking.utils.calib_helper": {},
+        "hxtorch.spiking.utils.from_nir": {
+            "ConversionConfig": hx.ConversionConfig,
+            "from_nir": hx.from_nir,
+        },
+        "hxtorch.spiking.utils.from_nir_data": {"from_nir_data": hx.from_nir_data},
+        "hxtorch.spiking.utils.to_nir": {"to_nir": hx.to_nir},
+        "hxtorch.spiking.utils.to_nir_data": {"to_nir_data": hx.to_nir_data},
         "pylogging": logger,
         "dlens_vx_v3": {},
     }
