@@ -19,6 +19,8 @@ _FIRST_ROOM = 4
 
 def joined(title: str, inputs: Sequence[SynapseHandle]) -> tuple[Tensor, Tensor]:
     """The spikes and weights of all synapses of a population as those of one synapse."""
+    for handle in inputs:
+        handle.check_filled("graded_spikes")
     events = [handle.events for handle in inputs if handle.events is not None]
     if len(events) < len(inputs):
         raise ValueError(

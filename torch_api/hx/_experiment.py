@@ -4,7 +4,11 @@ import graphlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from torch import Tensor
+
+from .._validate import values_are_checked
 from ._handles import Handle, LIFObservables
+from ._raster import exact_times
 
 if TYPE_CHECKING:
     from ...jax_core.hardware import Backend
@@ -135,11 +139,13 @@ def run(experiment: Experiment, runtime: int | None = None) -> None:
     """
     if runtime is not None and (isinstance(runtime, bool) or not isinstance(runtime, int)):
         raise ValueError(f"runtime must be a number of time steps or None, got {runtime!r}")
+    if runtime is not None and runtime < 1:
+        raise ValueError(f"runtime must be at least one time step, got {runtime}")
     if runtime is None and not experiment.mock:
         raise ValueError("runtime must be a number of time steps where mock=False, got None")
     calls = experiment.take_calls()
     try:
-        clock = Clock(experiment.dt, _steps(calls, runtime))
+        clock = Clock(experiment.dt, _steps(calls, runtime, experiment.engine))
         if experiment.mock:
             for call in calls:
                 call.module.execute(call, clock, experiment.engine)
@@ -152,10 +158,10 @@ def run(experiment: Experiment, runtime: int | None = None) -> None:
             call.module.renew_output()
 
 
-def _steps(calls: Sequence[Call], runtime: int | None) -> int:
-    """The number of time steps, which all inputs must agree with."""
+def _steps(calls: Sequence[Call], runtime: int | None, engine: Engine) -> int:
+    """The number of time steps, which all inputs must agree with, as with the batch size."""
     produced = {id(handle) for call in calls for handle in call.outputs}
-    longest = 0
+    longest, batch = 0, None
     for call in calls:
         for handle in call.inputs:
             if id(handle) in produced or not isinstance(handle, LIFObservables):
@@ -172,5 +178,23 @@ def _steps(calls: Sequence[Call], runtime: int | None) -> int:
                     f"{call.module.title}: its input has {len(spikes)} time steps, "
                     f"{f'another one has {longest}' if longest else f'runtime is {runtime}'}"
                 )
-            longest = len(spikes)
+            if batch not in (None, spikes.shape[1]):
+                raise ValueError(
+                    f"{call.module.title}: its input has a batch of {spikes.shape[1]}, another "
+                    f"one has {batch}"
+                )
+            _check_values(call.module.title, spikes, engine)
+            longest, batch = len(spikes), spikes.shape[1]
     return runtime if runtime is not None else longest
+
+
+def _check_values(title: str, spikes: Tensor, engine: Engine) -> None:
+    if not values_are_checked() or exact_times(spikes) is not None:
+        return
+    if not bool(spikes.isfinite().all()):
+        raise ValueError(f"{title}: input spikes must be finite")
+    if engine == "event" and not bool(((spikes == 0) | (spikes == 1)).all()):
+        raise ValueError(
+            f"{title}: input spikes must be 0 or 1 for the event engine, which reads times from "
+            f"them; use Experiment(engine='euler') for graded ones"
+        )

@@ -57,13 +57,17 @@ class Handle:
         """Whether there is an observable of that name."""
         return self._producer is None and self._values.get(name) is not None
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name not in type(self).names:
-            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+    def check_filled(self, name: str) -> None:
+        """Raise ``ValueError`` if an observable is read before `run`."""
         if self._producer is not None:
             raise ValueError(
                 f"{name} of {self._producer} is read before run(experiment, runtime) has filled it"
             )
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name not in type(self).names:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        self.check_filled(name)
         value = self._values[name]
         if callable(value):
             value = self._values[name] = value()

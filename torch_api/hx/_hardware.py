@@ -76,8 +76,11 @@ def _chain(calls: Sequence[Call]) -> list[tuple[Call, Call]]:
         module = call.module
         if not isinstance(module, InputNeuron | Projection | AELIF | LI):
             raise ValueError(f"{module.title} cannot run on hardware; set mock=True")
+        if isinstance(module, AELIF | LI) and module.options.get("enable_madc_recording"):
+            raise ValueError(f"{module.title}: enable_madc_recording is not supported on hardware")
         if not isinstance(module, AELIF):
             continue
+        module.check_terms()
         synapse = by_output.get(id(call.inputs[0]))
         if len(call.inputs) != 1 or synapse is None:
             raise ValueError(f"{module.title} needs exactly one synapse on hardware")

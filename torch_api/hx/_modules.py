@@ -181,12 +181,16 @@ class InputNeuron(HXModule):
         self.size = size
 
     def forward_func(self, *input: LIFObservables) -> LIFObservables:
-        return self.only(input)
+        source = self.only(input)
+        _check_size(self, source.spikes.shape[-1])
+        return source
 
     def fill_events(self, inputs: tuple, output: Handle, clock: Clock) -> None:
         """Hand on the times too."""
         source = self.only(inputs)
-        output.fill(source.times(clock.dt), spikes=lambda: source.spikes)
+        times = source.times(clock.dt)
+        _check_size(self, times.shape[1])
+        output.fill(times, spikes=lambda: source.spikes)
 
 
 class BatchDropout(HXModule):
@@ -210,16 +214,26 @@ class BatchDropout(HXModule):
 
     def forward_func(self, *input: LIFObservables) -> LIFObservables:
         spikes = self.only(input).spikes
+        _check_size(self, spikes.shape[-1])
         return LIFObservables(spikes=F.batch_dropout(spikes, self.set_mask()))
 
     def fill_events(self, inputs: tuple, output: Handle, clock: Clock) -> None:
         """Remove the times of silenced neurons."""
         source = self.only(inputs)
         times = source.times(clock.dt)
+        _check_size(self, times.shape[1])
         mask = self.set_mask().to(times.device)
         left = torch.where(mask[:, None], times, NEVER)
         output.fill(
             left, spikes=lambda: SpikeRaster.remembering(source.spikes * mask, left, clock.dt)
+        )
+
+
+def _check_size(module: Any, neurons: int) -> None:
+    """A module that hands spikes on must be as large as the population they come from."""
+    if neurons != module.size:
+        raise ValueError(
+            f"{module.title}({module.size}) expects spikes of {module.size} neurons, got {neurons}"
         )
 
 

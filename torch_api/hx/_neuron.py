@@ -7,6 +7,7 @@ from torch import Tensor
 
 from .. import functional
 from .._health import SpikingLayer
+from .._validate import values_are_checked
 from . import functional as F
 from ._events import constant, current_trace, integrator_trace, joined, looks, spikes_of
 from ._experiment import Clock, Experiment
@@ -39,6 +40,8 @@ class Population(HXModule, SpikingLayer):
         parameters: dict[str, Any],
         options: dict[str, Any],
     ) -> None:
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ValueError(f"{type(self).__name__}: size must be an integer >= 1, got {size!r}")
         self.size = size
         super().__init__(
             experiment, options.pop("execution_instance"), options.pop("chip_coordinate", None)
@@ -70,8 +73,16 @@ class Population(HXModule, SpikingLayer):
         """The model value of a parameter."""
         return getattr(self, name).model_value
 
+    def check_parameters(self) -> None:
+        """Check what must be positive, by name."""
+        for name in ("tau_mem", "tau_syn", "membrane_capacitance"):
+            value = self.model(name)
+            if values_are_checked() and not bool((torch.as_tensor(value) > 0).all()):
+                raise ValueError(f"{self.title}: {name} must be > 0, got {value}")
+
     def joined_events(self, inputs: Any) -> tuple[Tensor, Tensor]:
         """Spikes and weights of all synapses, in units of voltage."""
+        self.check_parameters()
         times, weight = joined(self.title, inputs)
         if weight.shape[0] != self.size:
             raise ValueError(
@@ -89,6 +100,7 @@ class Population(HXModule, SpikingLayer):
 
     def grid(self, inputs: tuple[SynapseHandle, ...], **terms: Any) -> F.Integrated:
         """The neurons by explicit Euler, as `functional.cuba_aelif_integration`."""
+        self.check_parameters()
         graded = [handle.graded_spikes for handle in inputs]
         for each in graded:
             if each.shape[-1] != self.size:
@@ -176,6 +188,8 @@ class AELIF(Population):
             "clock_scale_adaptation_pulse": clock_scale_adaptation_pulse,
         }
         super().__init__(size, experiment, parameters, {**options, **placement})
+        if method != "superspike":
+            raise ValueError(f"{self.title}: method must be 'superspike', got {method!r}")
         self.method, self.alpha = method, alpha
         self.leaky, self.fire, self.exponential = leaky, fire, exponential
         self.subthreshold_adaptation = subthreshold_adaptation
@@ -203,8 +217,8 @@ class AELIF(Population):
         spikes = found.spikes if self.mask is None else found.spikes * self.mask
         return LIFObservables(current=found.current, membrane_cadc=found.membrane, spikes=spikes)
 
-    def fill_events(self, inputs: tuple, output: Handle, clock: Clock) -> None:
-        """Spikes now; dense observables when they are read."""
+    def check_terms(self) -> None:
+        """Refuse terms that continuous time does not have."""
         terms = ("exponential", "subthreshold_adaptation", "spike_triggered_adaptation")
         extra = [name for name in terms if getattr(self, name)]
         if extra or not (self.leaky and self.fire):
@@ -212,6 +226,10 @@ class AELIF(Population):
                 f"{self.title}: the event engine has leaky integrate-and-fire neurons; for "
                 f"{', '.join(extra) or 'leaky=False or fire=False'} use Experiment(engine='euler')"
             )
+
+    def fill_events(self, inputs: tuple, output: Handle, clock: Clock) -> None:
+        """Spikes now; dense observables when they are read."""
+        self.check_terms()
         times, weight = self.joined_events(inputs)
         constants = self.event_constants(times)
         out, health, self._room = spikes_of(times, weight, constants, clock, self._room)

@@ -1,0 +1,114 @@
+"""Input that cannot be right is refused by name, in both engines."""
+
+import math
+
+import pytest
+import torch
+
+from evtorch.torch_api import hardware, hx
+
+SPIKES = torch.zeros(20, 2, 5)
+SPIKES[3] = 1
+
+
+def through(module, spikes=SPIKES, **experiment):
+    """Run one module that takes spikes."""
+    exp = hx.Experiment(**{"mock": True, **experiment})
+    out = module(exp)(hx.LIFObservables(spikes=spikes))
+    hx.run(exp, len(spikes))
+    return out
+
+
+def layer(spikes=SPIKES, engine="event", **parameters):
+    """Run a synapse and spiking neurons."""
+    exp = hx.Experiment(mock=True, engine=engine)
+    synapse, neurons = hx.Synapse(5, 3, exp), hx.LIF(3, exp, **parameters)
+    out = neurons(synapse(hx.LIFObservables(spikes=spikes)))
+    hx.run(exp, len(spikes))
+    return out
+
+
+def two_inputs(first, second):
+    exp = hx.Experiment(mock=True)
+    synapses = [hx.Synapse(5, 3, exp) for _ in range(2)]
+    inputs = (hx.LIFObservables(spikes=spikes) for spikes in (first, second))
+    hx.LI(3, exp)(*(synapse(x) for synapse, x in zip(synapses, inputs, strict=True)))
+    hx.run(exp, None)
+
+
+@pytest.mark.parametrize("engine", ["event", "euler"])
+def test_sizes_and_values(engine):
+    for module in (lambda exp: hx.InputNeuron(4, exp), lambda exp: hx.BatchDropout(4, 0.5, exp)):
+        with pytest.raises(ValueError, match=r"\(4\) expects spikes of 4 neurons, got 5"):
+            through(module, engine=engine)
+    with pytest.raises(ValueError, match=r"LIF\(3\): tau_mem must be > 0, got -1"):
+        layer(engine=engine, tau_mem=-1.0)
+    spikes = SPIKES.clone()
+    spikes[4, 1, 2] = math.nan
+    with pytest.raises(ValueError, match=r"Synapse\(5, 3\): input spikes must be finite"):
+        layer(spikes, engine=engine)
+
+
+def test_graded_input_is_for_the_grid():
+    with pytest.raises(ValueError, match=r"Synapse\(5, 3\): input spikes must be 0 or 1.*euler"):
+        layer(0.5 * SPIKES)
+    assert layer(0.5 * SPIKES, engine="euler").spikes.shape == (20, 2, 3)
+
+
+def test_inputs_agree_in_time_and_batch():
+    with pytest.raises(ValueError, match=r"Synapse\(5, 3\): its input has 10 time steps, another"):
+        two_inputs(SPIKES, SPIKES[:10])
+    with pytest.raises(ValueError, match=r"Synapse\(5, 3\): its input has a batch of 1, another"):
+        two_inputs(SPIKES, SPIKES[:, :1])
+    with pytest.raises(ValueError, match="runtime must be at least one time step, got 0"):
+        hx.run(hx.Experiment(mock=True), 0)
+
+
+@pytest.mark.parametrize("engine", ["event", "euler"])
+def test_a_cycle_needs_a_wrapper(engine):
+    exp = hx.Experiment(mock=True, engine=engine)
+    feed, neurons, back = hx.Synapse(5, 3, exp), hx.LIF(3, exp), hx.Synapse(3, 3, exp)
+    given = feed(hx.LIFObservables(spikes=SPIKES))
+    neurons(given, back(neurons._output_handle))
+    with pytest.raises(
+        ValueError, match=r"cyclic dependencies between .*LIF\(3\).*HXModuleWrapper"
+    ):
+        hx.run(exp, 20)
+
+
+def test_populations_are_made_with_what_exists():
+    exp = hx.Experiment(mock=True)
+    with pytest.raises(ValueError, match="LI: size must be an integer >= 1, got -1"):
+        hx.LI(-1, exp)
+    with pytest.raises(ValueError, match=r"LIF\(3\): method must be 'superspike', got 'step'"):
+        hx.LIF(3, exp, method="step")
+
+
+def test_a_handle_of_another_experiment_is_empty():
+    source = hx.Synapse(5, 3, hx.Experiment(mock=True))(hx.LIFObservables(spikes=SPIKES))
+    exp = hx.Experiment(mock=True)
+    hx.LIF(3, exp)(source)
+    with pytest.raises(ValueError, match=r"graded_spikes of Synapse\(5, 3\) is read before run"):
+        hx.run(exp, 20)
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (lambda exp: hx.AELIF(3, exp), r"AELIF\(3\).*exponential"),
+        (lambda exp: hx.LIF(3, exp, enable_madc_recording=True), r"LIF\(3\): enable_madc_record"),
+    ],
+)
+def test_what_the_hardware_interface_lacks(module, message):
+    exp = hx.Experiment(mock=False, backend=hardware.MockBSS2())
+    module(exp)(hx.Synapse(5, 3, exp)(hx.LIFObservables(spikes=SPIKES)))
+    with pytest.raises(ValueError, match=message):
+        hx.run(exp, 20)
+
+
+def test_dropout_is_not_on_hardware():
+    exp = hx.Experiment(mock=False, backend=hardware.MockBSS2())
+    left = hx.BatchDropout(5, 0.5, exp)(hx.LIFObservables(spikes=SPIKES))
+    hx.LIF(5, exp)(hx.Synapse(5, 5, exp)(left))
+    with pytest.raises(ValueError, match=r"BatchDropout cannot run on hardware"):
+        hx.run(exp, 20)
