@@ -52,6 +52,11 @@ def _rescue(layer: NeuronLayer, max_silent: float, bump: float | None, max_doubl
     health = layer.health()
     if health is None or health.samples == 0:
         return 0
+    if nn.utils.parametrize.is_parametrized(layer, "weight"):
+        raise ValueError(
+            "rescue_silent_ raises the weights of single neurons, but a layer has a parametrised "
+            "weight, such as a convolution's; raise its parameters instead"
+        )
     needy = health.counts.silent > max_silent * health.samples
     repeats = layer.rescues
     if repeats is None or repeats.device != needy.device:

@@ -278,6 +278,13 @@ def test_the_kernel_is_what_learns() -> None:
     torch.testing.assert_close(kernel.grad, reference.grad)
 
 
+def test_weights_made_of_a_kernel_are_not_rescued_one_by_one() -> None:
+    (layer,) = read(_graphs.graph(_graphs.conv(), _graphs.cuba_lif(4, 3, 2)), "nir")
+    layer(torch.full((2, 40, 1), math.inf))
+    with pytest.raises(ValueError, match="a layer has a parametrised weight"):
+        snn.rescue_silent_(layer)
+
+
 def test_neurons_that_differ_keep_one_kernel() -> None:
     node = _graphs.conv()
     neurons = _graphs.cuba_lif(4, 3, 2, w_in=_graphs.rng().uniform(0.01, 0.02, (4, 3, 2)))
