@@ -24,7 +24,7 @@ from ._eventprop import (
     slope_floor,
     step_back,
 )
-from ._recurrent_simulate import NEVER, Order
+from ._recurrent_state import NEVER, Order
 from ._simulate import Spikes, column
 
 # Arrays (samples, out, own spikes) have about this size at most.

@@ -6,6 +6,7 @@ whichever comes first. Samples of a batch do so in lockstep, each with a clock o
 is one pass over all neurons per event.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -15,56 +16,8 @@ from ._constants import Constants
 from ._crossing import advance
 from ._earliest import Population, earliest_crossings
 from ._kernel import propagator
+from ._recurrent_state import Order, Record, State, Way, state_at_start
 from ._simulate import Input, Spikes
-
-
-class Order(NamedTuple):
-    """The order in which things happen: numbers of moments, int32 ``(batch, out, K)``.
-
-    They ascend with time; spikes of one moment have the same.
-    """
-
-    emitted: Array
-    """The moment of each spike."""
-    heard: Array
-    """The moment at which it arrives at the layer's neurons, ``NEVER`` if none."""
-
-
-NEVER = jnp.iinfo(jnp.int32).max
-
-
-class _State(NamedTuple):
-    step: Array
-    clock: Array
-    """Time of each sample, ``(batch,)``."""
-    arrived: Array
-    """How many input events of each sample have arrived, int32 ``(batch,)``."""
-    done: Array
-    v: Array
-    """Voltages ``(batch, out)``, at the clock or, if that is later, at the end of ``hold``."""
-    i: Array
-    """Currents at the same time as the voltages, same shape."""
-    hold: Array
-    """When the refractory period ends."""
-    at_release: Array
-    """Currents at the end of the last refractory period."""
-    fired: Array
-    heard: Array | None
-    """With delays: how many spikes of each neuron have arrived, int32 ``(batch, out)``."""
-    due: Array | None
-    """With delays: when the first of the others arrives, ``inf`` where there is none."""
-    overflow: Array
-    spikes: "_Record"
-
-
-class _Record(NamedTuple):
-    """What is written down of each spike, ``(batch, out * K)``."""
-
-    time: Array
-    current: Array
-    release_current: Array
-    emitted: Array
-    heard: Array
 
 
 class _Emission(NamedTuple):
@@ -72,8 +25,182 @@ class _Emission(NamedTuple):
 
     waiting: Array
     arriving: Array
-    """What the spikes so far add to the currents."""
-    spikes: _Record
+    """What has arrived in this moment, ``(batch, out)``."""
+    spikes: Record
+
+
+@dataclass(frozen=True, eq=False)
+class _Simulation:
+    """A layer and its input, with the steps of their simulation.
+
+    What arrives is named by its ``source``: an input, ``in`` and more for a neuron of the layer, or
+    ``nothing``.
+    """
+
+    time: Array
+    """Times of input events, ``(batch, M + 1)``, ``inf`` for those that do not count."""
+    source: Array
+    columns: Array
+    """What each source adds to the currents, ``(in + out + 1, out)``."""
+    delay: Array | None
+    constants: Constants
+    inputs: int
+    max_spikes: int
+    t_max: float
+    is_double: bool
+    is_refractory: bool
+    spikes_once: bool
+
+    @property
+    def samples(self) -> Array:
+        return jnp.arange(self.time.shape[0])
+
+    @property
+    def nothing(self) -> int:
+        return self.columns.shape[0] - 1
+
+    @property
+    def nowhere(self) -> int:
+        """A slot that the record of spikes does not have."""
+        return self.columns.shape[1] * self.max_spikes
+
+    def walk(self, state: State) -> State:
+        """Go on to the next event of each sample."""
+        arrival, source = self.next_arrival(state)
+        end = jnp.minimum(arrival, self.t_max)
+        crossing = self.next_crossing(state, end)
+        first = jnp.min(crossing, axis=1)
+        is_spike = jnp.isfinite(first)
+        is_arrival = ~is_spike & jnp.isfinite(arrival) & ~state.done
+        clock = jnp.where(is_spike, jnp.minimum(state.clock + first, end), state.clock)
+        state = self.go_on(state, jnp.where(is_arrival, arrival, clock))
+        source = jnp.where(is_arrival, source, self.nothing)
+        state = self.note_arrival(state, source, is_arrival)
+        lost = jnp.isfinite(crossing) & (state.fired >= self.max_spikes)
+        state = self.spike(state, jnp.isfinite(crossing) & ~lost, source)
+        return state._replace(
+            step=state.step + 1,
+            done=state.done | ~(is_spike | is_arrival) | jnp.any(lost, axis=1),
+            overflow=state.overflow | lost,
+        )
+
+    def next_arrival(self, state: State) -> tuple[Array, Array]:
+        """When the next input or delayed spike arrives, and which."""
+        at = self.samples, state.arrived
+        time, source = self.time[at], self.source[at]
+        if state.way is None:
+            return time, source
+        n = jnp.argmin(state.way.due, axis=1).astype(jnp.int32)
+        due = state.way.due[self.samples, n]
+        is_own = (due < time) & (due <= self.t_max)
+        return jnp.where(is_own, due, time), jnp.where(is_own, self.inputs + n, source)
+
+    def next_crossing(self, state: State, end: Array) -> Array:
+        """When from now on the first neurons spike, ``inf`` for all others."""
+        wait = jnp.zeros((), end.dtype)
+        if self.is_refractory:
+            wait = jnp.maximum(state.hold - state.clock[:, None], 0)
+        able = ~state.done[:, None]
+        if self.spikes_once:
+            able = able & (state.fired == 0)
+        population = Population(state.v, state.i, wait, able)
+        return earliest_crossings(population, state.clock, end, self.constants, self.is_double)
+
+    def go_on(self, state: State, clock: Array) -> State:
+        """Propagate the neurons to the time of the next event."""
+        before, after = state.clock[:, None], clock[:, None]
+        u = after - before
+        if self.is_refractory:
+            held = state.hold > before
+            state = state._replace(at_release=jnp.where(held, state.i, state.at_release))
+            u = jnp.where(state.hold > after, 0, after - jnp.maximum(before, state.hold))
+        step = propagator(u, self.constants.tau_mem, self.constants.tau_syn)
+        v, i = advance(state.v, state.i, step)
+        return state._replace(clock=clock, v=v, i=i)
+
+    def note_arrival(self, state: State, source: Array, is_arrival: Array) -> State:
+        """Take note of what arrives: an input, or a delayed spike of the layer."""
+        is_own = (source >= self.inputs) & (source < self.nothing)
+        state = state._replace(arrived=state.arrived + (is_arrival & ~is_own).astype(jnp.int32))
+        if self.delay is None or state.way is None:
+            return state
+        samples, (arrived, due) = self.samples, state.way
+        out = self.columns.shape[1]
+        n = jnp.clip(source - self.inputs, 0, out - 1)
+        count = arrived[samples, n]
+        slot = n * self.max_spikes + count
+        following = jnp.minimum(slot + 1, self.nowhere - 1)
+        later = state.spikes.time[samples, following] + jnp.broadcast_to(self.delay, (out,))[n]
+        later = jnp.where(count + 1 < state.fired[samples, n], later, jnp.inf)
+        heard = state.spikes.heard.at[samples, jnp.where(is_own, slot, self.nowhere)]
+        return state._replace(
+            way=Way(
+                arrived.at[samples, n].add(is_own.astype(jnp.int32)),
+                due.at[samples, n].set(jnp.where(is_own, later, due[samples, n])),
+            ),
+            spikes=state.spikes._replace(heard=heard.set(state.step, mode="drop")),
+        )
+
+    def spike(self, state: State, spiking: Array, source: Array) -> State:
+        """Let neurons spike, and add what arrives: ``source`` or, without delays, the spikes."""
+        emission = _Emission(spiking, jnp.zeros_like(state.i), state.spikes)
+        emission = self.emit(state, emission, source)
+        # More than one of a sample is rare.
+        nothing = jnp.full_like(source, self.nothing)
+        emission = lax.while_loop(
+            lambda emission: jnp.any(emission.waiting),
+            lambda emission: self.emit(state, emission, nothing),
+            emission,
+        )
+        i, arriving, now = state.i, emission.arriving, state.clock[:, None]
+        if self.is_refractory:
+            refractory, tau_syn = self.constants.refractory, self.constants.tau_syn
+            hold = jnp.where(spiking, now + refractory, state.hold)
+            i = jnp.where(spiking, i * jnp.exp(-refractory / tau_syn), i)
+            at_release = jnp.where(spiking, i, state.at_release)
+            state = state._replace(hold=hold, at_release=at_release)
+            # The state of a refractory neuron is that at its release: so much is left then.
+            arriving = arriving * jnp.exp(-jnp.maximum(hold - now, 0) / tau_syn)
+        if self.delay is not None and state.way is not None:
+            due = state.way.due
+            due = jnp.where(spiking & jnp.isinf(due), now + self.delay, due)
+            state = state._replace(way=state.way._replace(due=due))
+        return state._replace(
+            v=jnp.where(spiking, self.constants.reset, state.v),
+            i=i + arriving,
+            fired=state.fired + spiking.astype(jnp.int32),
+            spikes=emission.spikes,
+        )
+
+    def emit(self, state: State, emission: _Emission, source: Array) -> _Emission:
+        """Write down the spike of one neuron; ``source`` arrives in samples without a spike."""
+        waiting, arriving, spikes = emission
+        n = jnp.argmax(waiting, axis=1).astype(jnp.int32)
+        at = self.samples, n
+        is_spike = jnp.any(waiting, axis=1)
+        slot = n * self.max_spikes + state.fired[at]
+
+        def note(store: Array, slot: Array, value: Array) -> Array:
+            slot = jnp.where(is_spike, slot, self.nowhere)
+            return store.at[self.samples, slot].set(value, mode="drop")
+
+        release_current = spikes.release_current
+        if self.is_refractory:
+            previous = jnp.where(state.fired[at] > 0, slot - 1, self.nowhere)
+            release_current = note(release_current, previous, state.at_release[at])
+        if self.delay is None:
+            source = jnp.where(is_spike, self.inputs + n, source)
+        return _Emission(
+            waiting.at[at].set(False),
+            arriving + self.columns[source],
+            Record(
+                note(spikes.time, slot, state.clock),
+                note(spikes.current, slot, state.i[at]),
+                release_current,
+                note(spikes.emitted, slot, state.step),
+                spikes.heard,
+            ),
+        )
 
 
 def simulate_recurrent(
@@ -95,183 +222,35 @@ def simulate_recurrent(
     their moment, or ``delay``, a scalar or ``(out,)``, later.
     """
     batch, (out, inputs) = events.time.shape[0], weight.shape
-    shape, dtype = (batch, out), weight.dtype
-    tau_mem, tau_syn = constants.tau_mem, constants.tau_syn
-    refractory = constants.refractory
-    samples, neurons = jnp.arange(batch), jnp.arange(out, dtype=jnp.int32)
-    nothing, nowhere = inputs + out, out * max_spikes
-    columns = jnp.pad(jnp.concatenate([weight.T, recurrent_weight.T]), ((0, 1), (0, 0)))
+    nothing = inputs + out
     present = (events.time <= t_max) & jnp.isfinite(events.time)
+    known = present & (events.pre >= 0) & (events.pre < inputs)
     # One more than there are events, where a sample waits that has none left.
     one_more = ((0, 0), (0, 1))
-    arrivals = jnp.pad(jnp.where(present, events.time, jnp.inf), one_more, constant_values=jnp.inf)
-    known = present & (events.pre >= 0) & (events.pre < inputs)
-    sources = jnp.pad(jnp.where(known, events.pre, nothing), one_more, constant_values=nothing)
-
-    if out == 0:
-        # There is no first neuron to spike.
-        empty = jnp.zeros((*shape, max_spikes), dtype)
-        some = jnp.zeros(shape, bool), jnp.zeros(empty.shape, bool)
-        return Spikes(empty, empty, empty, *some), Order(*(empty.astype(jnp.int32),) * 2)
-
-    def population(state: _State) -> Population:
-        wait = jnp.zeros((), dtype)
-        if is_refractory:
-            wait = jnp.maximum(state.hold - state.clock[:, None], 0)
-        able = ~state.done[:, None]
-        if spikes_once:
-            able = able & (state.fired == 0)
-        return Population(state.v, state.i, wait, able)
-
-    def elapsed(state: _State, clock: Array) -> Array:
-        """For how long the state has to go on until it holds at the new clock."""
-        before, after = state.clock[:, None], clock[:, None]
-        if not is_refractory:
-            return after - before
-        return jnp.where(state.hold > after, 0, after - jnp.maximum(before, state.hold))
-
-    def emit(emission: _Emission, state: _State, clock: Array, i: Array, other: Array) -> _Emission:
-        """Note the spike of one neuron; ``other`` is what arrives in samples without one."""
-        n = jnp.argmax(emission.waiting, axis=1).astype(jnp.int32)
-        is_spike = jnp.any(emission.waiting, axis=1)
-        slot = n * max_spikes + state.fired[samples, n]
-
-        def note(store: Array, slot: Array, value: Array) -> Array:
-            return store.at[samples, jnp.where(is_spike, slot, nowhere)].set(value, mode="drop")
-
-        spikes = emission.spikes
-        release_current = spikes.release_current
-        if is_refractory:
-            previous = jnp.where(state.fired[samples, n] > 0, slot - 1, nowhere)
-            release_current = note(release_current, previous, state.at_release[samples, n])
-        return _Emission(
-            emission.waiting & (neurons != n[:, None]),
-            emission.arriving + columns[jnp.where(is_spike, at_once(n), other)],
-            _Record(
-                note(spikes.time, slot, clock),
-                note(spikes.current, slot, i[samples, n]),
-                release_current,
-                note(spikes.emitted, slot, jnp.broadcast_to(state.step, (batch,))),
-                spikes.heard,
-            ),
-        )
-
-    def at_once(n: Array) -> Array:
-        return inputs + n if delay is None else jnp.full_like(n, nothing)
-
-    def next_arrival(state: _State) -> tuple[Array, Array]:
-        """When the next input or delayed spike arrives, and its column of weights."""
-        time, source = arrivals[samples, state.arrived], sources[samples, state.arrived]
-        if state.due is None:
-            return time, source
-        n = jnp.argmin(state.due, axis=1).astype(jnp.int32)
-        due = state.due[samples, n]
-        is_own = (due < time) & (due <= t_max)
-        return jnp.where(is_own, due, time), jnp.where(is_own, inputs + n, source)
-
-    def deliver(state: _State, source: Array, is_arrival: Array) -> tuple[_State, Array]:
-        """Take note of an arrival; **returns** where it is a spike of the layer too."""
-        is_own = is_arrival & (source >= inputs) & (source < nothing)
-        if delay is None or state.heard is None or state.due is None:
-            return state, is_own
-        n = jnp.clip(source - inputs, 0, out - 1)
-        heard = state.heard[samples, n]
-        slot = n * max_spikes + heard
-        record = state.spikes.heard.at[samples, jnp.where(is_own, slot, nowhere)]
-        moment = jnp.broadcast_to(state.step, (batch,))
-        following = jnp.minimum(slot + 1, nowhere - 1)
-        due = state.spikes.time[samples, following] + jnp.broadcast_to(delay, (out,))[n]
-        due = jnp.where(heard + 1 < state.fired[samples, n], due, jnp.inf)
-        return state._replace(
-            heard=state.heard.at[samples, n].add(is_own.astype(jnp.int32)),
-            due=state.due.at[samples, n].set(jnp.where(is_own, due, state.due[samples, n])),
-            spikes=state.spikes._replace(heard=record.set(moment, mode="drop")),
-        ), is_own
-
-    def walk(state: _State) -> _State:
-        arrival, source = next_arrival(state)
-        end = jnp.minimum(arrival, t_max)
-        crossing = earliest_crossings(population(state), state.clock, end, constants, is_double)
-        first = jnp.min(crossing, axis=1, initial=jnp.inf)
-        is_spike = jnp.isfinite(first)
-        is_arrival = ~is_spike & jnp.isfinite(arrival) & ~state.done
-        clock = jnp.where(is_spike, jnp.minimum(state.clock + first, end), state.clock)
-        clock = jnp.where(is_arrival, arrival, clock)
-        if is_refractory:
-            held = state.hold > state.clock[:, None]
-            state = state._replace(at_release=jnp.where(held, state.i, state.at_release))
-        step = propagator(elapsed(state, clock), tau_mem, tau_syn)
-        v, i = advance(state.v, state.i, step)
-
-        state, is_own = deliver(state, source, is_arrival)
-        crossed = jnp.isfinite(crossing)
-        lost = crossed & (state.fired >= max_spikes)
-        spiking = crossed & ~lost
-        emission = _Emission(spiking, jnp.zeros(shape, dtype), state.spikes)
-        other = jnp.where(is_arrival, source, nothing)
-        emission = emit(emission, state, clock, i, other)
-        emission = lax.while_loop(
-            lambda emission: jnp.any(emission.waiting),
-            lambda emission: emit(emission, state, clock, i, jnp.full_like(other, nothing)),
-            emission,
-        )
-        hold, at_release, arriving = state.hold, state.at_release, emission.arriving
-        if is_refractory:
-            hold = jnp.where(spiking, clock[:, None] + refractory, hold)
-            i = jnp.where(spiking, i * jnp.exp(-refractory / tau_syn), i)
-            at_release = jnp.where(spiking, i, at_release)
-            # The state of a refractory neuron is that at its release: so much is left then.
-            rest = jnp.maximum(hold - clock[:, None], 0)
-            arriving = arriving * jnp.exp(-rest / tau_syn)
-        due = state.due
-        if delay is not None and due is not None:
-            due = jnp.where(spiking & jnp.isinf(due), clock[:, None] + delay, due)
-        return _State(
-            step=state.step + 1,
-            clock=clock,
-            arrived=state.arrived + (is_arrival & ~is_own).astype(jnp.int32),
-            done=state.done | ~(is_spike | is_arrival) | jnp.any(lost, axis=1),
-            v=jnp.where(spiking, constants.reset, v),
-            i=i + arriving,
-            hold=hold,
-            at_release=at_release,
-            fired=state.fired + spiking.astype(jnp.int32),
-            heard=state.heard,
-            due=due,
-            overflow=state.overflow | lost,
-            spikes=emission.spikes,
-        )
-
-    zero = jnp.zeros(shape, dtype)
-    none = jnp.zeros((batch, nowhere), dtype)
-    never = jnp.full(none.shape, NEVER, jnp.int32)
-    final = lax.while_loop(
-        lambda state: ~jnp.all(state.done),
-        walk,
-        _State(
-            step=jnp.int32(0),
-            clock=jnp.zeros(batch, dtype),
-            arrived=jnp.zeros(batch, jnp.int32),
-            done=jnp.zeros(batch, bool),
-            v=jnp.broadcast_to(constants.start, shape).astype(dtype),
-            i=zero,
-            hold=zero,
-            at_release=zero,
-            fired=jnp.zeros(shape, jnp.int32),
-            heard=None if delay is None else jnp.zeros(shape, jnp.int32),
-            due=None if delay is None else jnp.full(shape, jnp.inf, dtype),
-            overflow=jnp.zeros(shape, bool),
-            spikes=_Record(jnp.full_like(none, jnp.inf), none, none, *(never,) * 2),
-        ),
+    simulation = _Simulation(
+        jnp.pad(jnp.where(present, events.time, jnp.inf), one_more, constant_values=jnp.inf),
+        jnp.pad(jnp.where(known, events.pre, nothing), one_more, constant_values=nothing),
+        jnp.pad(jnp.concatenate([weight.T, recurrent_weight.T]), ((0, 1), (0, 0))),
+        delay,
+        constants,
+        inputs,
+        max_spikes,
+        t_max,
+        is_double,
+        is_refractory,
+        spikes_once,
     )
-    time, current, release_current, emitted, heard = (
-        x.reshape(*shape, max_spikes) for x in final.spikes
-    )
+    start = constants.start.astype(weight.dtype)
+    state = state_at_start(start, batch, out, max_spikes, delay is not None)
+    if out > 0:
+        state = lax.while_loop(lambda state: ~jnp.all(state.done), simulation.walk, state)
+    shape = (batch, out, max_spikes)
+    time, current, release_current, emitted, heard = (x.reshape(shape) for x in state.spikes)
     spikes = Spikes(
         time,
         current,
         release_current if is_refractory else current,
-        final.overflow,
+        state.overflow,
         jnp.isfinite(time),
     )
     return spikes, Order(emitted, emitted if delay is None else heard)
