@@ -3,11 +3,11 @@
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, cast
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ._convention import Convention
 from ._package import nir_package
@@ -30,8 +30,9 @@ def from_torch(
     """Make layers of a model of Norse, snnTorch or SpikingJelly, weights and constants included.
 
     Known are ``Linear``, ``Conv2d``, ``Flatten`` and ``Dropout`` (left out) with Norse's
-    ``LIFCell``, ``LIFBoxCell``, ``LICell`` and ``LIBoxCell``, snnTorch's ``Synaptic`` and
-    ``Leaky``, SpikingJelly's ``CUBALIFNode`` and ``LIFNode``, in a row in an ``nn.Sequential``.
+    ``LIFCell``, ``LIFRecurrentCell``, ``LIFBoxCell``, ``LICell`` and ``LIBoxCell``, snnTorch's
+    ``Synaptic``, ``RSynaptic``, ``Leaky`` and ``RLeaky``, SpikingJelly's ``CUBALIFNode`` and
+    ``LIFNode``, in a row in an ``nn.Sequential``.
     ``docs/nir.md`` has the equations. Time constants are those of the model; a decay ``beta`` per
     step becomes ``-dt / log(beta)``. Spikes agree as ``dt`` goes to 0.
 
@@ -52,10 +53,19 @@ def from_torch(
         raise ValueError(f"dt must be finite and > 0 (seconds), got {dt}")
     nir = nir_package()
     nodes: dict[str, Any] = {}
+    loops: dict[str, tuple[str, Any]] = {}
     for name, module in _flat(model, ""):
         node = _node(nir, module, name, dt)
-        if node is not None:
-            nodes[name] = node
+        if node is None:
+            continue
+        if hasattr(module, "input_weights"):
+            nodes[f"{name}.input_weights"] = nir.Linear(
+                weight=array(cast(Tensor, module.input_weights))
+            )
+        nodes[name] = node
+        loop = _loop(nir, module, name, dt)
+        if loop is not None:
+            loops[name] = f"{name}.recurrent", loop
     if not nodes:
         raise ValueError("model has no layers; pass an nn.Sequential of projections and neurons")
     shape = input_shape
@@ -69,7 +79,11 @@ def from_torch(
         **nodes,
         target: nir.Output(output_type={"output": None}),
     }
-    graph = nir.NIRGraph(nodes, list(itertools.pairwise(nodes)), type_check=False)
+    edges = list(itertools.pairwise(nodes))
+    for name, (loop_name, loop) in loops.items():
+        nodes[loop_name] = loop
+        edges += [(name, loop_name), (loop_name, name)]
+    graph = nir.NIRGraph(nodes, edges, type_check=False)
     convention = Convention(current_jump="weight", spike_area=dt)
     settings = {"tau_syn": tau_syn, "bias": bias, "lif": lif, "li": li}
     return from_nir(graph, convention, **settings, device=device, dtype=dtype)
@@ -124,6 +138,18 @@ def _convolution(nir: Any, module: nn.Conv2d, name: str) -> Any:
     )
 
 
+def _loop(nir: Any, module: nn.Module, name: str, dt: float) -> Any:
+    """The recurrent connection of a module that has one."""
+    if hasattr(module, "recurrent_weights"):
+        return nir.Linear(weight=array(cast(Tensor, module.recurrent_weights)))
+    recurrent = getattr(module, "recurrent", None)
+    if recurrent is None:
+        return None
+    if not isinstance(recurrent, nn.Linear):
+        _refuse(module, name, "is not connected all to all", "construct it with linear_features")
+    return _node(nir, recurrent, name, dt)
+
+
 def _norse(nir: Any, module: Any, name: str, dt: float) -> Any:
     """``tau_mem v' = v_leak - v + i``, ``i`` jumps by the weight; box: the input is the current."""
     p = module.p
@@ -148,6 +174,8 @@ def _snntorch(nir: Any, module: Any, name: str, dt: float) -> Any:
     """``mem = beta mem + syn`` each step, ``syn = alpha syn + input``, or the input itself."""
     if module.reset_mechanism != "zero":
         _refuse_reset(module, name, module.reset_mechanism)
+    if module.inhibition or float(module.graded_spikes_factor) != 1:
+        _refuse(module, name, "has inhibition or graded spikes", "switch them off")
     tau_mem = _time_constant(module, name, "beta", dt)
     found = {"v_leak": 0.0, "v_threshold": module.threshold, "v_reset": 0.0}
     if hasattr(module, "alpha"):
@@ -178,11 +206,14 @@ def _jelly_lif(nir: Any, module: Any, name: str, dt: float) -> Any:
 
 _NEURONS: dict[tuple[str, str], Callable[[Any, Any, str, float], Any]] = {
     ("norse", "LIFCell"): _norse,
+    ("norse", "LIFRecurrentCell"): _norse,
     ("norse", "LIFBoxCell"): _norse,
     ("norse", "LICell"): _norse,
     ("norse", "LIBoxCell"): _norse,
     ("snntorch", "Synaptic"): _snntorch,
     ("snntorch", "Leaky"): _snntorch,
+    ("snntorch", "RSynaptic"): _snntorch,
+    ("snntorch", "RLeaky"): _snntorch,
     ("spikingjelly", "CUBALIFNode"): _jelly_cuba,
     ("spikingjelly", "LIFNode"): _jelly_lif,
 }

@@ -195,6 +195,35 @@ def test_recurrent_neurons_of_snntorch_spike_as_there_as_dt_shrinks(tmp_path: Pa
     assert errors[1] < 2 * errors[0] * STEPS[1] / STEPS[0]
 
 
+def test_recurrent_modules_are_taken_over(tmp_path: Path) -> None:
+    """Norse's cell spikes as ours as ``dt`` shrinks; snnTorch's module means what its file does."""
+    errors = []
+    for dt in STEPS:
+        cell = norse.LIFRecurrentCell(4, 6, dt=dt)  # by default of 10 and 5 ms
+        generator = torch.Generator().manual_seed(2)
+        with torch.no_grad():
+            cell.input_weights.copy_(linears(1.6)[0].weight)
+            inhibition = -0.3 * torch.rand(6, 6, generator=generator)
+            cell.recurrent_weights.copy_(inhibition.fill_diagonal_(0.0))
+        model = norse.SequentialState(cell)
+        ours = snn.nir.from_torch(model, dt, lif=LAYERS, dtype=torch.float64)
+        assert torch.equal(ours[0].recurrent_weight.float(), cell.recurrent_weights)
+        errors.append(dt * steps_apart(ours(inputs(dt)), norse_spikes(model, dt), dt))
+    assert errors[1] < 2 * errors[0] * STEPS[1] / STEPS[0]
+
+    constants = {"alpha": torch.full((6,), 0.99), "beta": torch.full((6,), 0.995)}
+    settings = {"reset_mechanism": "zero", "init_hidden": True, "linear_features": 6}
+    neurons = snntorch.RSynaptic(**constants, threshold=torch.ones(6), **settings)
+    nn.init.zeros_(neurons.recurrent.bias)
+    model = nn.Sequential(linears()[0], neurons)
+    (direct,) = snn.nir.from_torch(model, 1e-4)
+    (from_file,) = snn.nir.from_nir(export_to_nir(model, torch.zeros(4)), "snntorch")
+    # The file has dt / (1 - decay) for -dt / log(decay).
+    for name in ("weight", "recurrent_weight", "tau_mem", "tau_syn"):
+        pair = (torch.as_tensor(getattr(layer, name)) for layer in (direct, from_file))
+        torch.testing.assert_close(*pair, rtol=6e-3, atol=0)
+
+
 def test_the_default_conventions_are_those_of_the_writers_defaults(tmp_path: Path) -> None:
     first, second = linears()
     model = norse.SequentialState(first, norse_cell(6, 1e-3), second, norse_cell(3, 1e-3))
@@ -287,6 +316,12 @@ def test_models_that_cannot_be_represented_are_named() -> None:
     soft = snntorch_model(1e-4, euler=True, reset_mechanism="subtract")
     with pytest.raises(ValueError, match=r"module '1' \(Synaptic\) resets by 'subtract'.*'zero'"):
         snn.nir.from_torch(soft, 1e-4)
+    graded = snntorch.Leaky(0.9, graded_spikes_factor=2.0, reset_mechanism="zero")
+    with pytest.raises(ValueError, match=r"module '1' \(Leaky\) has inhibition or graded"):
+        snn.nir.from_torch(nn.Sequential(nn.Linear(4, 6), graded), 1e-4)
+    sparse = snntorch.RLeaky(0.9, V=torch.ones(6), all_to_all=False, reset_mechanism="zero")
+    with pytest.raises(ValueError, match=r"module '1' \(RLeaky\) is not connected all to all"):
+        snn.nir.from_torch(nn.Sequential(nn.Linear(4, 6), sparse), 1e-4)
     with pytest.raises(ValueError, match=r"module '1' \(LIFCell\) has a step of 0.0001; pass its"):
         snn.nir.from_torch(norse_model(1e-4), 1e-3)
     with pytest.raises(ValueError, match=r"module '1' \(ReLU\) has no counterpart; supported"):
