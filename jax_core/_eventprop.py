@@ -6,7 +6,7 @@ With ``lv = -(1/tau_mem) dL/dV`` and ``li = -(1/tau_syn) dL/dI``, backwards in t
 
 and at an own spike ``lv`` jumps. Between own spikes these equations do not see the input, so a
 recursion over the own spikes suffices (`adjoint_at_spikes`); what each input event contributes is
-then read off in closed form, for all events at once (`_adjoint_at_events`).
+then read off in closed form, for all events at once (`find_segments`).
 
 Wunderlich & Pehle 2021, doi:10.1038/s41598-021-91786-z; docs/gradients.md has the derivation with
 reset, refractoriness, and the gradients of the neuron constants.
