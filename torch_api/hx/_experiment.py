@@ -65,7 +65,8 @@ class Experiment:
             raise ValueError(f"dt must be > 0 seconds, got {dt}")
         if not mock and engine == "euler":
             raise ValueError("engine='euler' simulates only: set mock=True, or engine='event'")
-        self.mock, self.dt, self.engine = mock, dt, engine
+        self.mock, self.dt = mock, dt
+        self.engine: Engine = engine
         self.hw_routing_func = hw_routing_func
         self.backend = backend
         self._calls: list[Call] = []

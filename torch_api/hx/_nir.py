@@ -25,8 +25,9 @@ from ..nir._values import array, values
 from ._experiment import Call, Experiment, run
 from ._handles import LIFObservables
 from ._modules import InputNeuron
-from ._neuron import AELIF, LI, LIF, Population
+from ._neuron import AELIF, LI, LIF
 from ._parameters import HXTransformedModelParameter, MixedHXModelParameter
+from ._population import Population
 from ._raster import SpikeRaster
 from ._synapse import Projection, Synapse
 from .transforms import weight_transforms

@@ -1,0 +1,110 @@
+"""What all populations of neurons have in common."""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from .._health import SpikingLayer
+from .._validate import values_are_checked
+from . import functional as F
+from ._events import joined
+from ._experiment import Experiment
+from ._handles import Handle, SynapseHandle
+from ._modules import HXModule
+from ._parameters import HXBaseParameter, HXParameter
+
+
+class Population(HXModule, SpikingLayer):
+    """Base of populations: parameters, recorded options, and the model on a time grid."""
+
+    input_type: ClassVar[type[Handle]] = SynapseHandle
+    leak: HXBaseParameter
+    tau_mem: HXBaseParameter
+    tau_syn: HXBaseParameter
+    membrane_capacitance: HXBaseParameter
+
+    def __init__(
+        self,
+        size: int,
+        experiment: Experiment,
+        parameters: dict[str, Any],
+        options: dict[str, Any],
+    ) -> None:
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ValueError(f"{type(self).__name__}: size must be an integer >= 1, got {size!r}")
+        self.size = size
+        super().__init__(
+            experiment, options.pop("execution_instance"), options.pop("chip_coordinate", None)
+        )
+        extra = options.pop("extra_params", {})
+        for name, value in {**parameters, **extra}.items():
+            if not isinstance(value, HXBaseParameter):
+                value = HXParameter(value)
+            setattr(self, name, value)
+        self.options = options
+        """Options of recording and placement, as given; they have no effect in simulation."""
+        self.mask: Tensor | None = None
+        """Which neurons send spikes, bool ``(size,)``; ``None``: all."""
+        self._room = 0
+
+    @property
+    def title(self) -> str:
+        return f"{type(self).__name__}({self.size})"
+
+    def extra_repr(self) -> str:
+        return f"{self.size}"
+
+    def has_trainable_params(self) -> bool:
+        """Whether any parameter is learned."""
+        parameters = (m for m in self.children() if isinstance(m, HXBaseParameter))
+        return any(parameter.is_trainable() for parameter in parameters)
+
+    def model(self, name: str) -> Any:
+        """The model value of a parameter."""
+        return getattr(self, name).model_value
+
+    def check_parameters(self) -> None:
+        """Check what must be positive, by name."""
+        for name in ("tau_mem", "tau_syn", "membrane_capacitance"):
+            value = self.model(name)
+            if values_are_checked() and not bool((torch.as_tensor(value) > 0).all()):
+                raise ValueError(f"{self.title}: {name} must be > 0, got {value}")
+
+    def joined_events(self, inputs: Any) -> tuple[Tensor, Tensor]:
+        """Spikes and weights of all synapses, in units of voltage."""
+        self.check_parameters()
+        times, weight = joined(self.title, inputs)
+        if weight.shape[0] != self.size:
+            raise ValueError(
+                f"{self.title}: its synapses end on {weight.shape[0]} neurons, not {self.size}"
+            )
+        # The current drives the membrane through the leak conductance c / tau_mem.
+        conductance = torch.as_tensor(self.model("membrane_capacitance")) / torch.as_tensor(
+            self.model("tau_mem")
+        )
+        if conductance.ndim:
+            conductance = conductance[:, None]
+        elif not conductance.requires_grad and abs(float(conductance) - 1) < 1e-6:
+            return times, weight
+        return times, weight / conductance.to(weight)
+
+    def grid(self, inputs: tuple[SynapseHandle, ...], **terms: Any) -> F.Integrated:
+        """The neurons by explicit Euler, as `functional.cuba_aelif_integration`."""
+        self.check_parameters()
+        graded = [handle.graded_spikes for handle in inputs]
+        for each in graded:
+            if each.shape[-1] != self.size:
+                raise ValueError(
+                    f"{self.title}: its synapse ends on {each.shape[-1]} neurons, not {self.size}"
+                )
+        capacitance = self.model("membrane_capacitance")
+        return F.cuba_aelif_integration(
+            graded,
+            leak=self.model("leak"),
+            tau_syn=self.model("tau_syn"),
+            c_mem=capacitance,
+            g_l=capacitance / self.model("tau_mem"),
+            dt=self.experiment.dt,
+            **terms,
+        )
