@@ -11,7 +11,6 @@ from . import datasets as datasets
 from . import functional as functional
 from . import transforms as transforms
 from ._experiment import Experiment as Experiment
-from ._experiment import run as run
 from ._handles import Handle as Handle
 from ._handles import LIFObservables as LIFObservables
 from ._handles import LIObservables as LIObservables
@@ -43,6 +42,7 @@ from ._parameters import HXTransformedModelParameter as HXTransformedModelParame
 from ._parameters import MixedHXModelParameter as MixedHXModelParameter
 from ._parameters import ModelParameter as ModelParameter
 from ._raster import SpikeRaster as SpikeRaster
+from ._run import run as run
 from ._synapse import EventPropSynapse as EventPropSynapse
 from ._synapse import SparseSynapse as SparseSynapse
 from ._synapse import Synapse as Synapse

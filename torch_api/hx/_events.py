@@ -10,7 +10,7 @@ from ...jax_core._li_grid import li_grid
 from .. import functional
 from .._health import Health
 from ..functional._layer import call, check_layer
-from ._experiment import Clock
+from ._call import Clock
 from ._handles import SynapseHandle
 from ._raster import NEVER, check_room
 

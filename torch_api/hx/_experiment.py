@@ -1,41 +1,11 @@
-"""Experiments: modules register their calls, `run` executes them in order."""
+"""Experiments: modules register their calls, to be executed in order."""
 
 import graphlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any
 
-from torch import Tensor
-
-from .._validate import values_are_checked
-from ._handles import Handle, LIFObservables
-from ._raster import exact_times
-
-if TYPE_CHECKING:
-    from ...jax_core.hardware import Backend
-    from ._modules import HXBaseExperimentModule, HXModuleWrapper
-
-Engine = Literal["event", "euler"]
-
-
-class Call(NamedTuple):
-    """A module with what it reads and what it fills, handles of its own types."""
-
-    module: Any
-    inputs: tuple[Any, ...]
-    outputs: tuple[Any, ...]
-
-
-class Clock(NamedTuple):
-    """The time of a run."""
-
-    dt: float
-    """Seconds per step."""
-    steps: int
-
-    @property
-    def duration(self) -> float:
-        """Time of the last step, seconds."""
-        return self.dt * max(self.steps - 1, 1)
+from ...jax_core.hardware import Backend
+from ._call import Call, Engine, Module, Wrapper
+from ._handles import Handle
 
 
 class Experiment:
@@ -57,7 +27,7 @@ class Experiment:
         hw_routing_func: Any = None,
         *,
         engine: Engine = "event",
-        backend: "Backend | None" = None,
+        backend: Backend | None = None,
     ) -> None:
         if engine not in ("event", "euler"):
             raise ValueError(f"engine must be 'event' or 'euler', got {engine!r}")
@@ -70,9 +40,9 @@ class Experiment:
         self.hw_routing_func = hw_routing_func
         self.backend = backend
         self._calls: list[Call] = []
-        self._wrappers: list[HXModuleWrapper] = []
+        self._wrappers: list[Wrapper] = []
 
-    def connect(self, module: "HXBaseExperimentModule", inputs: Any, output: Handle) -> None:
+    def connect(self, module: Module, inputs: Any, output: Handle) -> None:
         """Register that ``module`` reads ``inputs`` and fills ``output``."""
         inputs = inputs if isinstance(inputs, tuple) else (inputs,)
         if any(call.module is module for call in self._calls):
@@ -82,7 +52,7 @@ class Experiment:
             )
         self._calls.append(Call(module, inputs, (output,)))
 
-    def connect_wrapper(self, wrapper: "HXModuleWrapper") -> None:
+    def connect_wrapper(self, wrapper: Wrapper) -> None:
         """Register that ``wrapper`` computes its modules, which have been called before."""
         called = [call.module for call in self._calls]
         for name, module in wrapper.modules.items():
@@ -127,75 +97,3 @@ def _wrapped(wrapper: Any, calls: list[Call]) -> list[Call]:
     inputs = {id(h): h for call in inner for h in call.inputs if id(h) not in internal}
     rest = [call for call in calls if call not in inner]
     return [*rest, Call(wrapper, tuple(inputs.values()), outputs)]
-
-
-def run(experiment: Experiment, runtime: int | None = None) -> None:
-    """Execute what the modules of an experiment were called for, and fill their handles.
-
-    **Arguments:** ``runtime``: number of time steps; ``None`` takes that of the input.
-
-    **Raises:** ``ValueError`` for a runtime that is no positive number of steps or shorter than
-    the input, for cyclic dependencies without a wrapper, and for inputs that do not fit; always
-    with the module's name.
-    """
-    if runtime is not None and (isinstance(runtime, bool) or not isinstance(runtime, int)):
-        raise ValueError(f"runtime must be a number of time steps or None, got {runtime!r}")
-    if runtime is not None and runtime < 1:
-        raise ValueError(f"runtime must be at least one time step, got {runtime}")
-    if runtime is None and not experiment.mock:
-        raise ValueError("runtime must be a number of time steps where mock=False, got None")
-    calls = experiment.take_calls()
-    try:
-        clock = Clock(experiment.dt, _steps(calls, runtime, experiment.engine))
-        if experiment.mock:
-            for call in calls:
-                call.module.execute(call, clock, experiment.engine)
-        else:
-            from ._hardware import run_on_hardware
-
-            run_on_hardware(experiment.backend, calls, clock)
-    finally:
-        for call in calls:
-            call.module.renew_output()
-
-
-def _steps(calls: Sequence[Call], runtime: int | None, engine: Engine) -> int:
-    """The number of time steps, which all inputs must agree with, as with the batch size."""
-    produced = {id(handle) for call in calls for handle in call.outputs}
-    longest, batch = 0, None
-    for call in calls:
-        for handle in call.inputs:
-            if id(handle) in produced or not isinstance(handle, LIFObservables):
-                continue
-            spikes = handle.spikes
-            if spikes is None or spikes.ndim != 3:
-                got = None if spikes is None else tuple(spikes.shape)
-                raise ValueError(
-                    f"{call.module.title}: input spikes must be dense (time, batch, neurons), got "
-                    f"{got}"
-                )
-            if longest not in (0, len(spikes)) or (runtime is not None and runtime < len(spikes)):
-                raise ValueError(
-                    f"{call.module.title}: its input has {len(spikes)} time steps, "
-                    f"{f'another one has {longest}' if longest else f'runtime is {runtime}'}"
-                )
-            if batch not in (None, spikes.shape[1]):
-                raise ValueError(
-                    f"{call.module.title}: its input has a batch of {spikes.shape[1]}, another "
-                    f"one has {batch}"
-                )
-            _check_values(call.module.title, spikes, engine)
-            longest, batch = len(spikes), spikes.shape[1]
-    return runtime if runtime is not None else longest
-
-
-def _check_values(title: str, spikes: Tensor, engine: Engine) -> None:
-    if not values_are_checked() or exact_times(spikes) is not None:
-        return
-    if not bool(spikes.isfinite().all()):
-        raise ValueError(f"{title}: input spikes must be finite")
-    if engine == "event" and not bool(((spikes == 0) | (spikes == 1)).all()):
-        raise ValueError(
-            f"{title}: input spikes must be 0 or 1 for the event engine, which reads times from "
-            f"them; use Experiment(engine='euler') for graded ones"
-        )

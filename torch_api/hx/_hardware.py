@@ -11,8 +11,8 @@ from ...jax_core import hardware
 from .. import functional
 from .._backend import check_backend
 from .._straight_through import straight_through
+from ._call import Call, Clock
 from ._events import constant
-from ._experiment import Call, Clock
 from ._handles import Handle
 from ._modules import InputNeuron
 from ._neuron import AELIF, LI

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from . import functional as F
-from ._experiment import Call, Clock, Engine, Experiment
+from ._call import Call, Clock, Engine
+from ._experiment import Experiment
 from ._handles import Handle, LIFObservables, TensorHandle
 from ._raster import NEVER, SpikeRaster
 

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from .. import functional
 from . import functional as F
+from ._call import Clock
 from ._events import constant, current_trace, integrator_trace, looks, spikes_of
-from ._experiment import Clock, Experiment
+from ._experiment import Experiment
 from ._handles import Handle, LIFObservables, LIObservables, SynapseHandle
 from ._parameters import HXBaseParameter, HXTransformedModelParameter, Value
 from ._population import Population

@@ -22,13 +22,15 @@ from ..nir._neurons import meaning
 from ..nir._package import nir_package
 from ..nir._read import open_graph
 from ..nir._values import array, values
-from ._experiment import Call, Experiment, run
+from ._call import Call
+from ._experiment import Experiment
 from ._handles import LIFObservables
 from ._modules import InputNeuron
 from ._neuron import AELIF, LI, LIF
 from ._parameters import HXTransformedModelParameter, MixedHXModelParameter
 from ._population import Population
 from ._raster import SpikeRaster
+from ._run import run
 from ._synapse import Projection, Synapse
 from .transforms import weight_transforms
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from . import functional as F
-from ._experiment import Clock, Experiment
+from ._call import Clock
+from ._experiment import Experiment
 from ._handles import Handle, LIFObservables, SynapseHandle
 from ._modules import HXModule
 from .transforms.weight_transforms import linear_saturating

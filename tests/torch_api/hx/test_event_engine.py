@@ -8,8 +8,8 @@ import torch
 
 from evtorch import torch_api as snn
 from evtorch.torch_api import hx
+from evtorch.torch_api.hx._call import Clock
 from evtorch.torch_api.hx._events import integrator_trace, looks
-from evtorch.torch_api.hx._experiment import Clock
 from evtorch.torch_api.hx._hardware import _hardware_weight
 from evtorch.torch_api.hx._raster import exact_times, times_of
 
