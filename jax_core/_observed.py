@@ -105,7 +105,7 @@ def lif_observed(
     """
     given = Given(tau_mem, tau_syn, v_threshold, v_leak, v_reset, refractory)
     layer = prepare(spikes, weight, given, validate)
-    _check_observed(observed, layer.leading, layer.weight, validate)
+    check_observed(observed, layer.leading, layer.weight, validate)
     settings = check_settings(given, max(observed.shape[-1], 1), t_max, gradient, min_slope)
     samples = math.prod(layer.leading)
     time = jnp.asarray(observed).reshape(samples, *observed.shape[-2:])
@@ -116,9 +116,10 @@ def lif_observed(
     return (out, health) if return_health else out
 
 
-def _check_observed(
+def check_observed(
     observed: Array | np.ndarray, leading: tuple[int, ...], weight: Array, validate: bool
 ) -> None:
+    """Check observed spikes of a layer with that ``weight`` and these leading dimensions."""
     check_spike_times(observed, weight.shape[0], "observed", values=validate)
     if observed.shape[:-2] != leading:
         raise ValueError(

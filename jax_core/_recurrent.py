@@ -12,7 +12,7 @@ from jax import Array
 from ._constants import Constant, Constants
 from ._events import Events
 from ._layer import Health, Settings, count, pad_times, pull_back, sort_input
-from ._lif import Given, check_settings, prepare
+from ._lif import Given, Layer, check_settings, prepare
 from ._overflow import OnOverflow, handle_overflow
 from ._recurrent_eventprop import time_constant_gradients, total_gradients
 from ._recurrent_simulate import simulate_recurrent
@@ -110,14 +110,7 @@ def recurrent_lif(
     given = Given(tau_mem, tau_syn, v_threshold, v_leak, v_reset, refractory)
     settings = check_settings(given, max_spikes, t_max, "eventprop", min_slope)
     layer = prepare(spikes, weight, given, validate)
-    check_recurrent_weight(recurrent_weight, layer.weight, values=validate)
-    recurrent = jnp.asarray(recurrent_weight)
-    delay = None
-    if recurrent_delay is not None:
-        neurons, dtype = recurrent.shape[0], recurrent.dtype
-        name = "recurrent_delay"
-        check_constant(recurrent_delay, name, neurons, dtype, nonnegative=True, values=validate)
-        delay = jnp.asarray(recurrent_delay, dtype)
+    recurrent, delay = prepare_recurrence(recurrent_weight, recurrent_delay, layer, validate)
     out, health = run_recurrent(
         settings, layer.events, layer.weight, recurrent, delay, layer.constants
     )
@@ -125,11 +118,29 @@ def recurrent_lif(
     if return_health:
         return out, health
     if not settings.spikes_once:
-        handle_overflow(health.overflow, on_overflow, _too_many(max_spikes))
+        handle_overflow(health.overflow, on_overflow, ends_samples(max_spikes))
     return out
 
 
-def _too_many(max_spikes: int) -> str:
+def prepare_recurrence(
+    recurrent_weight: Array | np.ndarray,
+    recurrent_delay: Constant | None,
+    layer: Layer,
+    validate: bool,
+) -> tuple[Array, Array | None]:
+    """Check the connections within a layer; **returns** them and their delay, if any, as arrays."""
+    check_recurrent_weight(recurrent_weight, layer.weight, values=validate)
+    recurrent = jnp.asarray(recurrent_weight)
+    if recurrent_delay is None:
+        return recurrent, None
+    neurons, dtype = recurrent.shape[0], recurrent.dtype
+    name = "recurrent_delay"
+    check_constant(recurrent_delay, name, neurons, dtype, nonnegative=True, values=validate)
+    return recurrent, jnp.asarray(recurrent_delay, dtype)
+
+
+def ends_samples(max_spikes: int) -> str:
+    """What is wrong, and what to do about it, where a neuron has no room for its spikes."""
     return (
         f"neurons have more than max_spikes = {max_spikes} spikes, and their samples end there; "
         f"raise max_spikes, lower t_max, or set refractory=inf for at most one spike per neuron"

@@ -1,4 +1,4 @@
-"""The membrane voltage of a LIF layer at given times."""
+"""The membrane voltage of LIF neurons at given times, simulated or given their spikes."""
 
 import math
 
@@ -11,7 +11,8 @@ from ._constants import Constant, Constants
 from ._events import Events
 from ._kernel import propagator
 from ._layer import run, weights_of
-from ._lif import Given, check_settings, prepare, too_many
+from ._lif import Given, Layer, check_settings, prepare, too_many
+from ._observed import check_observed
 from ._overflow import OnOverflow, handle_overflow
 from ._validate import check_query_times
 
@@ -51,6 +52,45 @@ def lif_trace(
     own, health = run(settings, layer.events, layer.weight, layer.constants)
     if not settings.spikes_once:
         handle_overflow(health.overflow, on_overflow, too_many(max_spikes))
+    return look(layer, own, times)
+
+
+def lif_observed_trace(
+    spikes: Array | np.ndarray | Events,
+    weight: Array | np.ndarray,
+    observed: Array | np.ndarray,
+    times: Array | np.ndarray,
+    *,
+    tau_mem: Constant = 2e-2,
+    tau_syn: Constant = 1e-2,
+    v_threshold: Constant = 1.0,
+    v_leak: Constant = 0.0,
+    v_reset: Constant = 0.0,
+    refractory: Constant = 0.0,
+    validate: bool = True,
+) -> Array:
+    """Membrane voltage of neurons that spiked when they were observed to.
+
+    Each observed spike resets its neuron; nothing is simulated, and the voltage may be anywhere
+    when they come. Differentiable with respect to everything, ``observed`` included. With a
+    layer's own spikes it is the voltage of that layer, for one with recurrent connections too:
+    append its spikes to the input, and its recurrent weights to the weights.
+
+    **Arguments:** ``observed``: spike times of the neurons, seconds, shape ``(..., out, K)``,
+    ascending, ``inf`` where there is no spike. All others as in `lif_trace`.
+
+    **Returns:** voltages, shape ``(..., out, T)``.
+    """
+    given = Given(tau_mem, tau_syn, v_threshold, v_leak, v_reset, refractory)
+    layer = prepare(spikes, weight, given, validate)
+    check_observed(observed, layer.leading, layer.weight, validate)
+    check_query_times(times, layer.leading, layer.weight.dtype, values=validate)
+    own = jnp.asarray(observed).reshape(math.prod(layer.leading), *observed.shape[-2:])
+    return look(layer, own, times)
+
+
+def look(layer: Layer, own: Array, times: Array | np.ndarray) -> Array:
+    """The voltage at ``times``, given the layer's own spikes."""
     count = times.shape[-1]
     looks = jnp.broadcast_to(jnp.asarray(times), (*layer.leading, count))
     looks = looks.reshape(math.prod(layer.leading), count)
@@ -64,9 +104,9 @@ def _voltage(events: Events, weight: Array, own: Array, times: Array, c: Constan
     present = jnp.isfinite(events.time)[:, None, :]
     event = jnp.where(present, events.time[:, None, :], 0)
 
-    def look(t: Array) -> Array:
+    def at(t: Array) -> Array:
         t = t[:, None]
-        last = jnp.max(jnp.where(own <= t[..., None], own, -jnp.inf), axis=-1)
+        last = jnp.max(jnp.where(own <= t[..., None], own, -jnp.inf), axis=-1, initial=-jnp.inf)
         has_spiked = last > -jnp.inf
         release = jnp.where(has_spiked, jnp.where(has_spiked, last, 0) + c.refractory, 0)
         held = release > t
@@ -82,4 +122,4 @@ def _voltage(events: Events, weight: Array, own: Array, times: Array, c: Constan
         free = begin * jnp.exp(-(t - start[..., 0]) / c.tau_mem) + driven
         return c.v_leak + jnp.where(held, c.reset, free)
 
-    return jnp.moveaxis(lax.map(look, times.T), 0, -1)
+    return jnp.moveaxis(lax.map(at, times.T), 0, -1)

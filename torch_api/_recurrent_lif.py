@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -121,15 +121,11 @@ class RecurrentLIF(NeuronLayer):
         recurrent_weights_(self.recurrent_weight, self._critical_weight(self.out_features))
 
     def forward(self, spikes: Tensor | Events) -> Tensor:
-        if self.delay is not None:
-            spikes = functional.delay(spikes, nonnegative(self.delay))
-        later = self.recurrent_delay
         out, health = functional.recurrent_lif(
-            spikes,
+            self.delay_input(spikes),
             self.weight,
             self.recurrent_weight,
-            recurrent_delay=None if later is None else nonnegative(later),
-            **self.constants(),
+            **self._connections(),
             max_spikes=self.max_spikes,
             t_max=self.t_max,
             min_slope=self.min_slope,
@@ -139,6 +135,35 @@ class RecurrentLIF(NeuronLayer):
         if not spikes_once(self.refractory):
             report_overflow(health.overflow, self.on_overflow, self.max_spikes, ends_sample=True)
         return out
+
+    def trace(self, spikes: Tensor | Events, times: Tensor) -> Tensor:
+        """Membrane voltage, for plots and for losses on voltages; differentiable.
+
+        **Arguments:** ``spikes`` as in the forward; ``times``: when to look, seconds, shape
+        ``(T,)`` or ``(..., T)``.
+
+        **Returns:** voltages, shape ``(..., out_features, T)``.
+        """
+        return functional.recurrent_lif_trace(
+            self.delay_input(spikes),
+            self.weight,
+            self.recurrent_weight,
+            times,
+            **self._connections(),
+            max_spikes=self.max_spikes,
+            t_max=self.t_max,
+            min_slope=self.min_slope,
+            on_overflow=self.on_overflow,
+        )
+
+    def delay_input(self, spikes: Tensor | Events) -> Tensor | Events:
+        """Input spikes as they arrive, later by their delays."""
+        return spikes if self.delay is None else functional.delay(spikes, nonnegative(self.delay))
+
+    def _connections(self) -> dict[str, Any]:
+        later = self.recurrent_delay
+        delays = {"recurrent_delay": None if later is None else nonnegative(later)}
+        return {**delays, **self.constants()}
 
     def extra_repr(self) -> str:
         parts = [

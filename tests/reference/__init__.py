@@ -13,6 +13,7 @@ from ._networks import Networks as Networks
 from ._networks import random_networks as random_networks
 from ._neuron import Neuron as Neuron
 from ._neuron import Run as Run
+from ._neuron import propagate as propagate
 from ._neuron import simulate as simulate
 from ._recurrent import RecurrentRun as RecurrentRun
 from ._recurrent import simulate_recurrent as simulate_recurrent

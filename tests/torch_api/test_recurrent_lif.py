@@ -127,6 +127,39 @@ def test_copies_pickles_and_state_dict():
     assert "delay='axonal'" in repr(snn.RecurrentLIF(2, 2, delay="axonal"))
 
 
+def test_trace_is_that_of_neurons_that_get_each_others_spikes():
+    layer = recurrent(delay="axonal", recurrent_delay="axonal")
+    for delay in (layer.delay, layer.recurrent_delay):
+        torch.nn.init.uniform_(delay, 0.1, 0.5)
+    times, looks = inputs(), torch.linspace(0, 3, 7, dtype=torch.float64)
+    own = layer(times)
+    arriving = [
+        torch.nn.functional.pad(snn.functional.delay(times, layer.delay), (0, 2), value=INF),
+        snn.functional.delay(own, layer.recurrent_delay),
+    ]
+    expected = snn.functional.lif_observed_trace(
+        torch.cat(arriving, dim=-2),
+        torch.cat([layer.weight, layer.recurrent_weight], dim=-1),
+        own,
+        looks,
+        **layer.constants(),
+    )
+    trace = layer.trace(times, looks)
+    torch.testing.assert_close(trace, expected, rtol=1e-12, atol=1e-12)
+    of_events = layer.trace(snn.events_from_spike_times(times), looks)
+    torch.testing.assert_close(of_events, trace, rtol=1e-12, atol=1e-12)
+    parameters = list(layer.parameters())
+    for ours, theirs in zip(
+        torch.autograd.grad(trace.square().sum(), parameters),
+        torch.autograd.grad(expected.square().sum(), parameters),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+    layer.max_spikes, layer.on_overflow = 1, "error"
+    with pytest.raises(snn.SpikeOverflowError, match="accept that these samples end"):
+        layer.trace(times, looks)
+
+
 def test_initial_recurrent_weights_are_small_and_of_either_sign():
     layer = snn.RecurrentLIF(5, 200)
     weight = layer.recurrent_weight

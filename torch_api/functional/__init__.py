@@ -9,7 +9,9 @@ from ._lif import lif_trace as lif_trace
 from ._losses import spike_time_mse as spike_time_mse
 from ._losses import ttfs_cross_entropy as ttfs_cross_entropy
 from ._observed import lif_observed as lif_observed
+from ._observed import lif_observed_trace as lif_observed_trace
 from ._recurrent_lif import recurrent_lif as recurrent_lif
+from ._recurrent_lif import recurrent_lif_trace as recurrent_lif_trace
 from ._spikes import delay as delay
 from ._spikes import first_to_spike as first_to_spike
 from ._spikes import latency_encode as latency_encode

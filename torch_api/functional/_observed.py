@@ -7,8 +7,8 @@ from torch import Tensor
 
 from ... import jax_core
 from .._constants import Constant
-from .._validate import check_like, check_spikes
-from ._layer import call_with_health, check_layer
+from .._validate import check_like, check_spikes, check_times
+from ._layer import call, call_with_health, check_layer
 from ._lif import Gradient, check_settings
 
 
@@ -71,3 +71,40 @@ def lif_observed(
         count_missing=count_missing,
     )
     return (out, health) if return_health else out
+
+
+def lif_observed_trace(
+    spikes: Tensor | jax_core.Events,
+    weight: Tensor,
+    observed: Tensor,
+    times: Tensor,
+    *,
+    tau_mem: Constant = 2e-2,
+    tau_syn: Constant = 1e-2,
+    v_threshold: Constant = 1.0,
+    v_leak: Constant = 0.0,
+    v_reset: Constant = 0.0,
+    refractory: Constant = 0.0,
+) -> Tensor:
+    """Membrane voltage of neurons that spiked when they were observed to.
+
+    Each observed spike resets its neuron; nothing is simulated. Differentiable with respect to
+    everything, ``observed`` included.
+
+    **Arguments:** ``observed`` as in `lif_observed`, all others as in `lif_trace`.
+
+    **Returns:** voltages, shape ``(..., out, T)``.
+    """
+    constants = {
+        "tau_mem": tau_mem,
+        "tau_syn": tau_syn,
+        "v_threshold": v_threshold,
+        "v_leak": v_leak,
+        "v_reset": v_reset,
+        "refractory": refractory,
+    }
+    given = check_layer(spikes, weight, constants)
+    check_spikes(observed, weight.shape[0], "observed")
+    check_like(observed, given, "observed")
+    check_times(times, spikes)
+    return call(jax_core.lif_observed_trace, spikes, weight, observed, times, **constants)

@@ -1,8 +1,9 @@
-"""The recurrent LIF layer as a function of tensors."""
+"""The recurrent LIF layer as functions of tensors."""
 
 import math
 from typing import Literal, TypedDict, Unpack, overload
 
+import torch
 from torch import Tensor
 
 from ... import jax_core
@@ -10,8 +11,8 @@ from ...jax_core import Events
 from .._constants import Constant
 from .._health import Health
 from .._overflow import OnOverflow, report_overflow
-from .._validate import check_recurrent_weight
-from ._layer import call_with_health, check_layer
+from .._validate import check_recurrent_weight, check_times
+from ._layer import call, call_with_health, check_layer
 from ._lif import check_settings, spikes_once
 
 
@@ -111,3 +112,58 @@ def recurrent_lif(
     if not spikes_once(refractory):
         report_overflow(health.overflow, on_overflow, max_spikes, ends_sample=True)
     return out
+
+
+def recurrent_lif_trace(
+    spikes: Tensor | Events,
+    weight: Tensor,
+    recurrent_weight: Tensor,
+    times: Tensor,
+    *,
+    recurrent_delay: Constant | None = None,
+    tau_mem: Constant = 2e-2,
+    tau_syn: Constant = 1e-2,
+    v_threshold: Constant = 1.0,
+    v_leak: Constant = 0.0,
+    v_reset: Constant = 0.0,
+    refractory: Constant = 0.0,
+    max_spikes: int = 1,
+    t_max: float = math.inf,
+    min_slope: float = 1e-3,
+    on_overflow: OnOverflow = "error",
+) -> Tensor:
+    """Membrane voltage of the neurons of `recurrent_lif`, as `lif_trace`.
+
+    **Arguments:** ``times``: when to look, seconds, finite, shape ``(T,)`` or ``(..., T)``, any
+    order; the others as in `recurrent_lif`.
+
+    **Returns:** voltages, shape ``(..., out, T)``.
+    """
+    check_settings(max_spikes, t_max, "eventprop", min_slope, on_overflow, refractory)
+    constants = {
+        "tau_mem": tau_mem,
+        "tau_syn": tau_syn,
+        "v_threshold": v_threshold,
+        "v_leak": v_leak,
+        "v_reset": v_reset,
+        "refractory": refractory,
+    }
+    if recurrent_delay is not None:
+        constants["recurrent_delay"] = recurrent_delay
+    settings = {"max_spikes": max_spikes, "t_max": t_max, "min_slope": min_slope}
+    check_layer(spikes, weight, constants)
+    check_recurrent_weight(recurrent_weight, weight)
+    check_times(times, spikes)
+    layer = spikes, weight, recurrent_weight
+    if on_overflow != "truncate" and not spikes_once(refractory):
+        with torch.no_grad():
+            _, health = call_with_health(jax_core.recurrent_lif, *layer, **constants, **settings)
+        report_overflow(health.overflow, on_overflow, max_spikes, ends_sample=True)
+    return call(
+        jax_core.recurrent_lif_trace,
+        *layer,
+        times,
+        **constants,
+        **settings,
+        on_overflow="truncate",
+    )

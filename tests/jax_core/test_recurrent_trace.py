@@ -1,0 +1,154 @@
+"""Voltages of recurrent layers, and of neurons whose spikes are given."""
+
+import jax
+import numpy as np
+import pytest
+
+from evtorch import jax_core
+
+from ..reference import Neuron, RecurrentRun, propagate
+from ._recurrent_layers import NETWORKS, NEURONS, OPTIONS, Recurrent, random_recurrent
+
+LOOKS = np.random.default_rng(51).uniform(0, 6, 40)
+
+
+def voltage(layers: Recurrent, run: RecurrentRun, network: int, post: int, look: float) -> float:
+    """The voltage of one neuron, from event to event, given all spikes of the run."""
+    neuron: Neuron = layers.networks.neuron(network, post)
+    delays = (
+        np.zeros(NEURONS) if layers.recurrent_delay is None else layers.recurrent_delay[network]
+    )
+    arrivals = [
+        (t, weight)
+        for row, weight in zip(
+            layers.networks.spikes[network], layers.networks.weight[network, post], strict=True
+        )
+        for t in row
+    ]
+    for i, own in enumerate(run.spikes):
+        arrivals += [(t + delays[i], layers.recurrent_weight[network, post, i]) for t in own]
+    resets = run.spikes[post]
+    events = sorted(
+        [(t, 1, w) for t, w in arrivals if t <= look] + [(t, 0, 0.0) for t in resets if t <= look]
+    )
+    now, v, current, held = 0.0, neuron.reset if neuron.threshold <= 0 else 0.0, 0.0, 0.0
+    for t, is_arrival, weight in [*events, (look, 1, 0.0)]:
+        free = min(max(held, now), t)
+        _, current = propagate(neuron, v, current, free - now)
+        v, current = propagate(neuron, v, current, t - free)
+        now = t
+        if is_arrival:
+            current += weight
+        else:
+            v, held = neuron.reset, t + neuron.refractory
+    return neuron.v_leak + v
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("delayed", [False, True])
+def test_trace_equals_the_reference_voltage(delayed):
+    layers = random_recurrent(seed=52, delayed=delayed)
+    runs = [layers.run(network) for network in range(NETWORKS)]
+
+    def trace(arguments):
+        return jax_core.recurrent_lif_trace(**arguments, times=LOOKS, **OPTIONS)
+
+    found = np.asarray(jax.jit(jax.vmap(trace))(layers.arguments))
+    compared = [network for network, run in enumerate(runs) if not run.overflow]
+    assert len(compared) > 20
+    for network in compared:
+        expected = [
+            [voltage(layers, runs[network], network, post, t) for t in LOOKS]
+            for post in range(NEURONS)
+        ]
+        np.testing.assert_allclose(found[network], expected, rtol=1e-9, atol=1e-9)
+
+
+def layer(rng: np.random.Generator, neurons: int = 4) -> dict:
+    return {
+        "spikes": np.sort(rng.uniform(0, 2, (5, 3, 2))),
+        "weight": rng.normal(2, 2, (neurons, 3)),
+        "tau_mem": rng.uniform(1, 2, neurons),
+        "tau_syn": rng.uniform(0.5, 1, neurons),
+        "v_leak": rng.uniform(-0.2, 0.2, neurons),
+        "refractory": rng.uniform(0, 0.2, neurons),
+    }
+
+
+@pytest.mark.usefixtures("x64")
+def test_trace_of_observed_spikes_is_that_of_the_simulation_with_these_spikes(rng):
+    given, options = layer(rng), {"max_spikes": 12}
+    own = jax_core.lif(**given, **options)
+    assert np.isfinite(own).any(axis=(0, 2)).all()
+    looks = rng.uniform(0, 4, (5, 30))
+
+    def simulated(given):
+        return jax_core.lif_trace(**given, times=looks, **options)
+
+    def observed(given):
+        own = jax_core.lif(**given, **options)
+        return jax_core.lif_observed_trace(**given, observed=own, times=looks)
+
+    expected, pull_back = jax.vjp(simulated, given)
+    actual, pull_back_observed = jax.vjp(observed, given)
+    np.testing.assert_allclose(actual, expected, rtol=1e-13, atol=1e-13)
+    cotangent = rng.normal(size=expected.shape)
+    ours, theirs = pull_back_observed(cotangent)[0], pull_back(cotangent)[0]
+    for name in given:
+        np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.usefixtures("x64")
+def test_neurons_are_reset_where_they_were_observed_to_spike(rng):
+    given = layer(rng) | {"refractory": 0.3}
+    observed = np.sort(rng.uniform(0, 2, (5, 4, 2)))
+    voltages = [
+        jax_core.lif_observed_trace(**given, observed=observed, times=observed[:, 0, :1] + later)
+        for later in (0.0, 0.25)
+    ]
+    for at in voltages:
+        np.testing.assert_array_equal(at[:, 0], 0.0)
+    no_spikes = observed[..., :0]
+    at = jax_core.lif_observed_trace(**given, observed=no_spikes, times=np.ones(1))
+    never = jax_core.lif_trace(**given | {"v_threshold": 1e3}, times=np.ones(1))
+    np.testing.assert_allclose(at, never, rtol=1e-13)
+
+
+@pytest.mark.usefixtures("x64")
+def test_gradients_of_the_recurrent_trace_equal_finite_differences(rng):
+    given = layer(rng, 3) | {
+        "recurrent_weight": rng.normal(0, 1.5, (3, 3)),
+        "recurrent_delay": rng.uniform(0.1, 0.4, 3),
+    }
+    looks = np.linspace(0.05, 3, 9)
+    cotangent = rng.normal(size=(5, 3, 9))
+
+    @jax.jit
+    def look(given):
+        def loss(given):
+            trace = jax_core.recurrent_lif_trace(
+                **given, times=looks, max_spikes=30, on_overflow="truncate"
+            )
+            return (trace * cotangent).sum()
+
+        return jax.value_and_grad(loss)(given)
+
+    _, gradients = look(given)
+    step = 1e-6
+    for name, value in given.items():
+        direction = rng.normal(size=value.shape)
+        ends = [look(given | {name: value + s * step * direction})[0] for s in (1, -1)]
+        along = (ends[0] - ends[1]) / (2 * step)
+        np.testing.assert_allclose((gradients[name] * direction).sum(), along, rtol=1e-6)
+
+
+def test_bad_observed_spikes_are_named(rng):
+    given = {name: np.float32(value) for name, value in layer(rng).items()}
+    looks = np.float32([1.0])
+    for observed, message in [
+        (np.zeros((5, 3, 1), np.float32), "observed"),
+        (np.zeros((4, 4, 1), np.float32), "leading dimensions"),
+        (np.float32([2.0, 1.0]) * np.ones((5, 4, 2), np.float32), "ascend"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            jax_core.lif_observed_trace(**given, observed=observed, times=looks)
