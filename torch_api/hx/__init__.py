@@ -23,7 +23,6 @@ from ._modules import BatchDropout as BatchDropout
 from ._modules import HXBaseExperimentModule as HXBaseExperimentModule
 from ._modules import HXFunctionalModule as HXFunctionalModule
 from ._modules import HXModule as HXModule
-from ._modules import HXModuleWrapper as HXModuleWrapper
 from ._modules import InputNeuron as InputNeuron
 from ._neuron import AELIF as AELIF
 from ._neuron import LI as LI
@@ -46,3 +45,4 @@ from ._run import run as run
 from ._synapse import EventPropSynapse as EventPropSynapse
 from ._synapse import SparseSynapse as SparseSynapse
 from ._synapse import Synapse as Synapse
+from ._wrapper import HXModuleWrapper as HXModuleWrapper

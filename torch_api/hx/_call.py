@@ -35,6 +35,8 @@ class Call(NamedTuple):
     module: Any
     inputs: tuple[Any, ...]
     outputs: tuple[Any, ...]
+    inner: tuple["Call", ...] = ()
+    """The calls of the modules that a wrapper computes."""
 
 
 class Clock(NamedTuple):

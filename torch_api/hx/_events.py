@@ -1,6 +1,6 @@
 """Neurons in continuous time behind the dense surface: exact spikes, traces and gradients."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -45,19 +45,15 @@ def constant(value: Any, like: Tensor) -> Any:
     return float(value)
 
 
-def spikes_of(
-    times: Tensor, weight: Tensor, constants: dict[str, Any], clock: Clock, room: int
-) -> tuple[Tensor, Health, int]:
-    """Spikes of LIF neurons until the last step, with the room that they need (at least ``room``).
+def spikes_with_room(simulate: Callable[..., Any], room: int) -> tuple[Tensor, Health, int]:
+    """``simulate(max_spikes=...)`` with the room that spikes need, at least ``room``.
 
     The room grows by factors of two, as each size is compiled.
     """
     room = max(room, _FIRST_ROOM)
     while True:
         check_room(room)
-        out, health = functional.lif(
-            times, weight, **constants, max_spikes=room, t_max=clock.duration, return_health=True
-        )
+        out, health = simulate(max_spikes=room)
         if not bool(health.overflow.any()):
             return out, health, room
         room *= 2

@@ -96,4 +96,4 @@ def _wrapped(wrapper: Any, calls: list[Call]) -> list[Call]:
     internal = {id(handle) for handle in outputs}
     inputs = {id(h): h for call in inner for h in call.inputs if id(h) not in internal}
     rest = [call for call in calls if call not in inner]
-    return [*rest, Call(wrapper, tuple(inputs.values()), outputs)]
+    return [*rest, Call(wrapper, tuple(inputs.values()), outputs, tuple(inner))]

@@ -1,6 +1,6 @@
 """Experiments on a backend: one run for all spiking layers, gradients of the model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -129,19 +129,19 @@ def _observe(
             call.module.fill_events(call.inputs, call.outputs[0], clock)
         else:
             observed = torch.as_tensor(seen.spikes[k], dtype=sent.dtype, device=sent.device)
-            _fill_observed(call, observed, clock)
+            _fill_observed(call, observed, clock, seen.lost if k == 0 else {})
     return True
 
 
-def _fill_observed(call: Call, observed: Tensor, clock: Clock) -> None:
+def _fill_observed(call: Call, observed: Tensor, clock: Clock, lost: Mapping[str, int]) -> None:
     module = call.module
     times, weight = module.joined_events(call.inputs)
     constants = module.event_constants(times)
     out, health = functional.lif_observed(
         times, weight, observed, **constants, t_max=clock.duration, return_health=True
     )
-    module.remember(len(out), health)
-    module.fill_from_spikes(call.outputs[0], out, times, weight, constants, clock)
+    module.remember(len(out), health, {what: n for what, n in lost.items() if n})
+    module.fill_from_spikes(call.inputs, call.outputs[0], out, clock)
 
 
 def _scale(synapse: Projection) -> float:

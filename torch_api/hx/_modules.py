@@ -1,6 +1,5 @@
 """The base of all modules, wrappers, input neurons and dropout."""
 
-from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import torch
@@ -100,69 +99,6 @@ class HXModule(HXBaseExperimentModule):
 
 
 HXFunctionalModule = HXBaseExperimentModule
-
-
-class HXModuleWrapper(HXBaseExperimentModule):
-    """Several modules with one common ``forward_func``, for example a recurrence.
-
-    Call the modules as usual, then the wrapper without arguments. Its ``forward_func`` gets the
-    handles that come from outside, and returns one handle per module, in their order.
-    """
-
-    modules: Any
-
-    def __init__(self, experiment: Experiment, **modules: HXBaseExperimentModule) -> None:
-        super().__init__(experiment)
-        self.update(**modules)
-
-    def update(self, **modules: HXBaseExperimentModule) -> None:
-        """Exchange the modules."""
-        # The name is taken by nn.Module's iterator over submodules, which must go on working.
-        wrapped = dict(modules)
-        for name, module in wrapped.items():
-            setattr(self, name, module)
-        object.__setattr__(self, "modules", _Modules(self, wrapped))
-
-    def contains(self, modules: HXBaseExperimentModule | Iterable[HXBaseExperimentModule]) -> bool:
-        """Whether all of ``modules`` are wrapped here."""
-        wanted = [modules] if isinstance(modules, nn.Module) else list(modules)
-        return all(any(m is own for own in self.modules.values()) for m in wanted)
-
-    def forward(self, *input: Handle) -> None:
-        if input:
-            raise TypeError(f"{self.title} is called without handles; its modules have them")
-        self.experiment.connect_wrapper(self)
-
-    def renew_output(self) -> None:
-        if "modules" in vars(self):
-            for module in self.modules.values():
-                module.renew_output()
-
-    def execute(self, call: Call, clock: Clock, engine: Engine) -> None:
-        if engine == "event":
-            raise ValueError(
-                f"{self.title} computes on dense tensors; use Experiment(engine='euler')"
-            )
-        found = self.forward_func(*call.inputs)
-        found = found if isinstance(found, tuple) else (found,)
-        if len(found) != len(call.outputs):
-            raise ValueError(
-                f"{self.title}: forward_func must return {len(call.outputs)} handles, one per "
-                f"module, got {len(found)}"
-            )
-        for output, handle in zip(call.outputs, found, strict=True):
-            output.clone(handle)
-
-
-class _Modules(dict):
-    """The wrapped modules by name; called, it is ``nn.Module.modules()``."""
-
-    def __init__(self, wrapper: nn.Module, modules: dict[str, Any]) -> None:
-        super().__init__(modules)
-        self._wrapper = wrapper
-
-    def __call__(self) -> Any:
-        return nn.Module.modules(self._wrapper)
 
 
 class InputNeuron(HXModule):

@@ -1,5 +1,6 @@
 """Populations of neurons."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 from .. import functional
 from . import functional as F
 from ._call import Clock
-from ._events import constant, current_trace, integrator_trace, looks, spikes_of
+from ._events import constant, current_trace, integrator_trace, looks, spikes_with_room
 from ._experiment import Experiment
 from ._handles import Handle, LIFObservables, LIObservables, SynapseHandle
 from ._parameters import HXBaseParameter, HXTransformedModelParameter, Value
@@ -136,41 +137,34 @@ class AELIF(Population):
         self.check_terms()
         times, weight = self.joined_events(inputs)
         constants = self.event_constants(times)
-        out, health, self._room = spikes_of(times, weight, constants, clock, self._room)
+        simulate = partial(
+            functional.lif, times, weight, **constants, t_max=clock.duration, return_health=True
+        )
+        out, health, self._room = spikes_with_room(simulate, self._room)
         self.remember(len(out), health)
-        if self.mask is not None:
-            out = torch.where(self.mask.to(out.device)[:, None], out, NEVER)
-        self.fill_from_spikes(output, out, times, weight, constants, clock)
+        self.fill_from_spikes(inputs, output, out, clock)
 
-    def fill_from_spikes(
-        self,
-        output: Handle,
-        out: Tensor,
-        times: Tensor,
-        weight: Tensor,
-        constants: dict[str, Any],
-        clock: Clock,
-    ) -> None:
+    def fill_from_spikes(self, inputs: tuple, output: Handle, out: Tensor, clock: Clock) -> None:
         """Fill a handle with spikes, and with traces to be computed on demand."""
-        room = self._room
 
         def membrane() -> Tensor:
-            trace = functional.lif_trace(
-                times,
-                weight,
-                looks(clock, times),
-                **constants,
-                max_spikes=max(room, 1),
-                t_max=clock.duration,
-                on_overflow="truncate",
-            )
+            times, weight = self.joined_events(inputs)
+            at, constants = looks(clock, times), self.event_constants(times)
+            trace = functional.lif_observed_trace(times, weight, out, at, **constants)
             return trace.movedim(-1, 0)
 
+        def current() -> Tensor:
+            times, weight = self.joined_events(inputs)
+            return current_trace(times, weight, self.event_constants(times)["tau_syn"], clock)
+
+        sent = out
+        if self.mask is not None:
+            sent = torch.where(self.mask.to(out.device)[:, None], out, NEVER)
         output.fill(
-            out,
-            spikes=lambda: SpikeRaster.draw(out, clock.dt, clock.steps),
+            sent,
+            spikes=lambda: SpikeRaster.draw(sent, clock.dt, clock.steps),
             membrane_cadc=membrane,
-            current=lambda: current_trace(times, weight, constants["tau_syn"], clock),
+            current=current,
         )
 
     def event_constants(self, like: Tensor) -> dict[str, Any]:

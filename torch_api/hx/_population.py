@@ -79,15 +79,19 @@ class Population(HXModule, SpikingLayer):
             raise ValueError(
                 f"{self.title}: its synapses end on {weight.shape[0]} neurons, not {self.size}"
             )
-        # The current drives the membrane through the leak conductance c / tau_mem.
+        return times, self.in_voltage(weight)
+
+    def in_voltage(self, weight: Tensor) -> Tensor:
+        """Weights ``(size, in)`` of synapses, divided by the leak conductance ``c / tau_mem``
+        through which their current drives the membrane."""
         conductance = torch.as_tensor(self.model("membrane_capacitance")) / torch.as_tensor(
             self.model("tau_mem")
         )
         if conductance.ndim:
             conductance = conductance[:, None]
         elif not conductance.requires_grad and abs(float(conductance) - 1) < 1e-6:
-            return times, weight
-        return times, weight / conductance.to(weight)
+            return weight
+        return weight / conductance.to(weight)
 
     def grid(self, inputs: tuple[SynapseHandle, ...], **terms: Any) -> F.Integrated:
         """The neurons by explicit Euler, as `functional.cuba_aelif_integration`."""

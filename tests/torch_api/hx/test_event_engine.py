@@ -227,3 +227,11 @@ def test_a_realistic_chip_gets_whole_weights():
     assert network.first.weight.grad.abs().sum() > 0
     used = _hardware_weight(network.first, chip)
     assert np.array_equal(used, np.clip(used, -63, 63).round())
+
+
+def test_events_that_the_chip_loses_are_reported():
+    chip = snn.hardware.MockBSS2.ideal(link_rate=1e6)
+    network = Network(mock=False, backend=chip)
+    network(encoded())
+    lost = snn.health_report(network).lost
+    assert lost["input link"] > 0
