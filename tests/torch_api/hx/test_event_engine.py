@@ -234,4 +234,4 @@ def test_events_that_the_chip_loses_are_reported():
     network = Network(mock=False, backend=chip)
     network(encoded())
     lost = snn.health_report(network).lost
-    assert lost["input link"] > 0
+    assert lost["output link"] > 0
