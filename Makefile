@@ -15,8 +15,11 @@ WORKERS ?= 2
 # Extra arguments for the program behind `make demo`, `make bench` and the pytest run.
 ARGS ?=
 
+COMMA := ,
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# What the demonstration needs is a fraction of what the tests and benchmarks need.
+EXAMPLES_STAMP := $(VENV)/.installed-examples
 TYPECHECK_LINK := .typecheck/evtorch
 
 .DEFAULT_GOAL := help
@@ -35,13 +38,21 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # torch goes first and alone, so that TORCH_PIP_FLAGS concerns nothing else.
-$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
-	@echo "Installing into $(VENV) (the first time takes a few minutes)"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(TORCH_PIP_FLAGS) torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
-	@touch $@
+define install
+	@echo "Installing torch into $(VENV) (the first time it is downloaded)"
+	$(BIN)/python -m pip install --constraint constraints.txt $(TORCH_PIP_FLAGS) torch
+	@echo "Installing evtorch[$(1)] (the first time some minutes)"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(1)]'
+	@touch $(2)
+endef
 
-demo: venv ## train on Yin-Yang and write model, metrics and figure to runs/yinyang
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(call install,dev$(COMMA)bench,$(EXAMPLES_STAMP) $@)
+
+$(EXAMPLES_STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(call install,examples,$@)
+
+demo: $(EXAMPLES_STAMP) ## train on Yin-Yang and write model, metrics and figure to runs/yinyang
 	$(BIN)/python examples/yinyang.py --out runs/yinyang $(ARGS)
 
 test: lint types check ## lint + types + tests, among them a smoke run of every example
