@@ -112,10 +112,11 @@ def run_stack(
     modelled = li(
         passing,
         used_weight(readout.weight, backend, scaling),
-        **_readout_constants(readout),
+        **readout.constants(),
         readout=readout.readout,
         t_max=t_max,
     )
+    readout.remember_silent(modelled)
     measured = _tensor(value.reshape(*leading, -1), passing)
     return straight_through(modelled, measured)
 
@@ -196,7 +197,7 @@ def _hardware_readout(
 ) -> hardware.Layer:
     constants = {
         name: np.asarray(_array(value) if isinstance(value, Tensor) else value, np.float64)
-        for name, value in _readout_constants(readout).items()
+        for name, value in readout.constants().items()
     }
     return hardware.Layer(
         scaling.hardware_weight(_array(readout.weight), limit),
@@ -210,10 +211,6 @@ def _hardware_readout(
         has_threshold=False,
         weight_unit=1 / scaling.weight,
     )
-
-
-def _readout_constants(readout: "LI") -> dict[str, Any]:
-    return {name: getattr(readout, name) for name in ("tau_mem", "tau_syn", "v_leak")}
 
 
 def _tensor(array: np.ndarray, like: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ class Health(NamedTuple):
     """How fit for gradients a layer's spikes are: counts, int32, shape ``(neurons,)``."""
 
     silent: Tensor
-    """In how many samples each neuron did not spike; without a spike there is no gradient."""
+    """In how many samples each neuron did not spike; without a spike there is no gradient. Of an
+    `LI` read out by its maximum: in how many its voltage never rose above ``v_leak``, likewise."""
     grazing: Tensor
     """How many spikes had a slope below ``min_slope``, so that their gradient was limited."""
     overflow: Tensor
@@ -141,6 +142,8 @@ class SpikingLayer(nn.Module):
     """
 
     _health: tuple[int, Health, Mapping[str, int]] | None = None
+    has_health: bool = True
+    """Whether there is anything to count."""
 
     def remember(self, samples: int, counts: Health, lost: Mapping[str, int] | None = None) -> None:
         """Keep the counts of a forward."""
@@ -161,7 +164,7 @@ def health_report(model: nn.Module) -> HealthReport:
     """
     layers, not_run = [], []
     for name, module in model.named_modules():
-        if isinstance(module, SpikingLayer):
+        if isinstance(module, SpikingLayer) and module.has_health:
             name = name or type(module).__name__
             health = module.health(name)
             if health is None:

@@ -10,14 +10,15 @@ from torch import Tensor, nn
 from ..jax_core import Events
 from . import functional
 from ._constants import Constant, constants_repr, register_constants
-from ._initialisation import critical_weight, readout_weights_
+from ._health import Health, SpikingLayer
+from ._initialisation import critical_weight, readout_weights_, spiking_weights_
 from ._validate import check_dtype, check_size
 from .functional._li import Readout, check_readout
 
 _CONSTANTS = ("tau_mem", "tau_syn", "v_leak")
 
 
-class LI(nn.Module):
+class LI(SpikingLayer):
     """A layer of leaky integrators without threshold, read out as one number per neuron.
 
     Each neuron obeys
@@ -34,7 +35,9 @@ class LI(nn.Module):
     - ``v_leak``: leak potential, in the unit of the weights. These are numbers or tensors
       ``(out_features,)``; tensors become buffers.
     - ``readout``: the ``"max"`` of the voltage over [0, t_max], its ``"integral"`` over [0, t_max]
-      (times seconds), or its ``"value"`` at t_max.
+      (times seconds), or its ``"value"`` at t_max. A maximum that is that of the beginning,
+      ``v_leak``, has no gradient: a voltage that only falls cannot learn to rise. `health_report`
+      counts these as silent, and `rescue_silent_` raises their weights.
     - ``t_max``: seconds; finite for ``"integral"`` and ``"value"``.
     - ``learn``: names of constants that become parameters ``(out_features,)``.
     - ``device``, ``dtype``: of parameters and buffers; float32 or float64.
@@ -49,6 +52,8 @@ class LI(nn.Module):
     tau_syn: Constant
     v_leak: Constant
     weight: nn.Parameter
+    rescues: Tensor | None = None
+    """How many times in a row `rescue_silent_` raised each neuron's weights, ``(out,)``."""
 
     def __init__(
         self,
@@ -81,18 +86,48 @@ class LI(nn.Module):
     def reset_parameters(self) -> None:
         """Draw new weights from torch's global random generator.
 
-        They are normal with mean 0 and standard deviation
-        ``1 / (sqrt(in_features) max kappa)`` with the postsynaptic potential ``kappa``: coincident
-        spikes of all inputs give peak voltages of standard deviation 1.
+        They are normal with a standard deviation of ``sqrt(in_features) c``, where ``c`` is
+        `critical_weight`: coincident spikes of all inputs give peak voltages of standard deviation
+        1. Their mean is 0, or ``2 c`` with ``readout="max"``, so that most voltages rise.
         """
-        readout_weights_(
-            self.weight, critical_weight(self.in_features, self.tau_mem, self.tau_syn, 1.0)
-        )
+        scale = self.critical_weight()
+        if self.readout == "max":
+            spiking_weights_(self.weight, scale)
+        else:
+            readout_weights_(self.weight, scale)
+
+    def critical_weight(self) -> Tensor:
+        """The weight with which coincident spikes of all inputs just raise the voltage by 1.
+
+        **Returns:** float64, shape ``()`` or ``(out_features,)``.
+        """
+        return critical_weight(self.in_features, self.tau_mem, self.tau_syn, 1.0)
 
     def forward(self, spikes: Tensor | Events) -> Tensor:
-        return functional.li(
-            spikes, self.weight, **self._constants(), readout=self.readout, t_max=self.t_max
+        out = functional.li(
+            spikes, self.weight, **self.constants(), readout=self.readout, t_max=self.t_max
         )
+        self.remember_silent(out)
+        return out
+
+    @property
+    def has_health(self) -> bool:
+        """Only maxima can be without a gradient."""
+        return self.readout == "max"
+
+    @torch.no_grad()
+    def remember_silent(self, out: Tensor) -> None:
+        """Count in how many samples the maximum of each neuron's voltage is that of the beginning.
+
+        **Arguments:** ``out``: what is read out, ``(..., out_features)``.
+        """
+        if not self.has_health:
+            return
+        samples = out.shape[:-1].numel()
+        resting = (out == self.v_leak).reshape(samples, self.out_features)
+        silent = resting.sum(dim=0, dtype=torch.int32)
+        none = torch.zeros_like(silent)
+        self.remember(samples, Health(silent, none, none))
 
     def trace(self, spikes: Tensor | Events, times: Tensor) -> Tensor:
         """Voltage at given times, differentiable.
@@ -102,7 +137,7 @@ class LI(nn.Module):
 
         **Returns:** voltages, shape ``(..., out_features, T)``.
         """
-        return functional.li_value(spikes, self.weight, times, **self._constants())
+        return functional.li_value(spikes, self.weight, times, **self.constants())
 
     def extra_repr(self) -> str:
         return (
@@ -110,5 +145,6 @@ class LI(nn.Module):
             f"readout={self.readout!r}, t_max={self.t_max:g}"
         )
 
-    def _constants(self) -> dict[str, Any]:
+    def constants(self) -> dict[str, Any]:
+        """The neuron constants by name, as `functional.li` takes them."""
         return {name: getattr(self, name) for name in _CONSTANTS}

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from ._li import LI
 from ._neuron_layer import NeuronLayer
 
 
@@ -22,7 +23,8 @@ def rescue_silent_(
 
     **Arguments:**
 
-    - ``model``: a module with `LIF` or `RecurrentLIF` layers in it, or such a layer.
+    - ``model``: a module with `LIF`, `RecurrentLIF` or `LI` layers in it, or such a layer. Of an
+      `LI` read out by its maximum, neurons are raised whose voltage did not rise.
     - ``max_silent``: fraction of the samples, of the last forward, in which a neuron may be silent.
       1 rescues no neuron; 0 those silent in any sample.
     - ``bump``: the first addition, in the unit of the weights; ``None`` for 5 % of the layer's
@@ -41,14 +43,16 @@ def rescue_silent_(
         raise ValueError(f"bump must be > 0 or None, got {bump}")
     rescued = 0
     for layer in model.modules():
-        if isinstance(layer, NeuronLayer):
+        if isinstance(layer, NeuronLayer | LI):
             rescued += _rescue(layer, max_silent, bump, max_doublings)
             if rescued and first_layer_only:
                 break
     return rescued
 
 
-def _rescue(layer: NeuronLayer, max_silent: float, bump: float | None, max_doublings: int) -> int:
+def _rescue(
+    layer: NeuronLayer | LI, max_silent: float, bump: float | None, max_doublings: int
+) -> int:
     health = layer.health()
     if health is None or health.samples == 0:
         return 0

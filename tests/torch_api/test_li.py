@@ -86,3 +86,44 @@ def test_learned_constants_get_gradients():
 def test_bad_readouts(readout, message):
     with pytest.raises(ValueError, match=message):
         snn.LI(5, 3, readout=readout)
+
+
+def test_outputs_that_never_rise_are_counted_and_rescued():
+    torch.manual_seed(1)
+    layer = snn.LI(5, 3, v_leak=torch.tensor([0.1, 0.2, 0.3]))
+    inputs = spikes(4, 5, 1).float()
+    with torch.no_grad():
+        layer.weight[1].abs_().neg_()
+    out = layer(inputs)
+    assert (out[:, 1] == layer.v_leak[1]).all()
+    (grad,) = torch.autograd.grad(out.sum(), layer.weight)
+    assert grad[1].count_nonzero() == 0
+    (health,) = snn.health_report(layer).layers
+    assert health.always_silent.tolist() == [1]
+    before = layer.weight.detach().clone()
+    assert snn.rescue_silent_(layer) == 1
+    assert (layer.weight[1] > before[1]).all()
+    assert torch.equal(layer.weight[::2], before[::2])
+    for _ in range(20):
+        layer(inputs)
+        snn.rescue_silent_(layer)
+    assert (layer(inputs)[:, 1] > layer.v_leak[1]).any()
+
+
+def test_readouts_with_a_gradient_everywhere_have_nothing_to_report():
+    layer = snn.LI(5, 3, readout="value", t_max=T_MAX)
+    layer(spikes(4, 5, 1).float())
+    report = snn.health_report(layer)
+    assert (report.layers, report.not_run) == ((), ())
+
+
+def test_most_maxima_rise_with_initial_weights():
+    inputs = spikes(50, 40, 1).float()
+    resting = []
+    for seed in range(10):
+        torch.manual_seed(seed)
+        layer = snn.LI(40, 10)
+        layer(inputs)
+        resting.append(snn.health_report(layer).layers[0])
+    assert sum(health.silent_fraction for health in resting) / 10 < 0.05
+    assert all(len(health.always_silent) == 0 for health in resting)
