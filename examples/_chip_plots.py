@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from torch import Tensor, nn
 
 from evtorch import torch_api as snn
@@ -136,5 +137,9 @@ def _plot_accuracies(
             place += 1
     axes.set_yticks(range(place), ticks)
     axes.invert_yaxis()
-    axes.set(title="accuracy, median and each chip", xlabel="%", xlim=(40, 100))
+    chance = axes.axvline(100 / 3, color="k", linestyle=":", label="chance level")
+    axes.set(title="accuracy: median and each chip", xlabel="test accuracy, %", xlim=(0, 100))
     axes.grid(alpha=0.3, axis="x")
+    named = zip(("tab:gray", *COLORS), ("simulation", *LABELS), strict=True)
+    patches = [Patch(color=color, alpha=0.5, label=label) for color, label in named]
+    axes.legend(handles=[*patches, chance], loc="upper left", bbox_to_anchor=(1, 1))

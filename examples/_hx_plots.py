@@ -3,33 +3,45 @@
 from pathlib import Path
 from typing import Any
 
+from _curves import label_accuracy, plain_log, plot_accuracy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+# Where curves coincide, each shows through the gaps of the next.
+_STYLES: tuple[dict[str, Any], ...] = (
+    {"color": "C0", "marker": "o", "linestyle": "-", "markersize": 5},
+    {"color": "C1", "marker": "s", "linestyle": "-", "markersize": 9, "fillstyle": "none"},
+    {"color": "C2", "marker": "^", "linestyle": "--", "markersize": 5},
+)
 
 
 def plot(path: Path, training: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     """Save accuracy over epochs and over time, and cost and error over the time step."""
     figure = Figure(figsize=(11, 8), layout="constrained")
     epochs, seconds, cost, error = figure.subplots(2, 2).flat
-    for method, found in training.items():
-        accuracy = [100 * value for value in found["accuracy"]]
-        epochs.plot(range(1, len(accuracy) + 1), accuracy, "o-", ms=3, label=method)
-        seconds.plot(found["elapsed"], accuracy, "o-", ms=3)
-    epochs.set(xlabel="epoch", ylabel="test accuracy, %", title="accuracy over epochs")
-    seconds.set(xlabel="seconds of training", ylabel="test accuracy, %", title="and over time")
-    epochs.legend()
-    _over_steps(cost, rows, "seconds", "seconds per training step")
+    for (method, found), style in zip(training.items(), _STYLES, strict=True):
+        plot_accuracy(epochs, found["accuracy"], label=method, **style)
+        seconds.plot(found["elapsed"], [100 * value for value in found["accuracy"]], **style)
+    label_accuracy(epochs)
+    label_accuracy(seconds, "seconds of training, compilation included")
+    seconds.set_xlim(left=0)
+    _over_steps(cost, rows, "seconds", "seconds per training step, without compilation")
+    plain_log(cost)
     _over_steps(error, rows, "gradient_error", "relative error of the gradient")
+    figure.legend(*epochs.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     figure.savefig(path, dpi=110)
 
 
 def _over_steps(axes: Axes, rows: list[dict[str, Any]], what: str, label: str) -> None:
     """One quantity over the time step; without a grid, as a horizontal line."""
-    for k, method in enumerate(dict.fromkeys(row["method"] for row in rows)):
+    for method, style in zip(dict.fromkeys(row["method"] for row in rows), _STYLES, strict=True):
         own = [row for row in rows if row["method"] == method]
         if method.startswith("event"):
-            axes.axhline(own[0][what], color=f"C{k}")
+            axes.axhline(own[0][what], color=style["color"])
         else:
-            axes.plot([1e6 * row["dt"] for row in own], [row[what] for row in own], f"C{k}o-")
-    axes.set(xscale="log", yscale="log", xlabel="time step, µs", ylabel=label)
+            axes.plot([1e6 * row["dt"] for row in own], [row[what] for row in own], **style)
+    axes.set(xscale="log", yscale="log", xlabel="time step of the grid, µs", ylabel=label)
+    axes.set_xticks(sorted({1e6 * row["dt"] for row in rows}))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
     axes.grid(alpha=0.3)

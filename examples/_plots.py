@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
+from _curves import plot_training
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.patches import Arc, Circle
+from matplotlib.patches import Arc, Circle, Patch
 from torch import Tensor, nn
 
 from evtorch import torch_api as snn
@@ -19,6 +20,12 @@ Predict = Callable[[nn.Module, Tensor], Tensor]
 
 COLORS = ("tab:blue", "tab:orange", "tab:green")
 MS = 1e-3
+_PANELS: list[Any] = [
+    ["loss", "spikes"],
+    ["accuracy", "spikes"],
+    ["decisions", "voltages"],
+    ["decisions", "voltages"],
+]
 
 
 def plot(
@@ -35,26 +42,19 @@ def plot(
     sample, -1 for none; ``loss`` and ``test_accuracy``: one number per epoch.
     """
     figure = Figure(figsize=(11, 9), layout="constrained")
-    curves, decisions, raster, voltages = figure.subplots(2, 2).flat
-    _plot_curves(curves, loss, test_accuracy)
-    _plot_decisions(decisions, model, predict, test)
-    _plot_sample(raster, voltages, model, test)
+    panels = figure.subplot_mosaic(_PANELS)
+    panels["accuracy"].sharex(panels["loss"])
+    plot_training(panels["loss"], panels["accuracy"], loss, test_accuracy)
+    panels["loss"].set_title("training")
+    _plot_decisions(panels["decisions"], model, predict, test)
+    panels["voltages"].sharex(panels["spikes"])
+    _plot_sample(panels["spikes"], panels["voltages"], model, test)
     figure.savefig(path, dpi=120)
-
-
-def _plot_curves(axes: Axes, loss: Sequence[float], test_accuracy: Sequence[float]) -> None:
-    epochs = np.arange(1, len(loss) + 1)
-    axes.semilogy(epochs, loss, color="tab:gray")
-    axes.set(title="training", xlabel="epoch", ylabel="training loss (gray)")
-    right = axes.twinx()
-    right.plot(epochs, 100 * np.asarray(test_accuracy), color="tab:red")
-    right.set_ylabel("test accuracy, % (red)")
-    right.grid(alpha=0.3)
 
 
 def _plot_decisions(axes: Axes, model: nn.Module, predict: Predict, test: YinYang) -> None:
     """What the network answers all over the plane, and the test samples it gets wrong."""
-    side = torch.linspace(0, 1, 201)
+    side = torch.linspace(0, 1, 200)
     y, x = torch.meshgrid(side, side, indexing="ij")
     answer = predict(model, torch.stack([x, y, 1 - x, 1 - y], dim=-1).reshape(-1, 4))
     image = answer.reshape(x.shape).numpy()
@@ -72,39 +72,74 @@ def _plot_decisions(axes: Axes, model: nn.Module, predict: Predict, test: YinYan
         *test.values[wrong, :2].T.numpy(),
         c=[COLORS[label] for label in test.classes[wrong]],
         edgecolors="k",
-        s=25,
+        linewidths=0.8,
+        s=25 if int(wrong.sum()) < 100 else 8,
     )
     axes.set(
-        title=f"decisions; {int(wrong.sum())} of {len(test)} test samples are wrong",
+        title=f"decisions; {int(wrong.sum())} of {len(test)} test samples are wrong\n"
+        f"(dots, in the colour of their true class)",
         xlabel="x",
         ylabel="y",
+    )
+    names = zip(COLORS, test.class_names, strict=True)
+    axes.legend(
+        handles=[Patch(color=color, alpha=0.4, label=name) for color, name in names],
+        loc="upper left",
+        bbox_to_anchor=(1, 1),
     )
 
 
 @torch.no_grad()
-def _plot_sample(raster: Axes, voltages: Axes, model: nn.Sequential, test: YinYang) -> None:
+def _plot_sample(above: Axes, below: Axes, model: nn.Sequential, test: YinYang) -> None:
     """All spikes caused by the first test sample, and the voltages of the outputs."""
     encoder, hidden = model[0], model[1]
     readout = cast(snn.LIF | snn.LI, model[2])
     inputs = encoder(test.values[0])
     spikes = hidden(inputs)
     output = readout(spikes)
-    outputs = output if output.ndim == 2 else spikes.new_full((3, 1), torch.inf)
-    early_first = torch.cat([inputs, spikes[spikes[:, 0].argsort()], outputs])[:, 0] / MS
-    colors = ["k"] * len(inputs) + ["tab:gray"] * len(spikes) + list(COLORS)
-    place = np.arange(len(early_first))
-    raster.scatter(early_first.numpy(), place, c=colors, marker="|", s=40)
-    raster.set(
-        title=f"spikes of one sample, class {test.class_names[test.classes[0]]}",
+    groups = [("inputs", inputs, ["k"]), ("hidden", spikes, ["tab:gray"])]
+    if output.ndim == 2:
+        groups.append(("outputs", output, list(COLORS)))
+    rows, ticks, last = 0, {}, 0.0
+    for name, times, colors in groups:
+        early_first, order = (times[:, 0] / MS).sort()
+        number = int(early_first.isfinite().sum())
+        colors = np.resize(colors, len(times))[order]
+        above.scatter(early_first.numpy(), rows + np.arange(len(times)), c=colors, marker="|", s=40)
+        if number:
+            ticks[rows + (number - 1) / 2] = f"{number} of {len(times)}\n{name}"
+            last = max(last, early_first[number - 1].item())
+        rows += number
+    above.set_yticks(list(ticks), list(ticks.values()))
+    above.set(title=f"spikes of one sample, class {test.class_names[test.classes[0]]}")
+    above.grid(alpha=0.3, axis="x")
+    _plot_voltages(below, readout, spikes, output, last * MS)
+
+
+def _plot_voltages(
+    axes: Axes, readout: snn.LIF | snn.LI, spikes: Tensor, output: Tensor, last: float
+) -> None:
+    """Voltages of the outputs, with what makes the answer; ``last``: time of the last spike."""
+    if isinstance(readout, snn.LI):
+        # Voltages may be highest long after the last spike.
+        times, answer = torch.linspace(0, last + float(readout.tau_mem), 500), "highest voltage"
+    else:
+        times, answer = torch.linspace(0, 1.1 * last, 500), "first spike"
+        spiked = output[output.isfinite()]
+        # Without samples just before the spikes, peaks would seem to miss the threshold.
+        times = torch.cat([times, spiked * (1 - 1e-6), spiked]).sort().values
+    for k, voltage in enumerate(readout.trace(spikes, times)):
+        axes.plot(times / MS, voltage, color=COLORS[k], label=YinYang.class_names[k])
+        if isinstance(readout, snn.LI):
+            axes.plot(times[voltage.argmax()] / MS, voltage.max(), "o", color=COLORS[k])
+    if isinstance(readout, snn.LI):
+        axes.plot([], "ok", label="highest")
+    else:
+        axes.axhline(float(readout.v_threshold), color="k", linestyle=":", label="threshold")
+    axes.set(
+        title=f"outputs; the answer is the {answer}",
         xlabel="time, ms",
-        ylabel="inputs, hidden neurons by time, outputs",
+        ylabel="membrane voltage",
     )
-    last = early_first[early_first.isfinite()].max().item()
-    times = torch.linspace(0, 1.1 * last * MS, 500)
-    for voltage, color, name in zip(
-        readout.trace(spikes, times), COLORS, test.class_names, strict=True
-    ):
-        voltages.plot(times / MS, voltage, color=color, label=name)
-    voltages.set(title="output neurons", xlabel="time, ms", ylabel="membrane voltage")
-    voltages.legend()
-    voltages.grid(alpha=0.3)
+    axes.legend()
+    axes.grid(alpha=0.3)

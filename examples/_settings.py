@@ -1,52 +1,25 @@
-"""Settings and command line of the Yin-Yang example."""
+"""Command lines of the examples, and the settings of the Yin-Yang example."""
 
 import argparse
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
+
+AnySettings = TypeVar("AnySettings")
 
 
-@dataclass(frozen=True)
-class Settings:
-    """All that a run depends on, besides the versions of the software."""
-
-    seed: int = 0
-    epochs: int = 200
-    hidden: int = 120
-    gradient: Literal["eventprop", "fast_and_deep"] = "eventprop"
-    readout: Literal["ttfs", "li"] = "ttfs"
-    train_size: int = 5000
-    test_size: int = 1000
-    batch_size: int = 64
-    learning_rate: float = 1e-2
-
-
-def parse_arguments(description: str | None) -> tuple[Settings, Path]:
-    """Read the command line; **returns** the settings and the folder for results."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    default = Settings()
-    add = parser.add_argument
-    add("--seed", type=natural, default=default.seed, help="of data, weights, order (%(default)s)")
-    add("--epochs", type=positive, default=default.epochs, help="(%(default)s)")
-    add("--hidden", type=positive, default=default.hidden, help="hidden neurons (%(default)s)")
-    add(
-        "--gradient",
-        choices=("eventprop", "fast_and_deep"),
-        default=default.gradient,
-        help="two methods, one result (%(default)s)",
-    )
-    add(
-        "--readout",
-        choices=("ttfs", "li"),
-        default=default.readout,
-        help="first output spike, or highest voltage of leaky integrators (%(default)s)",
-    )
-    add("--out", type=Path, default=Path("runs/yinyang"), help="folder for results (%(default)s)")
-    arguments = vars(parser.parse_args())
-    out = arguments.pop("out")
-    return Settings(**arguments), out
+@contextmanager
+def installed(packages: str = "-e '.[examples]'") -> Iterator[None]:
+    """Around imports: when one fails, end the program and say what to install."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        sys.exit(
+            f"{error.name} is missing. Install what this example needs: pip install {packages}"
+        )
 
 
 def natural(text: str) -> int:
@@ -61,3 +34,77 @@ def _integer(text: str, at_least: int) -> int:
     if not text.isdecimal() or int(text) < at_least:
         raise argparse.ArgumentTypeError(f"must be a whole number >= {at_least}, got {text!r}")
     return int(text)
+
+
+def number(unit: str = "", at_most: float = float("inf")) -> Callable[[str], float]:
+    """A type of options: numbers > 0, with a unit for messages and perhaps a limit."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not 0 < value <= at_most:
+            limit = "" if at_most == float("inf") else f" and at most {at_most:g}"
+            what = f"a number of {unit}" if unit else "a number"
+            raise argparse.ArgumentTypeError(f"must be {what} > 0{limit}, got {text!r}")
+        return value
+
+    return read
+
+
+def option(default: Any, help: str = "(%(default)s)", **more: Any) -> Any:
+    """A field of settings that the command line can change; ``more`` goes to argparse."""
+    return field(default=default, metadata={"help": help, **more})
+
+
+def seed_option(of: str = "of data, weights, order") -> Any:
+    return option(0, f"{of} (%(default)s)", type=natural)
+
+
+def parse_arguments(
+    settings: type[AnySettings], description: str | None, folder: str
+) -> tuple[AnySettings, Path]:
+    """Read the command line; **returns** the settings and the folder for results."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for one in fields(settings):  # pyright: ignore[reportArgumentType]
+        if one.metadata:
+            more = dict(one.metadata)
+            flag = more.pop("flag", "--" + one.name.replace("_", "-"))
+            parser.add_argument(flag, dest=one.name, default=one.default, **more)
+    parser.add_argument(
+        "--out", type=Path, default=Path(folder), help="folder for results (%(default)s)"
+    )
+    arguments = vars(parser.parse_args())
+    out = arguments.pop("out")
+    return settings(**arguments), out
+
+
+def say(what: str) -> None:
+    """Print what a program is doing, at once and also into a file or a pipe."""
+    print(what, "...", flush=True)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that a run of the Yin-Yang example depends on, besides the versions of the software."""
+
+    seed: int = seed_option()
+    epochs: int = option(200, type=positive)
+    hidden: int = option(120, "hidden neurons (%(default)s)", type=positive)
+    gradient: Literal["eventprop", "fast_and_deep"] = option(
+        "eventprop",
+        "two methods, one result (%(default)s)",
+        choices=("eventprop", "fast_and_deep"),
+    )
+    readout: Literal["ttfs", "li"] = option(
+        "ttfs",
+        "first output spike, or highest voltage of leaky integrators (%(default)s)",
+        choices=("ttfs", "li"),
+    )
+    train_size: int = 5000
+    test_size: int = 1000
+    batch_size: int = 64
+    learning_rate: float = 1e-2

@@ -5,14 +5,16 @@
    own Adam: the losses agree. In float64, because a spike more or less turns the last digit of
    float32 into a visible difference.
 2. A torch Conv2d front end inside a JAX training loop, with optax on all parameters.
+The folder --out receives losses.json and figure.png.
 
-    python examples/across_frameworks.py --steps 40 --out runs/across_frameworks
+    python examples/across_frameworks.py
+    python examples/across_frameworks.py --steps 300 --out runs/longer
 """
 
-import argparse
 import copy
 import json
-from pathlib import Path
+import statistics
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -20,11 +22,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import torch
+from _settings import installed, option, parse_arguments, positive
 from torch import nn
-from tqdm import trange
 
 from evtorch import bridge, jax_core
 from evtorch import torch_api as snn
+
+with installed():
+    from _across_plots import plot
+    from tqdm import trange
 
 TAU = 1e-2
 T_MAX = 6e-2
@@ -33,6 +39,14 @@ NEURON: dict[str, Any] = {"tau_mem": TAU, "tau_syn": TAU / 2, "refractory": floa
 READOUT: dict[str, Any] = {**NEURON, "v_leak": 1.2}
 RATE = 1e-2
 RULE = optax.adam(RATE)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of both parts."""
+
+    steps: int = option(90, "training steps (%(default)s)", type=positive)
+    hidden: int = option(60, "hidden neurons (%(default)s)", type=positive)
 
 
 def torch_loss(times: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
@@ -93,6 +107,12 @@ def jax_steps(params: dict, state: Any, data: list, title: str) -> tuple[dict, A
     return params, state, losses
 
 
+def handed_over(steps: int) -> list[int]:
+    """After which steps JAX and torch take over."""
+    third = max(1, steps // 3)
+    return [third, 2 * third]
+
+
 def half_and_half(steps: int, hidden: int) -> dict[str, list[float]]:
     """Torch, JAX and torch again, against torch alone."""
     first = snn.LIF(5, hidden, **NEURON, t_max=T_MAX, dtype=torch.float64)
@@ -102,8 +122,8 @@ def half_and_half(steps: int, hidden: int) -> dict[str, list[float]]:
     model = nn.Sequential(first, second)
     alone = copy.deepcopy(model)
     data = batches(steps)
-    third = max(1, steps // 3)
-    parts = [data[:third], data[third : 2 * third], data[2 * third :]]
+    to_jax, to_torch = handed_over(steps)
+    parts = [data[:to_jax], data[to_jax:to_torch], data[to_torch:]]
     optimizer = bridge.OptaxOptimizer(model.named_parameters(), RULE)
     mixed = torch_steps(model, optimizer, parts[0], "torch")
     params, state = bridge.export_parameters(model), optimizer.optax_state()
@@ -147,24 +167,29 @@ def conv_in_jax(steps: int) -> list[float]:
     return losses
 
 
+def learned(losses: list[float]) -> str:
+    """What the losses were at first and in the end; those of single batches vary too much."""
+    few = max(1, min(10, len(losses) // 4))
+    first, last = statistics.mean(losses[:few]), statistics.mean(losses[-few:])
+    return f"loss {first:.3f} -> {last:.3f} (means of the first and last {few} steps)"
+
+
 def main() -> None:
-    """Run both parts and write the losses."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=90, help="training steps (%(default)s)")
-    parser.add_argument("--hidden", type=int, default=60, help="hidden neurons (%(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("runs/across_frameworks"))
-    arguments = parser.parse_args()
+    """Run both parts, write the losses and draw them."""
+    settings, out = parse_arguments(Settings, __doc__, "runs/across_frameworks")
     torch.manual_seed(0)
-    losses = half_and_half(arguments.steps, arguments.hidden)
+    losses = half_and_half(settings.steps, settings.hidden)
     mixed, alone = losses.values()
     difference = max(abs(a - b) for a, b in zip(mixed, alone, strict=True))
-    print(f"LIF network: loss {mixed[0]:.3f} -> {mixed[-1]:.3f}")
-    print(f"largest difference from torch alone: {difference:.1e}")
-    front = conv_in_jax(arguments.steps)
-    print(f"Conv2d in JAX: loss {front[0]:.3f} -> {front[-1]:.3f}")
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    front = conv_in_jax(settings.steps)
+    out.mkdir(parents=True, exist_ok=True)
     results = {**losses, "difference": difference, "Conv2d in JAX": front}
-    (arguments.out / "losses.json").write_text(json.dumps(results, indent=1) + "\n")
+    (out / "losses.json").write_text(json.dumps(results, indent=1) + "\n")
+    plot(out / "figure.png", mixed, alone, handed_over(settings.steps), front)
+    print(f"\nLIF network    {learned(mixed)}")
+    print(f"               losses differ from torch alone by {difference:.1e} at most")
+    print(f"Conv2d in JAX  {learned(front)}")
+    print(f"files          {out}/losses.json, figure.png")
 
 
 if __name__ == "__main__":

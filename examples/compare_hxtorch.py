@@ -9,36 +9,53 @@ several time steps, what a training step costs and how far its gradient is from 
 folder --out receives metrics.json, table.md and figure.png.
 """
 
-import argparse
 import json
 import statistics
-import sys
 import time
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from _hx_measure import EXACT, METHODS, gradient_errors, step_megabytes, step_seconds
+from _settings import installed, number, option, parse_arguments, positive, seed_option
 from hx_yinyang import SNN, US, Model, loaders, optimise, test, train
 
-try:
+with installed():
     from _hx_plots import plot
     from tqdm import tqdm
-except ModuleNotFoundError as error:
-    sys.exit(
-        f"{error.name} is missing. Install what the examples need: pip install -e '.[examples]'"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that a run depends on, besides the versions of the software."""
+
+    epochs: int = option(5, type=positive)
+    hidden: int = option(120, "hidden neurons (%(default)s)", type=positive)
+    train_size: int = option(5000, "samples (%(default)s)", type=positive)
+    batch_size: int = option(50, "samples per step (%(default)s)", type=positive)
+    lr: float = option(1e-2, "learning rate of the hidden layer (%(default)s)", type=number())
+    dt: Sequence[float] = option(
+        (1.0, 0.1, 0.02),
+        "time steps to measure, microseconds (1 0.1 0.02); training takes 1",
+        type=number("microseconds", 5),
+        metavar="MICROSECONDS",
+        nargs="+",
     )
+    rounds: int = option(3, "turns of timed training steps (%(default)s)", type=positive)
+    measured_batch: int = option(8, "samples for gradients (%(default)s)", type=positive)
+    seed: int = seed_option("of weights and order")
 
 
-def trained(method: str, args: argparse.Namespace, progress: tqdm) -> dict[str, Any]:
+def trained(method: str, settings: Settings, progress: tqdm) -> dict[str, Any]:
     """Accuracy after each epoch, and the seconds of training until then."""
-    torch.manual_seed(args.seed)
-    model = Model(SNN(args.hidden, US, **METHODS[method]))
-    train_loader, test_loader = loaders(args.train_size, 1000, args.batch_size)
-    optimizer, scheduler = optimise(model, args.epochs * len(train_loader), args.lr)
+    torch.manual_seed(settings.seed)
+    model = Model(SNN(settings.hidden, US, **METHODS[method]))
+    train_loader, test_loader = loaders(settings.train_size, 1000, settings.batch_size)
+    optimizer, scheduler = optimise(model, settings.epochs * len(train_loader), settings.lr)
     accuracies, seconds = [], []
     progress.set_description(method)
-    for _ in range(args.epochs):
+    for _ in range(settings.epochs):
         start = time.perf_counter()
         train(model, train_loader, optimizer, scheduler)
         seconds.append(time.perf_counter() - start)
@@ -53,15 +70,15 @@ def trained(method: str, args: argparse.Namespace, progress: tqdm) -> dict[str, 
     }
 
 
-def measured(args: argparse.Namespace) -> list[dict[str, Any]]:
+def measured(settings: Settings) -> list[dict[str, Any]]:
     """Cost and gradient error of every method at every time step."""
     grid = [method for method in METHODS if method != EXACT]
-    cases = [(EXACT, US), *((method, dt * US) for method in grid for dt in args.dt)]
+    cases = [(EXACT, US), *((method, dt * US) for method in grid for dt in settings.dt)]
     found = {
-        "gradient_error": gradient_errors(cases, args.hidden, args.measured_batch),
-        "seconds": step_seconds(cases, args.hidden, args.batch_size, args.rounds),
+        "gradient_error": gradient_errors(cases, settings.hidden, settings.measured_batch),
+        "seconds": step_seconds(cases, settings.hidden, settings.batch_size, settings.rounds),
         "megabytes": [
-            step_megabytes(method, dt, args.hidden, args.batch_size)
+            step_megabytes(method, dt, settings.hidden, settings.batch_size)
             for method, dt in tqdm(cases, desc="memory")
         ],
     }
@@ -90,33 +107,18 @@ def table(training: dict[str, Any], rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--epochs", type=int, default=5, help="(%(default)s)")
-    add("--hidden", type=int, default=120, help="(%(default)s)")
-    add("--train-size", type=int, default=5000, help="(%(default)s)")
-    add("--batch-size", type=int, default=50, help="(%(default)s)")
-    add("--lr", type=float, default=1e-2, help="(%(default)s)")
-    add("--dt", type=float, nargs="+", default=[1, 0.1, 0.02], help="time steps, µs (1 0.1 0.02)")
-    add("--rounds", type=int, default=3, help="turns of timed training steps (%(default)s)")
-    add("--measured-batch", type=int, default=8, help="samples for gradients (%(default)s)")
-    add("--seed", type=int, default=0, help="of weights and order (%(default)s)")
-    add("--out", type=Path, default=Path("runs/compare_hxtorch"), help="folder (%(default)s)")
-    args = parser.parse_args()
+    settings, out = parse_arguments(Settings, __doc__, "runs/compare_hxtorch")
     torch.set_num_threads(1)
-    with tqdm(total=args.epochs * len(METHODS), unit="epoch") as progress:
-        training = {method: trained(method, args, progress) for method in METHODS}
-    rows = measured(args)
-    args.out.mkdir(parents=True, exist_ok=True)
-    settings = {key: str(value) for key, value in vars(args).items()}
-    metrics = {"training": training, "steps": rows, "settings": settings}
-    (args.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    with tqdm(total=settings.epochs * len(METHODS), unit="epoch") as progress:
+        training = {method: trained(method, settings, progress) for method in METHODS}
+    rows = measured(settings)
+    out.mkdir(parents=True, exist_ok=True)
+    metrics = {"training": training, "steps": rows, "settings": asdict(settings)}
+    (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     text = table(training, rows)
-    (args.out / "table.md").write_text(text)
-    plot(args.out / "figure.png", training, rows)
-    print(f"\n{text}\nfiles: {args.out}/metrics.json, table.md, figure.png")
+    (out / "table.md").write_text(text)
+    plot(out / "figure.png", training, rows)
+    print(f"\n{text}\nfiles: {out}/metrics.json, table.md, figure.png")
 
 
 if __name__ == "__main__":

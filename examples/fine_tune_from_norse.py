@@ -13,54 +13,46 @@ Norse: doi:10.5281/zenodo.4422025. Data: Kriener, Göltz & Petrovici 2022,
 doi:10.1145/3517343.3517380.
 """
 
-import argparse
 import copy
 import json
-import sys
 import time
-import warnings
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from _settings import natural, positive
-from torch import Tensor, nn
+from _settings import installed, number, option, parse_arguments, positive, say, seed_option
+from torch import nn
 
 from evtorch import torch_api as snn
 from evtorch.torch_api.datasets import YinYang
 
-try:
+with installed("-e '.[examples,nir]' norse"):
     import nir
+    from _curves import label_accuracy, plot_accuracy
+    from _norse_network import MS, T_MAX, Network, grid_network, norse_network
     from matplotlib.figure import Figure
     from tqdm import trange
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it uses what torch deprecates
-        import norse.torch as norse
-except ModuleNotFoundError as error:
-    sys.exit(
-        f"{error.name} is missing. Install what this example needs: "
-        f"pip install -e '.[examples,nir]' norse"
-    )
-
-MS = 1e-3
-TAU_MEM, TAU_SYN, T_MAX = 20 * MS, 10 * MS, 50 * MS
 SHARPNESS = 10 / T_MAX  # of the cross-entropy, on integrals of voltages that differ by less than 1
 CLIP = 0.02
-Network = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Settings:
     """All that a run depends on, besides the versions of the software."""
 
-    seed: int = 0
-    epochs: int = 12
-    fine_epochs: int = 12
-    hidden: int = 40
-    dt_in_ms: float = 0.5
-    train_size: int = 2000
+    seed: int = seed_option()
+    epochs: int = option(12, "in Norse (%(default)s)", type=positive)
+    fine_epochs: int = option(12, "afterwards, in either (%(default)s)", type=positive)
+    hidden: int = option(40, "hidden neurons (%(default)s)", type=positive)
+    dt_in_ms: float = option(
+        0.5,
+        "Norse's time step, milliseconds (%(default)s)",
+        type=number("milliseconds", 5),
+        metavar="MILLISECONDS",
+        flag="--dt",
+    )
+    train_size: int = option(2000, "samples (%(default)s)", type=positive)
     test_size: int = 1000
     batch_size: int = 50
     learning_rate: float = 5e-3
@@ -68,7 +60,7 @@ class Settings:
 
 
 def main() -> None:
-    settings, out = parse_arguments()
+    settings, out = parse_arguments(Settings, __doc__, "runs/fine_tune_from_norse")
     torch.set_num_threads(1)
     torch.manual_seed(settings.seed)
     dt = settings.dt_in_ms * MS
@@ -78,7 +70,8 @@ def main() -> None:
 
     stepped = norse_network(settings.hidden, dt)
     on_grid = grid_network(stepped, encoder, dt)
-    curves = {"Norse": train(stepped, on_grid, data, test, settings.epochs, settings, "Norse")}
+    first = train(stepped, on_grid, settings, data, test, "Norse")
+    more = copy.deepcopy(stepped)
 
     # The whole of the transfer: the layers have Norse's weights and constants.
     exact = snn.nir.from_torch(
@@ -88,20 +81,14 @@ def main() -> None:
         li={"readout": "integral", "t_max": T_MAX},
     )
     in_time = nn.Sequential(encoder, exact)
-    rows = [
-        row("Norse", on_grid, test),
-        row("the same weights in evtorch", in_time, test),
-    ]
+    say("testing Norse's weights in both")
+    rows = [row("Norse", on_grid, test), row("the same weights in evtorch", in_time, test)]
+    before = [float(one["test_accuracy"]) for one in rows]
     agreement = answers_agree(on_grid, in_time, test)
-    more = copy.deepcopy(stepped)
-    curves["fine-tuned in evtorch"] = train(
-        exact, in_time, data, test, settings.fine_epochs, settings, "evtorch", fine=True
-    )
+    tuned = train(exact, in_time, settings, data, test, "evtorch", fine=True)
     rows.append(row("fine-tuned with exact gradients", in_time, test))
     more_on_grid = grid_network(more, encoder, dt)
-    curves["further in Norse"] = train(
-        more, more_on_grid, data, test, settings.fine_epochs, settings, "Norse", fine=True
-    )
+    further = train(more, more_on_grid, settings, data, test, "Norse", fine=True)
     rows.append(row("trained further in Norse", more_on_grid, test))
 
     out.mkdir(parents=True, exist_ok=True)
@@ -110,53 +97,21 @@ def main() -> None:
     (out / "table.md").write_text(text)
     metrics = {"rows": rows, "same_answers": agreement, "settings": asdict(settings)}
     (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-    plot(out / "figure.png", curves, settings.epochs)
+    plot(out / "figure.png", first, [before[1], *tuned], [before[0], *further])
     print(f"\n{text}\nfiles: {out}/metrics.json, table.md, figure.png, fine_tuned.nir")
-
-
-def norse_network(hidden: int, dt: float) -> nn.Sequential:
-    """5 inputs, LIF neurons, and 3 leaky integrators that are read out by their mean voltage."""
-    constants = {
-        "tau_mem_inv": torch.as_tensor(1 / TAU_MEM),
-        "tau_syn_inv": torch.as_tensor(1 / TAU_SYN),
-    }
-    layers = [
-        nn.Linear(5, hidden, bias=False),
-        norse.LIFCell(norse.LIFParameters(**constants), dt=dt),
-        nn.Linear(hidden, 3, bias=False),
-        norse.LICell(norse.LIParameters(**constants), dt=dt),
-    ]
-    nn.init.normal_(layers[0].weight, mean=1.6, std=1.8)
-    nn.init.normal_(layers[2].weight, mean=0.2, std=0.5 / hidden**0.5)
-    return norse.SequentialState(*layers)
-
-
-def grid_network(model: nn.Sequential, encoder: nn.Module, dt: float) -> Network:
-    """Run Norse's network over all steps: from values (batch, 4) to integrals (batch, 3)."""
-    steps = round(T_MAX / dt)
-
-    def run(values: Tensor) -> Tensor:
-        raster = snn.dense_from_spike_times(encoder(values), dt, steps)
-        state, integral = None, torch.zeros(len(values), 3)
-        for spikes in raster:
-            voltage, state = model(spikes, state)
-            integral = integral + dt * voltage
-        return integral
-
-    return run
 
 
 def train(
     model: nn.Module,
     network: Network,
+    settings: Settings,
     data: YinYang,
     test: YinYang,
-    epochs: int,
-    settings: Settings,
     title: str,
     fine: bool = False,
 ) -> list[float]:
     """Train with Adam; **returns** the test accuracy after each epoch, for the figure alone."""
+    epochs = settings.fine_epochs if fine else settings.epochs
     rate = settings.fine_learning_rate if fine else settings.learning_rate
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)
     steps = len(data) // settings.batch_size
@@ -203,53 +158,19 @@ def table(rows: list[dict[str, str | float]], agreement: float) -> str:
     return "\n".join([*lines, "", same, ""])
 
 
-def plot(path: Path, curves: dict[str, list[float]], epochs: int) -> None:
+def plot(path: Path, norse: list[float], tuned: list[float], further: list[float]) -> None:
+    """Accuracies over epochs; the last two curves start where the first one ends."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
-    for name, values in curves.items():
-        start = 1 if name == "Norse" else epochs + 1
-        axes.plot(range(start, start + len(values)), [100 * v for v in values], label=name)
-    axes.axvline(epochs + 0.5, color="tab:gray", linestyle=":")
-    axes.set(xlabel="epoch", ylabel="test accuracy, %", title="Yin-Yang, from Norse to evtorch")
+    transfer = len(norse)
+    plot_accuracy(axes, norse, label="Norse")
+    plot_accuracy(axes, tuned, transfer, label="fine-tuned in evtorch")
+    plot_accuracy(axes, further, transfer, label="further in Norse", linestyle="--")
+    axes.axvline(transfer, color="tab:gray", linestyle=":", label="transfer of the weights")
+    label_accuracy(axes)
+    axes.set_title("Yin-Yang, from Norse to evtorch")
     axes.legend()
-    axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
-
-
-def parse_arguments() -> tuple[Settings, Path]:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    default = Settings()
-    add = parser.add_argument
-    add("--seed", type=natural, default=default.seed, help="of data, weights, order (%(default)s)")
-    add("--epochs", type=positive, default=default.epochs, help="in Norse (%(default)s)")
-    add(
-        "--fine-epochs",
-        type=positive,
-        default=default.fine_epochs,
-        help="afterwards, in either (%(default)s)",
-    )
-    add("--hidden", type=positive, default=default.hidden, help="hidden neurons (%(default)s)")
-    add("--train-size", type=positive, default=default.train_size, help="samples (%(default)s)")
-    add(
-        "--dt",
-        type=float,
-        dest="dt_in_ms",
-        default=default.dt_in_ms,
-        help="Norse's time step, ms (%(default)s)",
-    )
-    add(
-        "--out",
-        type=Path,
-        default=Path("runs/fine_tune_from_norse"),
-        help="folder for results (%(default)s)",
-    )
-    arguments = vars(parser.parse_args())
-    out = arguments.pop("out")
-    if not 0 < arguments["dt_in_ms"] <= 5:
-        parser.error("--dt must be > 0 and at most 5 ms")
-    return Settings(**arguments), out
 
 
 if __name__ == "__main__":

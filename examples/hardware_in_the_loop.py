@@ -18,14 +18,14 @@ import copy
 import json
 import math
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, cast
 
 import torch
-from _chip_settings import Settings, parse_arguments
+from _chip_settings import Settings
+from _settings import installed, parse_arguments, say
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from yinyang import MS, TAU_MEM, TAU_SYN, accuracy
@@ -33,13 +33,9 @@ from yinyang import MS, TAU_MEM, TAU_SYN, accuracy
 from evtorch import torch_api as snn
 from evtorch.torch_api.datasets import YinYang
 
-try:
+with installed():
     from _chip_plots import plot
     from tqdm import trange
-except ModuleNotFoundError as error:
-    sys.exit(
-        f"{error.name} is missing. Install what the examples need: pip install -e '.[examples]'"
-    )
 
 Accuracies = dict[str, dict[str, list[float]]]
 UNCALIBRATED, CALIBRATED = "as it is", "calibrated"
@@ -95,6 +91,7 @@ def on_chips(
     scaling = snn.hardware.Scaling(weight=settings.weight_scale, time=TIME_SCALE)
     backends: dict[tuple[str, int], snn.hardware.Backend] = {}
     for number in range(settings.chips):
+        say(f"measuring the circuits of chip {number}")
         chip = snn.hardware.MockBSS2(number)
         networks = snn.hardware.on_backend(model, chip, scaling=scaling).networks()
         calibration = snn.hardware.Calibration.measure(chip, *networks)
@@ -152,7 +149,7 @@ def _cell(accuracies: list[float]) -> str:
 
 
 def main() -> None:
-    settings, out = parse_arguments(__doc__)
+    settings, out = parse_arguments(Settings, __doc__, "runs/hardware_in_the_loop")
     # All tensors are small: further torch threads would only take the cores from JAX.
     torch.set_num_threads(1)
     torch.manual_seed(settings.seed)
@@ -182,6 +179,7 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     (out / "table.md").write_text(table(results) + "\n")
+    say("drawing the figure")
     plot(out / "figure.png", model, uncalibrated, calibrated, test, results)
     print(f"\n{table(results)}\n\n{calibration}")
     print(f"files: {out}/metrics.json, table.md, figure.png")

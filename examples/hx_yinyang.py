@@ -6,23 +6,22 @@
 
 Points are coded as spike times, five inputs drive a hidden layer, and the highest voltage of three
 leaky integrators is the answer. But for its first import such a script is one for BrainScaleS-2.
-The folder --out receives metrics.json.
+The folder --out receives metrics.json and figure.png.
 """
 
-import argparse
 import json
 import statistics
-import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
+from _settings import installed, number, option, parse_arguments, positive, say, seed_option
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 import evtorch.torch_api.hx as hxsnn
 from evtorch.torch_api.hardware import MockBSS2
@@ -31,12 +30,9 @@ from evtorch.torch_api.hx.transforms.decode import MaxOverTime
 from evtorch.torch_api.hx.transforms.encode import CoordinatesToSpikes
 from evtorch.torch_api.hx.transforms.weight_transforms import linear_saturating
 
-try:
+with installed():
+    from _curves import save_training
     from tqdm import tqdm
-except ModuleNotFoundError as error:
-    sys.exit(
-        f"{error.name} is missing. Install what the examples need: pip install -e '.[examples]'"
-    )
 
 US = 1e-6
 T_EARLY, T_LATE, T_BIAS, T_SIM = 2 * US, 26 * US, 2 * US, 38 * US
@@ -49,6 +45,30 @@ READOUT_SCALE = 3.0
 REG_READOUT = 4e-4
 MAX_GRADIENT = 1.0
 FASTER_READOUT = 3.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that a run depends on, besides the versions of the software."""
+
+    engine: str = option(
+        "event",
+        "spikes in continuous time, or on a time grid of steps --dt (%(default)s)",
+        choices=("event", "euler"),
+    )
+    hardware: bool = option(False, "run on a mock chip instead of simulating", action="store_true")
+    epochs: int = option(5, type=positive)
+    hidden: int = option(120, "hidden neurons (%(default)s)", type=positive)
+    dt: float = option(
+        US,
+        "time step of dense tensors in seconds, as in hxtorch (%(default)s, a microsecond)",
+        type=number("seconds", 5 * US),
+        metavar="SECONDS",
+    )
+    batch_size: int = option(50, "samples per step (%(default)s)", type=positive)
+    train_size: int = option(5000, "samples (%(default)s)", type=positive)
+    lr: float = option(1e-2, "learning rate of the hidden layer (%(default)s)", type=number())
+    seed: int = seed_option("of weights and order")
 
 
 class SNN(nn.Module):
@@ -143,6 +163,16 @@ def test(model: nn.Module, loader: DataLoader) -> float:
     return sum(right) / sum(len(target) for _, target in loader)
 
 
+def seconds_to_compile(model: nn.Module, loader: DataLoader) -> float:
+    """Have everything compiled before it is timed; draws no random numbers, changes no weight."""
+    start = time.perf_counter()
+    data, target = default_collate([loader.dataset[k] for k in range(loader.batch_size or 1)])
+    loss_of(model(data), target).backward()
+    with torch.no_grad():
+        model(data)
+    return time.perf_counter() - start
+
+
 def loaders(train_size: int, test_size: int, batch_size: int) -> tuple[DataLoader, DataLoader]:
     """Training data, and unseen test data."""
     trainset = YinYangDataset(size=train_size, seed=42)
@@ -165,49 +195,41 @@ def optimise(model: Model, steps: int, learning_rate: float) -> tuple[Any, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--engine", choices=("event", "euler"), default="event", help="(%(default)s)")
-    add("--hardware", action="store_true", help="run on a mock chip instead of simulating")
-    add("--epochs", type=int, default=5, help="(%(default)s)")
-    add("--hidden", type=int, default=120, help="(%(default)s)")
-    add("--dt", type=float, default=US, help="seconds per step of dense tensors (%(default)s)")
-    add("--batch-size", type=int, default=50, help="(%(default)s)")
-    add("--train-size", type=int, default=5000, help="(%(default)s)")
-    add("--lr", type=float, default=1e-2, help="of the hidden layer (%(default)s)")
-    add("--seed", type=int, default=0, help="of weights and order (%(default)s)")
-    add("--out", type=Path, default=Path("runs/hx_yinyang"), help="folder (%(default)s)")
-    args = parser.parse_args()
+    settings, out = parse_arguments(Settings, __doc__, "runs/hx_yinyang")
     torch.set_num_threads(1)
-    torch.manual_seed(args.seed)
-    if args.hardware:
+    torch.manual_seed(settings.seed)
+    if settings.hardware:
         hxsnn.init_hardware(MockBSS2())
-    model = Model(SNN(args.hidden, args.dt, mock=not args.hardware, engine=args.engine))
-    train_loader, test_loader = loaders(args.train_size, 1000, args.batch_size)
-    optimizer, scheduler = optimise(model, args.epochs * len(train_loader), args.lr)
-    accuracies, seconds = [], []
-    for _ in (progress := tqdm(range(args.epochs), unit="epoch")):
+    mock, engine = not settings.hardware, settings.engine
+    model = Model(SNN(settings.hidden, settings.dt, mock=mock, engine=engine))
+    train_loader, test_loader = loaders(settings.train_size, 1000, settings.batch_size)
+    optimizer, scheduler = optimise(model, settings.epochs * len(train_loader), settings.lr)
+    say("compiling, which may take a minute")
+    compile_seconds = seconds_to_compile(model, train_loader)
+    losses, accuracies, seconds = [], [], []
+    for _ in (progress := tqdm(range(settings.epochs), unit="epoch")):
         start = time.perf_counter()
-        loss = train(model, train_loader, optimizer, scheduler)
+        losses.append(train(model, train_loader, optimizer, scheduler))
         seconds.append(time.perf_counter() - start)
         accuracies.append(test(model, test_loader))
-        progress.set_postfix(loss=f"{loss:.3f}", test_accuracy=f"{accuracies[-1]:.1%}")
-    if args.hardware:
+        progress.set_postfix(loss=f"{losses[-1]:.3f}", test_accuracy=f"{accuracies[-1]:.1%}")
+    if settings.hardware:
         hxsnn.release_hardware()
-    args.out.mkdir(parents=True, exist_ok=True)
-    settings = {key: str(value) for key, value in vars(args).items()}
+    out.mkdir(parents=True, exist_ok=True)
     metrics = {
         "test_accuracy": accuracies[-1],
         "test_accuracy_by_epoch": accuracies,
         "seconds_per_epoch": statistics.median(seconds),
-        "settings": settings,
+        "compile_seconds": compile_seconds,
+        "settings": {**asdict(settings), "out": str(out)},
     }
-    (args.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    title = f"Yin-Yang in hxtorch's style: {engine} engine{', mock chip' * settings.hardware}"
+    save_training(out / "figure.png", title, losses, accuracies)
     print(f"\ntest accuracy   {accuracies[-1]:.2%}")
     print(f"time per epoch  {statistics.median(seconds):.2f} s")
-    print(f"file            {args.out}/metrics.json")
+    print(f"compilation     {compile_seconds:.1f} s")
+    print(f"files           {out}/metrics.json, figure.png")
 
 
 if __name__ == "__main__":

@@ -15,31 +15,27 @@ Data: Kriener, Göltz & Petrovici 2022, doi:10.1145/3517343.3517380.
 import json
 import math
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 
 import torch
-from _settings import Settings, parse_arguments
+from _settings import Settings, installed, parse_arguments, say
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from evtorch import torch_api as snn
 from evtorch.torch_api.datasets import YinYang
 
-try:
+with installed():
     from _plots import plot
     from tqdm import trange
-except ModuleNotFoundError as error:
-    sys.exit(
-        f"{error.name} is missing. Install what the examples need: pip install -e '.[examples]'"
-    )
 
 MS = 1e-3
 TAU_MEM = 20 * MS
 TAU_SYN = 10 * MS
+PREDICTED_AT_ONCE = 1000
 
 
 @dataclass
@@ -78,8 +74,9 @@ def build_loss(settings: Settings) -> Callable[[Tensor, Tensor], Tensor]:
 @torch.no_grad()
 def predict(model: nn.Module, values: Tensor) -> Tensor:
     """The class of each sample, (batch,)."""
-    output = model(values)
-    return output.argmax(-1) if output.ndim == 2 else snn.first_to_spike(output)
+    # In parts of one size, so that JAX compiles once for all numbers of samples.
+    outputs = torch.cat([model(part) for part in values.split(PREDICTED_AT_ONCE)])
+    return outputs.argmax(-1) if outputs.ndim == 2 else snn.first_to_spike(outputs)
 
 
 def accuracy(model: nn.Module, data: YinYang) -> float:
@@ -123,15 +120,17 @@ def seconds_to_compile(model: nn.Module, settings: Settings, data: YinYang, test
 
 
 def main() -> None:
-    settings, out = parse_arguments(__doc__)
+    settings, out = parse_arguments(Settings, __doc__, "runs/yinyang")
     # All tensors are small: further torch threads would only take the cores from JAX.
     torch.set_num_threads(1)
     torch.manual_seed(settings.seed)
     data = YinYang(settings.train_size, seed=settings.seed)
     test = YinYang(settings.test_size, seed=settings.seed + 1_000_000)
     model = build_model(settings)
+    say("compiling, which may take a minute")
     compile_seconds = seconds_to_compile(model, settings, data, test)
     history = train(model, settings, data, test)
+    say("measuring accuracies")
     metrics = {
         "test_accuracy": accuracy(model, test),
         "training_accuracy": accuracy(model, data),
@@ -142,6 +141,7 @@ def main() -> None:
     text = json.dumps({**metrics, "settings": asdict(settings)}, indent=2)
     (out / "metrics.json").write_text(text + "\n")
     torch.save({"state_dict": model.state_dict(), "settings": asdict(settings)}, out / "model.pt")
+    say("drawing the figure: decisions over the plane, voltages of one sample")
     plot(out / "figure.png", model, predict, history.loss, history.test_accuracy, test)
     print(f"\ntest accuracy      {metrics['test_accuracy']:.2%} of {len(test)} unseen samples")
     print(f"training accuracy  {metrics['training_accuracy']:.2%} of {len(data)}")
