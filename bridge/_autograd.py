@@ -18,6 +18,7 @@ from ._torch_internals import (
     graph_is_kept,
     legacy_batched,
     saving_hooks_active,
+    tracing,
 )
 from ._trace import Mask, Plan
 
@@ -100,8 +101,9 @@ class _Transformable(Function):
 
     @staticmethod
     def forward(call: Call, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        plan, outputs = call.function.evaluate(tensors, call.extras)
-        call.plan = plan
+        recorded = tracing() or any(type(t) not in _PLAIN for t in tensors)
+        evaluate = _run_operator if recorded else FlatFunction.evaluate
+        call.plan, outputs = evaluate(call.function, tensors, call.extras)
         return outputs
 
     @staticmethod
@@ -145,9 +147,9 @@ def _run_operator(
 ) -> tuple[Plan, tuple[torch.Tensor, ...]]:
     if extras:
         raise TypeError(
-            f"{function.name} got a JAX array while torch traces the call (torch.compile, fake "
-            "tensors), which would freeze its value; pass a tensor (for PRNG keys: the tensor of "
-            "jax.random.key_data, and jax.random.wrap_key_data inside the function)"
+            f"{function.name} got a JAX array while torch traces the call (torch.compile, make_fx, "
+            "linearize, fake tensors), which would freeze its value; pass a tensor (for PRNG keys: "
+            "the tensor of jax.random.key_data, and jax.random.wrap_key_data inside the function)"
         )
     for name, tensor in zip(function.names, tensors, strict=True):
         check_tensor(name, tensor)
@@ -171,6 +173,8 @@ def run(
         call = Call(function, extras, ())
         outputs = _Transformable.apply(call, *tensors)
         return call.plan, outputs
+    if tracing():
+        return _run_operator(function, tensors, extras)
     if torch.is_grad_enabled():
         mask = tuple([t.requires_grad for t in tensors])
         if True in mask:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import pytest
 import torch
 from torch._subclasses import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from evtorch import bridge
 from evtorch.bridge._custom_op import call, number_of
@@ -94,6 +95,32 @@ def test_fake_tensors_have_the_right_shapes():
     assert out["aux"].x.dtype == torch.int32
 
 
+def linearized(f, x):
+    return torch.func.linearize(f, x)[1]
+
+
+def recorded(f, x):
+    return make_fx(lambda x: f(x) + 1)(x)
+
+
+def recorded_gradient(f, x):
+    return make_fx(torch.func.grad(lambda x: f(x).sum()), tracing_mode="fake")(x)
+
+
+def script_traced(f, x):
+    return torch.jit.trace(lambda x: f(x) + 1, (x,))
+
+
+# torch's own: the first also for torch.sin in linearize, the second for any look at a shape.
+@pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node:UserWarning")
+@pytest.mark.filterwarnings("ignore:Converting a tensor to a Python integer")
+@pytest.mark.parametrize("record", [linearized, recorded, recorded_gradient, script_traced])
+def test_what_torch_records_is_no_constant(record):
+    x, other = torch.randn(3), torch.randn(3)
+    found = record(bridge.as_torch_function(lambda x: jnp.sin(x) * x), x)
+    torch.testing.assert_close(found(other), record(lambda x: torch.sin(x) * x, x)(other))
+
+
 def test_a_jax_array_is_not_frozen_into_compiled_code():
     torch._dynamo.reset()
     key = jax.random.key(0)
@@ -101,3 +128,5 @@ def test_a_jax_array_is_not_frozen_into_compiled_code():
     compiled = torch.compile(lambda x: f(key, x), backend="aot_eager", fullgraph=True)
     with pytest.raises(Exception, match="PRNGKeyArray"):
         compiled(torch.ones(3))
+    with pytest.raises(TypeError, match="got a JAX array while torch traces"):
+        make_fx(lambda x: f(key, x))(torch.ones(3))
