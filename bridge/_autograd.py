@@ -8,7 +8,7 @@ import torch
 from torch.autograd import Function
 
 from ._arrays import as_tensor, check_tensor
-from ._custom_op import call, number_of
+from ._custom_op import call, operation
 from ._dtypes import TORCH_DTYPE
 from ._flat import Extras, FlatFunction, Tensors
 from ._torch_internals import (
@@ -153,8 +153,8 @@ def _run_operator(
         )
     for name, tensor in zip(function.names, tensors, strict=True):
         check_tensor(name, tensor)
-    plan = function.describe(tensors)
-    return plan, tuple(call(list(tensors), number_of(function)))
+    own = operation(function, function.configure(tensors, ()))
+    return own.describe(tensors), tuple(call(list(tensors), own.number))
 
 
 def run(

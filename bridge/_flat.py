@@ -51,6 +51,7 @@ class FlatFunction:
         self._evaluate = jax.jit(partial(evaluate, fn))
         self._forwards: dict[Mask, Callable[..., Any]] = {}
         self._derived: dict[Any, FlatFunction] = {}
+        self.operations: dict[JaxConfig, Any] = {}
 
     def configure(self, tensors: Tensors, extras: Extras) -> JaxConfig:
         """The JAX configuration for these inputs; checks that they share one device."""

@@ -11,7 +11,7 @@ from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from evtorch import bridge
-from evtorch.bridge._custom_op import call, number_of
+from evtorch.bridge._custom_op import call, operation
 from evtorch.bridge._flat import FlatFunction
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -53,6 +53,29 @@ def test_compiles_without_graph_breaks(backend):
         torch.testing.assert_close(found, torch.autograd.grad(step(x, w), (x, w)))
 
 
+@pytest.mark.parametrize("backend", ["aot_eager", INDUCTOR])
+def test_compiled_code_keeps_the_configuration_of_its_tracing(backend):
+    torch._dynamo.reset()
+    sort = bridge.as_torch_function(lambda x: (jnp.argsort(x), jnp.sin(x) * jnp.arange(4.0)))
+
+    def order(x):
+        indices, y = sort(x)
+        return indices * 3 + 1, y * 2
+
+    compiled = torch.compile(order, backend=backend, fullgraph=True)
+    x = torch.tensor([3.0, 1.0, 2.0, 5.0], requires_grad=True)
+    expected = compiled(x)
+    assert torch.equal(expected[0], order(x)[0])
+    with jax.enable_x64(True):
+        found = compiled(x)
+    assert torch.equal(found[0], expected[0])
+    (gradient,) = torch.autograd.grad(found[1].sum(), x)
+    torch.testing.assert_close(gradient, 2 * torch.cos(x.detach()) * torch.arange(4.0))
+    with jax.enable_x64(True):
+        (gradient,) = torch.autograd.grad(expected[1].sum(), x)
+    torch.testing.assert_close(gradient, 2 * torch.cos(x.detach()) * torch.arange(4.0))
+
+
 def test_numbers_that_change_stay_static():
     torch._dynamo.reset()
     compiled = torch.compile(
@@ -84,8 +107,9 @@ def test_operator_passes_opcheck(dtype):
     function = FlatFunction(lambda _, x, w: (jnp.tanh(x @ w), x.sum()), "f", ["`x`", "`w`"], "auto")
     x = torch.randn(4, 5, dtype=dtype, requires_grad=True)
     w = torch.randn(5, 3, dtype=dtype, requires_grad=True)
-    torch.library.opcheck(call, ([x, w], number_of(function)))
-    torch.library.opcheck(call, ([x.detach(), w], number_of(function)))
+    number = operation(function, function.configure((x, w), ())).number
+    torch.library.opcheck(call, ([x, w], number))
+    torch.library.opcheck(call, ([x.detach(), w], number))
 
 
 def test_fake_tensors_have_the_right_shapes():

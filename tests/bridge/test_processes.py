@@ -119,3 +119,14 @@ def test_an_output_spread_over_devices_is_gathered():
         """
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_recorded_code_is_not_taken_for_another_process_code():
+    """Inductor's cache on disk goes by that text."""
+    record = """
+        from torch.fx.experimental.proxy_tensor import make_fx
+        print(make_fx(f)(torch.ones(2)).code)
+    """
+    first, second = run(record), run(record)
+    assert "evtorch.call" in first.stdout, first.stderr
+    assert first.stdout != second.stdout
