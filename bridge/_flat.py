@@ -50,6 +50,7 @@ class FlatFunction:
         self.policy = policy
         self._evaluate = jax.jit(partial(evaluate, fn))
         self._forwards: dict[Mask, Callable[..., Any]] = {}
+        self._backwards: dict[tuple[Plan, Mask, Mask], Callable[..., Any]] = {}
         self._derived: dict[Any, FlatFunction] = {}
         self.operations: dict[JaxConfig, Any] = {}
 
@@ -127,7 +128,10 @@ class FlatFunction:
     ) -> list[torch.Tensor | None]:
         """Gradients for the inputs selected by ``needed``, None for the others."""
         given = tuple(g is not None for g in gradients)
-        compiled = backward(plan, self.fn, needed, given)
+        compiled = self._backwards.get((plan, needed, given))
+        if compiled is None:
+            compiled = jax.jit(partial(backward, plan, self.fn, needed, given))
+            self._backwards[plan, needed, given] = compiled
         cotangents = [g for g in gradients if g is not None]
         inputs = [as_operand(self.names[i], tensors[i], config.x64) for i in plan.needed_inputs]
         values = [as_operand("a gradient", g, config.x64) for g in cotangents]

@@ -8,7 +8,7 @@ as ordinary outputs, except those that are inputs or constants anyway: they are 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -49,7 +49,6 @@ class Plan:
     needed_inputs: tuple[int, ...] = ()
     """Positions of the inputs that the backward pass reads."""
     recompute: bool = False
-    backwards: dict[tuple[Mask, Mask], Callable[..., Any]] = field(default_factory=dict)
 
 
 class Outputs:
@@ -178,9 +177,14 @@ def _gradients(vjp: Callable[..., Any], cotangents: Any, mask: Mask, needed: Mas
     return tuple(jnp.conj(g) for g, n in gradients if n)
 
 
-def _backward(
+def backward(
     plan: Plan, fn: FlatFn, needed: Mask, given: Mask, extras: Any, inputs: Any, kept: Any, cts: Any
 ) -> tuple[Any, ...]:
+    """Traced: the gradients selected by ``needed``, from the forward's inputs and kept residuals.
+
+    Only those are outputs, so XLA removes what they do not need; outputs outside ``given`` have
+    zero cotangents, known at compile time.
+    """
     if plan.recompute:
         _, vjp, tree = _linear_in(fn, plan.mask, extras, inputs)
         if tree != plan.out_tree:
@@ -195,19 +199,6 @@ def _backward(
         vjp = jax.tree_util.tree_unflatten(plan.vjp_tree, leaves)
     gradients = _gradients(vjp, _cotangents(plan.out_types, given, cts), plan.mask, needed)
     return tuple(_fresh(g) for g in gradients)
-
-
-def backward(plan: Plan, fn: FlatFn, needed: Mask, given: Mask) -> Callable[..., Any]:
-    """The jitted ``(extras, inputs, kept, cotangents) -> gradients`` for these masks.
-
-    Only the gradients selected by ``needed`` are outputs, so XLA removes what they do not need;
-    outputs outside ``given`` have zero cotangents, known at compile time.
-    """
-    compiled = plan.backwards.get((needed, given))
-    if compiled is None:
-        compiled = jax.jit(partial(_backward, plan, fn, needed, given))
-        plan.backwards[needed, given] = compiled
-    return compiled
 
 
 def vjp_of(fn: FlatFn, needed: Mask, given: Mask) -> FlatFn:
