@@ -11,6 +11,7 @@ from ._arrays import as_tensor, check_tensor
 from ._custom_op import call, operation
 from ._dtypes import TORCH_DTYPE
 from ._flat import Extras, FlatFunction, Tensors
+from ._guards import check_call
 from ._torch_internals import (
     LegacyBatch,
     forward_mode_active,
@@ -74,6 +75,8 @@ class _Eager(Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
+        # Not only before the forward pass: a graph survives a fork.
+        check_call(ctx.call.function.name)
         saved = ctx.saved_tensors
         call, config, kept = ctx.call, ctx.config, ctx.kept
         needed = ctx.needs_input_grad[1:]

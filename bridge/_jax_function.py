@@ -14,6 +14,7 @@ from jax.experimental import io_callback
 from ._config import ambient_x64
 from ._dtypes import TORCH_DTYPE, WIDE_FLOAT, WIDTH
 from ._function import Static
+from ._guards import check_call
 from ._host import HostFunction, jax_type
 from ._pytree import leaf_name, to_jax
 from ._shapes import infer_outputs
@@ -33,6 +34,7 @@ class JaxFunction:
     """
 
     def __init__(self, module: Callable[..., Any]) -> None:
+        check_call("as_jax_function")
         self.module = module
         named: dict[str, torch.Tensor] = {}
         state: dict[str, torch.Tensor] = {}
@@ -54,6 +56,7 @@ class JaxFunction:
         **kwargs: Any,
     ) -> Any:
         """The module's output; with ``buffers`` given, ``(output, updated buffers)``."""
+        check_call(self.__name__)
         state = self.buffers if buffers is None else buffers
         _check_state("params", params, self.params)
         _check_state("buffers", state, self.buffers)

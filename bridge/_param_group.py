@@ -14,6 +14,7 @@ import torch
 from ._arrays import check_tensor
 from ._config import JaxConfig
 from ._dtypes import WIDTH, needs_x64
+from ._guards import check_call
 from ._packing import Packing, Staging
 from ._pytree import leaf_name, to_jax, to_torch
 from ._torch_internals import foreach_add_
@@ -25,6 +26,7 @@ class ParamGroup:
     def __init__(
         self, transformation: Any, params: Sequence[torch.Tensor], names: Sequence[str] | None
     ) -> None:
+        check_call("OptaxOptimizer")
         self.transformation = transformation
         self.params = list(params)
         self.names = names
