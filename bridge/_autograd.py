@@ -41,7 +41,7 @@ def _differentiable_gradients(
 ) -> list[torch.Tensor | None]:
     """Gradients as a function of inputs and cotangents that torch can differentiate again."""
     given = tuple(g is not None for g in gradients)
-    function = call.function.vjp(needed, given)
+    function = call.function.vjp(call.plan.out_tree, needed, given)
     _, found = run(function, [*tensors, *(g for g in gradients if g is not None)], call.extras)
     rest = iter(found)
     return [next(rest) if n else None for n in needed]

@@ -91,7 +91,8 @@ def _backward(ctx: Any, gradients: Sequence[torch.Tensor | None]) -> tuple[Any, 
     tensors = ctx.saved_tensors
     needed = tuple(ctx.needs_input_grad[0])
     given = tuple(g is not None for g in gradients)
-    derived = ctx.operation.function.vjp(needed, given)
+    out_tree = ctx.operation.describe(tensors).out_tree
+    derived = ctx.operation.function.vjp(out_tree, needed, given)
     operands = [*tensors, *(g for g in gradients if g is not None)]
     found = iter(call(operands, operation(derived, ctx.operation.config).number))
     return [next(found) if n else None for n in needed], None

@@ -122,6 +122,19 @@ def _linear_in(fn: FlatFn, mask: Mask, extras: Any, arrays: Sequence[Any]) -> tu
     return leaves, vjp, trees[-1]
 
 
+def _linear_as_before(
+    fn: FlatFn, out_tree: Any, mask: Mask, extras: Any, arrays: Sequence[Any]
+) -> tuple[Any, Any]:
+    """`_linear_in`, for outputs of a structure that the caller already relies on."""
+    leaves, vjp, tree = _linear_in(fn, mask, extras, arrays)
+    if tree != out_tree:
+        raise TypeError(
+            f"the JAX function returned the structure {tree} where it returned {out_tree} before; "
+            "it must depend on its arguments only"
+        )
+    return leaves, vjp
+
+
 def forward(fn: FlatFn, policy: str, mask: Mask, extras: Any, *arrays: Any) -> Any:
     """Traced: outputs, followed by the residuals for the gradients selected by ``mask``."""
     if policy == "auto":
@@ -186,12 +199,7 @@ def backward(
     zero cotangents, known at compile time.
     """
     if plan.recompute:
-        _, vjp, tree = _linear_in(fn, plan.mask, extras, inputs)
-        if tree != plan.out_tree:
-            raise TypeError(
-                f"the JAX function returned the structure {tree} where it returned "
-                f"{plan.out_tree} before; it must depend on its arguments only"
-            )
+        _, vjp = _linear_as_before(fn, plan.out_tree, plan.mask, extras, inputs)
     else:
         by_position = dict(zip(plan.needed_inputs, inputs, strict=True))
         values = {"input": by_position.__getitem__, "kept": kept.__getitem__}
@@ -201,13 +209,13 @@ def backward(
     return tuple(_fresh(g) for g in gradients)
 
 
-def vjp_of(fn: FlatFn, needed: Mask, given: Mask) -> FlatFn:
+def vjp_of(fn: FlatFn, out_tree: Any, needed: Mask, given: Mask) -> FlatFn:
     """``fn(extras, *inputs, *cotangents) -> gradients``: the backward pass as a function that
-    can be differentiated again."""
+    can be differentiated again, for outputs of the structure ``out_tree``."""
 
     def gradients(extras: Any, *arrays: Any) -> tuple[Any, ...]:
         inputs, values = arrays[: len(needed)], arrays[len(needed) :]
-        outputs, vjp, _ = _linear_in(fn, needed, extras, inputs)
+        outputs, vjp = _linear_as_before(fn, out_tree, needed, extras, inputs)
         return _gradients(vjp, _cotangents(outputs, given, values), needed, needed)
 
     return gradients
