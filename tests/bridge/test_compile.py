@@ -119,6 +119,14 @@ def test_fake_tensors_have_the_right_shapes():
     assert out["aux"].x.dtype == torch.int32
 
 
+def test_failures_are_explained_beside_the_compilers_words(caplog):
+    torch._dynamo.reset()
+    f = bridge.as_torch_function(lambda x: x if x[0] > 0 else -x)
+    with pytest.raises(Exception, match=r"nonstrict_trace|fake tensor"):
+        torch.compile(f.__call__, backend="eager", fullgraph=True)(torch.ones(2))
+    assert "TypeError: <lambda> needs the concrete value of a traced array" in caplog.text
+
+
 def linearized(f, x):
     return torch.func.linearize(f, x)[1]
 
