@@ -183,6 +183,20 @@ def table(timings: dict[str, Timing], reference: str) -> list[str]:
     return rows
 
 
+def closing(results: dict[str, Any]) -> list[str]:
+    """Markdown lines for what is no timing."""
+    lines = ["## Counts", ""]
+    for name in ("retraces over 100 steps", "leak over 10 000 calls"):
+        lines.append(f"- {name}: {results[name]}")
+    lines += ["", "## Peers that do not run here", ""]
+    for direction in ("torch", "JAX"):
+        broken = results[f"do not run in {direction}"].items()
+        lines += [f"- {name}, in {direction}: `{why}`" for name, why in broken]
+    lines += ["", "## Machine", ""]
+    lines += [f"- {name}: {value}" for name, value in results["machine"].items()]
+    return [*lines, f"- load: {results['load']}"]
+
+
 def main() -> None:
     """Run everything and write the two files."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -221,16 +235,7 @@ def main() -> None:
     results["retraces over 100 steps"] = retraces(100)
     results["leak over 10 000 calls"] = leak(500 if arguments.quick else 10_000)
     results["do not run in torch"] = failures
-    lines += ["## Counts", ""]
-    for name in ("retraces over 100 steps", "leak over 10 000 calls"):
-        lines.append(f"- {name}: {results[name]}")
-    lines += ["", "## Peers that do not run here", ""]
-    for direction in ("torch", "JAX"):
-        broken = results[f"do not run in {direction}"].items()
-        lines += [f"- {name}, in {direction}: `{why}`" for name, why in broken]
-    lines += ["", "## Machine", ""]
-    lines += [f"- {name}: {value}" for name, value in results["machine"].items()]
-    lines.append(f"- load: {results['load']}")
+    lines += closing(results)
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "bridge.md").write_text("\n".join(lines) + "\n")
     (arguments.out / "bridge.json").write_text(json.dumps(results, indent=1) + "\n")

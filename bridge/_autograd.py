@@ -8,9 +8,10 @@ import torch
 from torch.autograd import Function
 
 from ._arrays import as_tensor, check_tensor
-from ._custom_op import call, number_of
+from ._custom_op import call, operation
 from ._dtypes import TORCH_DTYPE
 from ._flat import Extras, FlatFunction, Tensors
+from ._guards import check_call
 from ._torch_internals import (
     LegacyBatch,
     forward_mode_active,
@@ -18,6 +19,7 @@ from ._torch_internals import (
     graph_is_kept,
     legacy_batched,
     saving_hooks_active,
+    tracing,
 )
 from ._trace import Mask, Plan
 
@@ -39,7 +41,7 @@ def _differentiable_gradients(
 ) -> list[torch.Tensor | None]:
     """Gradients as a function of inputs and cotangents that torch can differentiate again."""
     given = tuple(g is not None for g in gradients)
-    function = call.function.vjp(needed, given)
+    function = call.function.vjp(call.plan.out_tree, needed, given)
     _, found = run(function, [*tensors, *(g for g in gradients if g is not None)], call.extras)
     rest = iter(found)
     return [next(rest) if n else None for n in needed]
@@ -73,6 +75,8 @@ class _Eager(Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
+        # Not only before the forward pass: a graph survives a fork.
+        check_call(ctx.call.function.name)
         saved = ctx.saved_tensors
         call, config, kept = ctx.call, ctx.config, ctx.kept
         needed = ctx.needs_input_grad[1:]
@@ -100,8 +104,9 @@ class _Transformable(Function):
 
     @staticmethod
     def forward(call: Call, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        plan, outputs = call.function.evaluate(tensors, call.extras)
-        call.plan = plan
+        recorded = tracing() or any(type(t) not in _PLAIN for t in tensors)
+        evaluate = _run_operator if recorded else FlatFunction.evaluate
+        call.plan, outputs = evaluate(call.function, tensors, call.extras)
         return outputs
 
     @staticmethod
@@ -145,14 +150,14 @@ def _run_operator(
 ) -> tuple[Plan, tuple[torch.Tensor, ...]]:
     if extras:
         raise TypeError(
-            f"{function.name} got a JAX array while torch traces the call (torch.compile, fake "
-            "tensors), which would freeze its value; pass a tensor (for PRNG keys: the tensor of "
-            "jax.random.key_data, and jax.random.wrap_key_data inside the function)"
+            f"{function.name} got a JAX array while torch traces the call (torch.compile, make_fx, "
+            "linearize, fake tensors), which would freeze its value; pass a tensor (for PRNG keys: "
+            "the tensor of jax.random.key_data, and jax.random.wrap_key_data inside the function)"
         )
     for name, tensor in zip(function.names, tensors, strict=True):
         check_tensor(name, tensor)
-    plan = function.describe(tensors)
-    return plan, tuple(call(list(tensors), number_of(function)))
+    own = operation(function, function.configure(tensors, ()))
+    return own.describe(tensors), tuple(call(list(tensors), own.number))
 
 
 def run(
@@ -171,6 +176,8 @@ def run(
         call = Call(function, extras, ())
         outputs = _Transformable.apply(call, *tensors)
         return call.plan, outputs
+    if tracing():
+        return _run_operator(function, tensors, extras)
     if torch.is_grad_enabled():
         mask = tuple([t.requires_grad for t in tensors])
         if True in mask:

@@ -7,13 +7,18 @@ the results cross it as dicts with one key that nobody else uses.
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from typing import Any, Protocol
 
 import torch
 import torch.utils._pytree as pytree
 from torch._dynamo import nonstrict_trace
 
-from ._function import TorchFunction
+
+class _Function(Protocol):
+    """A `TorchFunction`, which imports this file."""
+
+    def call(self, args: Any, kwargs: Any) -> Any: ...
 
 
 class _Nothing:
@@ -24,6 +29,7 @@ class _Nothing:
         return 0
 
 
+_log = logging.getLogger("evtorch.bridge")
 # The compiler wants its constants to exist before it starts.
 _NOTHING = _Nothing()
 _PREFIX = "evtorch.bridge:"
@@ -94,12 +100,17 @@ def _decode(node: Any) -> Any:
 
 
 @nonstrict_trace
-def _call(function: TorchFunction, arguments: Any) -> Any:
+def _call(function: _Function, arguments: Any) -> Any:
     args, kwargs = _show_none(arguments)
-    return _encode(function.call(args, kwargs))
+    try:
+        return _encode(function.call(args, kwargs))
+    except Exception as error:
+        # The compiler reports the failure in words of its own and hides this one.
+        _log.error("%s: %s", type(error).__name__, error)
+        raise
 
 
-def compiled_call(function: TorchFunction, args: Any, kwargs: Any) -> Any:
+def compiled_call(function: _Function, args: Any, kwargs: Any) -> Any:
     """``function(*args, **kwargs)`` inside a compiled region, which records the call as it is and
     finds an operator with a fake kernel inside."""
     return _decode(_call(function, _hide_none((args, kwargs))))

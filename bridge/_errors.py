@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NoReturn
 
 import jax
 import torch
 
 from ._guards import BridgeError
+from ._jax_internals import jax_is_tracing
 
 _NEEDS_VALUE = (
     jax.errors.ConcretizationTypeError,
@@ -15,6 +17,8 @@ _NEEDS_VALUE = (
     jax.errors.TracerIntegerConversionError,
     jax.errors.NonConcreteBooleanIndexError,
 )
+# What JAX says of a traced shape, in a plain TypeError.
+_SHAPE = "concrete values of integer type"
 # What JAX says where a rule for a derivative is missing; it has no exception type of its own.
 _NO_DERIVATIVE = (
     "differentiation does not work",
@@ -35,24 +39,29 @@ def _described(names: Sequence[str], tensors: Sequence[torch.Tensor]) -> str:
     )
 
 
-def explain(
+def reraise(
     error: Exception, name: str, names: Sequence[str], tensors: Sequence[torch.Tensor]
-) -> Exception:
-    """The exception to raise for ``error``, which JAX or the user's function raised for a call of
-    ``name`` with these tensors: a clearer one, or the same one with a note."""
+) -> NoReturn:
+    """Raise what JAX or the user's function raised for a call of ``name`` with these tensors: as a
+    clearer exception, or the same one with a note."""
     arguments = _described(names, tensors)
-    if isinstance(error, _NEEDS_VALUE):
-        return TypeError(
+    if jax_is_tracing():
+        raise BridgeError(
+            f"{name} was called with torch tensors inside a JAX transformation such as jax.jit, "
+            "which would trace it; call the JAX function itself there, or call this one outside"
+        ) from error
+    if isinstance(error, _NEEDS_VALUE) or (isinstance(error, TypeError) and _SHAPE in str(error)):
+        raise TypeError(
             f"{name} needs the concrete value of a traced array, but it is compiled for any value "
             f"of {arguments}. Use jax.numpy.where or jax.lax.cond, or pass the argument as a "
             f"Python number or through static_argnames. JAX says: {error}"
-        )
+        ) from error
     if isinstance(error, TypeError | ValueError | NotImplementedError) and any(
         phrase in str(error) for phrase in _NO_DERIVATIVE
     ):
-        return BridgeError(
+        raise BridgeError(
             f"{name} cannot be differentiated in the way that torch asked for, with respect to "
             f"{arguments}: this derivative does not exist in JAX. JAX says: {error}"
-        )
+        ) from error
     error.add_note(f"evtorch.bridge: while running {name} with {arguments}")
-    return error
+    raise error

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ import jax
 import numpy as np
 import torch
 
+from ._arrays import jax_array, tensor_copy, torch_tensor
 from ._dtypes import NUMPY_DTYPE
 from ._guards import BridgeError
-from ._pytree import to_jax, to_torch
 
 _SUFFIXES = (".safetensors", ".npz")
 Source = Mapping[str, Any] | str | Path
@@ -24,15 +25,19 @@ def export_parameters(
 ) -> dict[str, jax.Array]:
     """A module's parameters and buffers as ``{name: jax.Array}``, names as in ``state_dict``.
 
+    Tied parameters appear under each of their names. What modules add by ``get_extra_state`` is
+    left out.
+
     **Arguments:**
 
     - ``path``: also write them there, as ``.safetensors`` or ``.npz``.
     - ``copy``: ``True`` takes a snapshot. ``False`` shares memory where it can: each array then
       changes whenever the parameter does, so use it only until the next optimiser step.
 
-    **Raises:** ``ValueError`` for another file ending.
+    **Raises:** ``ValueError`` for another file ending, ``TypeError`` for a dtype that JAX or the
+    file format lacks.
     """
-    return _export(dict(module.state_dict(keep_vars=True)), path, copy)
+    return _export(_state(module), path, copy)
 
 
 def export_gradients(
@@ -40,11 +45,13 @@ def export_gradients(
 ) -> dict[str, jax.Array]:
     """The parameters' gradients as ``{name: jax.Array}``; parameters without one are left out.
 
-    Arguments as for `export_parameters`.
+    They follow JAX's convention, in files too: a complex one is the conjugate of torch's. A tied
+    parameter appears under its first name, with its whole gradient. Arguments as for
+    `export_parameters`.
 
     **Raises:** `BridgeError` if no parameter has a gradient; ``ValueError`` for a file ending.
     """
-    found = {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
+    found = {n: p.grad.conj() for n, p in module.named_parameters() if p.grad is not None}
     if not found:
         raise BridgeError("`module` has no gradients; call backward() before export_gradients")
     return _export(found, path, copy)
@@ -57,64 +64,113 @@ def load_parameters(module: torch.nn.Module, source: Source, *, strict: bool = T
 
     - ``source``: ``{name: array}`` (JAX, NumPy or torch), or the path of a ``.safetensors`` or
       ``.npz`` file.
-    - ``strict``: ``True`` demands all names and no others; ``False`` loads those that are there.
+    - ``strict``: ``True`` demands all names and no others (of a tied parameter, one of its names);
+      ``False`` loads those that are there.
 
-    **Raises:** ``KeyError`` for missing or unknown names, ``ValueError`` for a shape, ``TypeError``
-    for a dtype that is not the module's. Nothing is changed then.
+    **Raises:** ``KeyError`` for missing or unknown names; ``ValueError`` for a shape, for a module
+    on the meta device, and for values that differ between the names of a tied parameter;
+    ``TypeError`` for a dtype that is not the module's. Nothing is changed then.
     """
-    own = dict(module.state_dict(keep_vars=True))
+    own = _state(module)
+    pairs = []
+    memory = {tensor.data_ptr() for tensor in own.values()}
+    for tensor, values in _matched(own, _read(source), strict, "parameters"):
+        (name, value), *others = values.items()
+        for other, again in others:
+            if not _same(value, again):
+                raise ValueError(
+                    f"{name!r} and {other!r} are one tied parameter, but their values in `source` "
+                    "differ; give them the same value, or only one of the two"
+                )
+        # An alias of a parameter changes as soon as that one is loaded.
+        pairs.append((tensor, value.clone() if value.data_ptr() in memory else value))
     with torch.no_grad():
-        for tensor, value in _matched(own, _read(source), strict, "parameters"):
+        for tensor, value in pairs:
             tensor.copy_(value)
 
 
 def load_gradients(module: torch.nn.Module, source: Source, *, strict: bool = True) -> None:
     """Set the parameters' ``.grad`` to copies of named arrays, for a torch optimiser to step on.
 
-    ``strict=True`` demands a gradient for every parameter that requires one. Other arguments and
-    errors as for `load_parameters`.
+    The arrays are taken to follow JAX's convention: a complex one is conjugated. The gradients of
+    a tied parameter's names are added up. ``strict=True`` demands a gradient for every parameter
+    that requires one. Other arguments and errors as for `load_parameters`.
     """
-    own = {name: p for name, p in module.named_parameters() if p.requires_grad}
-    for tensor, value in _matched(own, _read(source), strict, "gradients"):
-        tensor.grad = value.to(tensor.device, copy=True)
+    own = {n: p for n, p in module.named_parameters(remove_duplicate=False) if p.requires_grad}
+    for tensor, values in _matched(own, _read(source), strict, "gradients"):
+        first, *others = (value.conj().resolve_conj() for value in values.values())
+        gradient = first.to(tensor.device, copy=True)
+        for other in others:
+            gradient += other.to(tensor.device)
+        tensor.grad = gradient
+
+
+def _state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    state = module.state_dict(keep_vars=True)
+    return {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
 
 
 def _export(
     tensors: dict[str, torch.Tensor], path: str | Path | None, copy: bool
 ) -> dict[str, jax.Array]:
+    arrays = {n: jax_array(repr(n), t, copy=True if copy else None) for n, t in tensors.items()}
     if path is not None:
-        _write({name: t.detach() for name, t in tensors.items()}, Path(path))
-    return {name: to_jax(t, copy=True if copy else None) for name, t in tensors.items()}
+        _write({n: t.detach().resolve_conj().cpu() for n, t in tensors.items()}, Path(path))
+    return arrays
+
+
+def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return bool(((a == b) | ((a != a) & (b != b))).all())  # NaN too
+
+
+def _by_tensor(own: Mapping[str, torch.Tensor]) -> Iterable[list[str]]:
+    """The names, those of one tensor together."""
+    groups: dict[int, list[str]] = {}
+    for name, tensor in own.items():
+        groups.setdefault(id(tensor), []).append(name)
+    return groups.values()
 
 
 def _matched(
     own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor], strict: bool, what: str
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
+) -> list[tuple[torch.Tensor, dict[str, torch.Tensor]]]:
+    """Every tensor in ``own`` for which something is given, with that by name."""
+    groups = _by_tensor(own)
     unknown = sorted(set(given) - set(own))
-    missing = sorted(set(own) - set(given))
+    missing = sorted(names[0] for names in groups if not any(name in given for name in names))
     if strict and (unknown or missing):
         raise KeyError(
             f"the {what} in `source` do not match the module: missing {missing}, unknown "
             f"{unknown}; pass strict=False to load those that match"
         )
     pairs = []
-    for name in own:
-        if name not in given:
-            continue
-        tensor, value = own[name], given[name]
-        if tensor.shape != value.shape:
-            raise ValueError(
-                f"`source[{name!r}]` has shape {tuple(value.shape)}, the module's has "
-                f"{tuple(tensor.shape)}"
-            )
-        narrowed = tensor.dtype is torch.int64 and value.dtype is torch.int32
-        if tensor.dtype != value.dtype and not narrowed:
-            raise TypeError(
-                f"`source[{name!r}]` has dtype {value.dtype}, the module's has {tensor.dtype}; "
-                "convert one of them first"
-            )
-        pairs.append((tensor, value.to(tensor.dtype)))
+    for names in groups:
+        tensor = own[names[0]]
+        values = {name: _fitting(name, tensor, given[name]) for name in names if name in given}
+        if values:
+            pairs.append((tensor, values))
     return pairs
+
+
+def _fitting(name: str, tensor: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """``value`` in the dtype of the module's ``tensor``, after a check that it belongs there."""
+    if tensor.is_meta:
+        raise ValueError(
+            f"{name!r} is on device 'meta' and has no memory to load into; call "
+            "module.to_empty(device=...) first"
+        )
+    if tensor.shape != value.shape:
+        raise ValueError(
+            f"`source[{name!r}]` has shape {tuple(value.shape)}, the module's has "
+            f"{tuple(tensor.shape)}"
+        )
+    narrowed = tensor.dtype is torch.int64 and value.dtype is torch.int32
+    if tensor.dtype != value.dtype and not narrowed:
+        raise TypeError(
+            f"`source[{name!r}]` has dtype {value.dtype}, the module's has {tensor.dtype}; "
+            "convert one of them first"
+        )
+    return value.to(tensor.dtype)
 
 
 def _suffix(path: Path) -> str:
@@ -134,20 +190,29 @@ def _safetensors() -> Any:
 
 
 def _write(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Write tensors on the CPU."""
     if _suffix(path) == ".safetensors":
-        _safetensors().save_file(
-            {name: t.cpu().contiguous().clone() for name, t in tensors.items()}, path
-        )
+        try:
+            _safetensors().save_file({n: t.contiguous().clone() for n, t in tensors.items()}, path)
+        except KeyError as error:
+            (dtype,) = error.args
+            names = [name for name, tensor in tensors.items() if tensor.dtype == dtype]
+            raise TypeError(
+                f"{names} have dtype {dtype}, which .safetensors files cannot hold; write an .npz "
+                "file"
+            ) from error
         return
-    arrays = {}
     for name, tensor in tensors.items():
         if NUMPY_DTYPE[tensor.dtype].isbuiltin != 1:
             raise TypeError(
                 f"{name!r} has dtype {tensor.dtype}, which .npz files cannot hold; "
                 "write a .safetensors file"
             )
-        arrays[name] = tensor.cpu().numpy()
-    np.savez(path, allow_pickle=False, **arrays)
+    # As numpy.savez, which would take a parameter called `file` for its own argument.
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, tensor in tensors.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, tensor.numpy(), allow_pickle=False)
 
 
 def _read(source: Source) -> dict[str, torch.Tensor]:
@@ -161,8 +226,11 @@ def _read(source: Source) -> dict[str, torch.Tensor]:
 
 
 def _as_tensor(name: str, value: Any) -> torch.Tensor:
-    if isinstance(value, np.generic):
-        value = np.asarray(value)
-    if not isinstance(value, (torch.Tensor, jax.Array, np.ndarray)):
-        raise TypeError(f"`source[{name!r}]` is a {type(value).__name__}; pass an array")
-    return to_torch(value)
+    if isinstance(value, torch.Tensor):
+        return value.detach()
+    described = f"`source[{name!r}]`"
+    if isinstance(value, jax.Array):
+        return torch_tensor(described, value, copy=None)
+    if isinstance(value, (np.ndarray, np.generic)):
+        return tensor_copy(described, value)
+    raise TypeError(f"{described} is a {type(value).__name__}; pass an array")

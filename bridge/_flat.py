@@ -13,7 +13,7 @@ import torch
 from ._arrays import as_operand, check_tensor
 from ._config import JaxConfig
 from ._dtypes import NUMPY_DTYPE, TORCH_DTYPE, WIDE_INTEGERS, WIDTH, needs_x64
-from ._errors import explain
+from ._errors import reraise
 from ._trace import FlatFn, Mask, Plan, backward, evaluate, forward, jvp_of, vjp_of, vmap_of
 
 Tensors = Sequence[torch.Tensor]
@@ -50,7 +50,9 @@ class FlatFunction:
         self.policy = policy
         self._evaluate = jax.jit(partial(evaluate, fn))
         self._forwards: dict[Mask, Callable[..., Any]] = {}
+        self._backwards: dict[tuple[Plan, Mask, Mask], Callable[..., Any]] = {}
         self._derived: dict[Any, FlatFunction] = {}
+        self.operations: dict[JaxConfig, Any] = {}
 
     def configure(self, tensors: Tensors, extras: Extras) -> JaxConfig:
         """The JAX configuration for these inputs; checks that they share one device."""
@@ -87,7 +89,7 @@ class FlatFunction:
             done = config.call(self._evaluate, extras, *operands)
             return done.plan, config.export(done.arrays)
         except Exception as error:
-            raise explain(error, self.name, self.names, tensors) from error
+            reraise(error, self.name, self.names, tensors)
 
     def describe(self, tensors: Tensors) -> Plan:
         """The plan of `evaluate`, for tensors that need not have values."""
@@ -96,7 +98,7 @@ class FlatFunction:
         try:
             return config.call(jax.eval_shape, self._evaluate, (), *arrays).plan
         except Exception as error:
-            raise explain(error, self.name, self.names, tensors) from error
+            reraise(error, self.name, self.names, tensors)
 
     def forward(self, mask: Mask, tensors: Tensors, extras: Extras) -> Forward:
         """Outputs and what the gradients selected by ``mask`` need later."""
@@ -112,7 +114,7 @@ class FlatFunction:
             outputs = config.export(done.arrays[:count])
             return Forward(config, done.plan, outputs, done.arrays[count:])
         except Exception as error:
-            raise explain(error, self.name, self.names, tensors) from error
+            reraise(error, self.name, self.names, tensors)
 
     def backward(
         self,
@@ -126,7 +128,10 @@ class FlatFunction:
     ) -> list[torch.Tensor | None]:
         """Gradients for the inputs selected by ``needed``, None for the others."""
         given = tuple(g is not None for g in gradients)
-        compiled = backward(plan, self.fn, needed, given)
+        compiled = self._backwards.get((plan, needed, given))
+        if compiled is None:
+            compiled = jax.jit(partial(backward, plan, self.fn, needed, given))
+            self._backwards[plan, needed, given] = compiled
         cotangents = [g for g in gradients if g is not None]
         inputs = [as_operand(self.names[i], tensors[i], config.x64) for i in plan.needed_inputs]
         values = [as_operand("a gradient", g, config.x64) for g in cotangents]
@@ -134,7 +139,7 @@ class FlatFunction:
             arrays = config.call(compiled, extras, inputs, kept, values)
             found = iter(config.export(arrays))
         except Exception as error:
-            raise explain(error, f"the gradient of {self.name}", self.names, tensors) from error
+            reraise(error, f"the gradient of {self.name}", self.names, tensors)
         return [next(found) if n else None for n in needed]
 
     def _derive(self, key: Any, fn: FlatFn, name: str, names: Sequence[str]) -> FlatFunction:
@@ -143,12 +148,12 @@ class FlatFunction:
         derived = self._derived[key] = FlatFunction(fn, name, names, "recompute")
         return derived
 
-    def vjp(self, needed: Mask, given: Mask) -> FlatFunction:
-        """``(*inputs, *cotangents) -> gradients`` for these masks."""
-        key = ("vjp", needed, given)
+    def vjp(self, out_tree: Any, needed: Mask, given: Mask) -> FlatFunction:
+        """``(*inputs, *cotangents) -> gradients`` for these masks and structure of the outputs."""
+        key = ("vjp", out_tree, needed, given)
         names = [*self.names, *(f"gradient {i}" for i, g in enumerate(given) if g)]
         return self._derived.get(key) or self._derive(
-            key, vjp_of(self.fn, needed, given), f"the gradient of {self.name}", names
+            key, vjp_of(self.fn, out_tree, needed, given), f"the gradient of {self.name}", names
         )
 
     def jvp(self, given: Mask) -> FlatFunction:

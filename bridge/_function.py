@@ -19,31 +19,14 @@ from ._autograd import run
 from ._flat import FlatFunction
 from ._guards import check_call
 from ._pytree import leaf_name
+from ._static import MAX_ENTRIES, Static, remember
 
 ResidualPolicy = Literal["auto", "residual", "recompute"]
 POLICIES = ("auto", "residual", "recompute")
-MAX_VARIANTS = 256
 
 _STATIC_TYPES = (bool, int, float, complex, str, bytes)
 _ARRAY = object()
 """Kind of a leaf that is a JAX array and reaches the function as it is."""
-
-
-class Static:
-    """A value that compares equal only to the same value of the same type: 1, 1.0 and True, or
-    0.0 and -0.0, must not share a compiled function, and NaN must find its own again."""
-
-    __slots__ = ("key", "value")
-
-    def __init__(self, value: Any, key: Any) -> None:
-        self.value = value
-        self.key = (type(value), key)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Static) and self.key == other.key
-
-    def __hash__(self) -> int:
-        return hash(self.key)
 
 
 class TorchFunction:
@@ -62,7 +45,8 @@ class TorchFunction:
         self.static_argnames = (
             (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
         )
-        functools.update_wrapper(self, jax_fn)
+        # Not its __dict__: a callable object's own attributes must not become this one's.
+        functools.update_wrapper(self, jax_fn, updated=())
         self.name = getattr(jax_fn, "__name__", type(jax_fn).__name__)
         self._parameters = _positional_parameters(jax_fn)
         self._static_positions = self._find_static_positions()
@@ -76,6 +60,13 @@ class TorchFunction:
 
             return compiled_call(self, args, kwargs)
         return self.call(args, kwargs)
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        if self._parameters[:1] == ("self",):
+            raise TypeError(
+                f"as_torch_function cannot wrap the method {owner.__name__}.{name}, whose `self` "
+                "is no array; wrap a function of arrays and call it in the method"
+            )
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """`__call__` outside of torch.compile's view."""
@@ -98,6 +89,8 @@ class TorchFunction:
         function = self._variants.get(key)
         if function is None:
             function = self._new_variant(key, (args, kwargs))
+        if len(self._variants) >= MAX_ENTRIES:
+            remember(self._variants, key, function)
         plan, outputs = run(function, tensors, extras)
         return jax.tree_util.tree_unflatten(plan.out_tree, outputs)
 
@@ -120,7 +113,9 @@ class TorchFunction:
         if isinstance(leaf, jax.Array):
             extras.append(leaf)
             return _ARRAY
-        if isinstance(leaf, (np.ndarray, np.generic)):
+        if isinstance(leaf, np.generic):
+            leaf = leaf.item()
+        if isinstance(leaf, np.ndarray):
             tensors.append(tensor_copy(self._argument_names(arguments)[position], leaf))
             return None
         if isinstance(leaf, _STATIC_TYPES):
@@ -149,9 +144,7 @@ class TorchFunction:
         names = self._argument_names(arguments)
         traced = [name for name, kind in zip(names, kinds, strict=True) if kind is None]
         function = FlatFunction(flat, self.name, traced, self.residuals)
-        while len(self._variants) >= MAX_VARIANTS:
-            self._variants.pop(next(iter(self._variants)))
-        self._variants[key] = function
+        remember(self._variants, key, function)
         return function
 
     def _argument_names(self, arguments: Any) -> list[str]:
@@ -286,9 +279,9 @@ def as_torch_function(
     - ``jax_fn``: a pure JAX function (`jax.jit` is applied to it). Its arguments and results are
       pytrees: tuples, lists, dicts, NamedTuples, None, and whatever is registered with JAX.
     - ``static_argnames``: parameters that JAX shall see as Python values; any hashable value.
-      Python numbers and strings among the other arguments are static too: a new value compiles
-      anew (pass a 0-d tensor for a number that changes often). The most recent 256 combinations
-      of structure and static values are kept.
+      Numbers of Python and NumPy and strings among the other arguments are static too: a new value
+      compiles anew (pass a 0-d tensor for a number that changes often). The most recent 256
+      combinations of structure and static values are kept.
     - ``residuals``: ``"residual"`` keeps what JAX's forward pass computed for the backward pass,
       ``"recompute"`` keeps only the inputs and runs the forward again, ``"auto"`` recomputes if
       the function has nothing costlier than elementwise work and reductions.

@@ -19,8 +19,17 @@ class _InCallback(threading.local):
 
 
 _callback = _InCallback()
-_imported_by = os.getpid()
-_used_by: int | None = None
+_used = False
+_forked_too_late = False
+
+
+def _note_fork() -> None:
+    global _forked_too_late
+    _forked_too_late = _forked_too_late or _used or jax_is_running()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    os.register_at_fork(after_in_child=_note_fork)
 
 
 @contextmanager
@@ -35,21 +44,18 @@ def inside_callback() -> Iterator[None]:
 
 def check_call(name: str) -> None:
     """Raise `BridgeError` if running JAX from here would deadlock."""
-    global _used_by
+    global _used
     if _callback.active:
         raise BridgeError(
             f"{name} runs JAX and was called by torch code that a JAX computation is waiting for "
             "(as_jax_function); JAX's threads can deadlock on that. Call the JAX function directly "
             "from JAX, outside the torch module"
         )
-    pid = os.getpid()
-    if pid == _used_by:
-        return
-    if _used_by is not None or (pid != _imported_by and jax_is_running()):
+    if _forked_too_late:
         raise BridgeError(
             f"{name} was called in a forked process, but JAX was already running in its parent, "
             "and JAX does not survive a fork (it would hang). Start workers with 'spawn': "
             "DataLoader(..., multiprocessing_context='spawn') or "
             "torch.multiprocessing.get_context('spawn')"
         )
-    _used_by = pid
+    _used = True

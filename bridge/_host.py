@@ -66,12 +66,22 @@ class HostFunction:
         self.in_types = tuple(in_types)
         self.in_dtypes = tuple(in_dtypes)
         self.out_types = tuple(out_types)
+        self._x64 = ambient_x64()
         self._gradients: dict[Any, HostFunction] = {}
         self._with_rule = jax.custom_vjp(self._primal)
         self._with_rule.defvjp(self._forward, self._backward, symbolic_zeros=True)
 
     def __call__(self, seed: jax.Array, arrays: Sequence[Any]) -> list[jax.Array]:
-        return self._with_rule(seed, *arrays)
+        try:
+            return self._with_rule(seed, *arrays)
+        except TypeError as error:
+            if "forward-mode" not in str(error):
+                raise
+            raise BridgeError(
+                "torch code has no forward-mode derivative in JAX (jax.jvp, jax.jacfwd, "
+                "jax.hessian); use reverse mode instead (jax.grad, jax.vjp, jax.jacrev). JAX says: "
+                f"{error}"
+            ) from error
 
     def _primal(self, seed: Any, *arrays: Any) -> list[jax.Array]:
         return list(
@@ -88,10 +98,15 @@ class HostFunction:
 
     def _backward(self, residuals: Any, cotangents: Any) -> Any:
         needed, seed, arrays = residuals
+        # As in the forward pass, which may have run in another mode than its gradient.
+        with jax.enable_x64(self._x64):
+            return self._gradient_of(needed.value, seed, arrays, cotangents)
+
+    def _gradient_of(self, needed: Mask, seed: Any, arrays: Any, cotangents: Any) -> Any:
         given = tuple(not isinstance(c, SymbolicZero) for c in cotangents)
         values = [jnp.conj(c) for c, g in zip(cotangents, given, strict=True) if g]
-        found = iter(self.gradient(needed.value, given)(seed, [*arrays, *values]))
-        return None, *(jnp.conj(next(found)) if n else None for n in needed.value)
+        found = iter(self.gradient(needed, given)(seed, [*arrays, *values]))
+        return None, *(jnp.conj(next(found)) if n else None for n in needed)
 
     def gradient(self, needed: Mask, given: Mask) -> HostFunction:
         """``(*inputs, *cotangents) -> gradients`` for these masks, in torch's convention."""

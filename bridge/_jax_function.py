@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -13,10 +14,11 @@ from jax.experimental import io_callback
 
 from ._config import ambient_x64
 from ._dtypes import TORCH_DTYPE, WIDE_FLOAT, WIDTH
-from ._function import Static
+from ._guards import check_call
 from ._host import HostFunction, jax_type
 from ._pytree import leaf_name, to_jax
 from ._shapes import infer_outputs
+from ._static import Static, remember
 
 _ROOTS = ("params", "buffers", "args", "kwargs")
 
@@ -33,6 +35,7 @@ class JaxFunction:
     """
 
     def __init__(self, module: Callable[..., Any]) -> None:
+        check_call("as_jax_function")
         self.module = module
         named: dict[str, torch.Tensor] = {}
         state: dict[str, torch.Tensor] = {}
@@ -44,6 +47,7 @@ class JaxFunction:
         self._device = next((t.device for t in [*named.values(), *state.values()]), None)
         self.__name__ = getattr(module, "__name__", type(module).__name__)
         self._built: dict[Any, _Built] = {}
+        self._shadowed = _parameters(module) & {"rng", "buffers"}
 
     def __call__(
         self,
@@ -54,6 +58,13 @@ class JaxFunction:
         **kwargs: Any,
     ) -> Any:
         """The module's output; with ``buffers`` given, ``(output, updated buffers)``."""
+        check_call(self.__name__)
+        for name, value in (("rng", rng), ("buffers", buffers)):
+            if value is not None and name in self._shadowed:
+                raise TypeError(
+                    f"{self.__name__} has a parameter `{name}` of its own, which the one of its "
+                    "JAX form hides; pass it by position, or rename it"
+                )
         state = self.buffers if buffers is None else buffers
         _check_state("params", params, self.params)
         _check_state("buffers", state, self.buffers)
@@ -70,11 +81,12 @@ class JaxFunction:
                 dtypes.append(dtype)
                 kinds.append(None)
         types = tuple((a.shape, a.dtype) for a in arrays)
-        training = getattr(self.module, "training", False)
+        modules = self.module.modules() if isinstance(self.module, torch.nn.Module) else ()
+        training = tuple(m.training for m in modules)
         key = (tree, tuple(kinds), types, tuple(dtypes), training, ambient_x64())
-        if key not in self._built:
-            self._built[key] = self._build(tree, kinds, arrays, dtypes)
-        function, out_tree = self._built[key]
+        built = self._built.get(key) or self._build(tree, kinds, arrays, dtypes)
+        remember(self._built, key, built)
+        function, out_tree = built
         outputs = function(_seed(rng, function.random), arrays)
         result, updated = jax.tree_util.tree_unflatten(out_tree, outputs)
         return result if buffers is None else (result, updated)
@@ -99,6 +111,8 @@ class JaxFunction:
             )
         own = self._dtypes.get(path[1].key) if path[0].idx < 2 else None
         if own is not None and not own.is_floating_point and not own.is_complex:
+            if dtype.is_floating_point or dtype.is_complex:
+                raise TypeError(f"{_name(path)} has dtype {leaf.dtype}, the module's has {own}")
             dtype = own
         elif dtype is torch.int32 and not ambient_x64():
             dtype = torch.int64
@@ -143,6 +157,14 @@ class JaxFunction:
             lambda tensors: flat(tensors)[0], inputs, dtypes, outputs, inferred.random
         )
         return _Built(function, inferred.tree)
+
+
+def _parameters(module: Callable[..., Any]) -> set[str]:
+    fn = module.forward if isinstance(module, torch.nn.Module) else module
+    try:
+        return set(inspect.signature(fn).parameters)
+    except (TypeError, ValueError):
+        return set()
 
 
 def _name(path: Any) -> str:

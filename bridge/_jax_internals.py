@@ -11,6 +11,14 @@ try:
 except ImportError:
     _lib = None
 
+try:
+    from jax._src.core import trace_state_clean as _not_tracing
+except ImportError:
+
+    def _not_tracing() -> bool:
+        return True
+
+
 _extension = getattr(_lib, "_jax", None)
 _export: Any = getattr(_extension, "buffer_to_dlpack_managed_tensor", None)
 
@@ -33,3 +41,9 @@ def jax_is_running() -> bool:
         return xla_bridge.backends_are_initialized()
     except (ImportError, AttributeError):
         return False
+
+
+def jax_is_tracing() -> bool:
+    """Whether this is called inside a JAX transformation. Without it the errors of a bridged
+    function that is called there are unreadable."""
+    return not _not_tracing()

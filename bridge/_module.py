@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import jax
 import numpy as np
 import torch
 
+from ._arrays import tensor_copy, torch_tensor
 from ._function import ResidualPolicy, TorchFunction
-from ._pytree import to_torch
+from ._pytree import leaf_name
 
 
 def _dotted(path: tuple[Any, ...]) -> str:
     parts = [jax.tree_util.keystr((key,), simple=True) for key in path]
     return ".".join(part.replace(".", "_") or "_" for part in parts) or "param"
+
+
+def _copied(name: str, leaf: Any) -> torch.Tensor:
+    if isinstance(leaf, torch.Tensor):
+        return leaf.detach().clone()
+    if isinstance(leaf, jax.Array):
+        return torch_tensor(name, leaf, copy=True)
+    return tensor_copy(name, leaf)
 
 
 class _Slot:
@@ -32,8 +43,10 @@ class _WithParameters:
         self.fn = fn
         self.skeleton = skeleton
         self.__name__ = getattr(fn, "__name__", type(fn).__name__)
+        with suppress(TypeError, ValueError):
+            self.__signature__ = inspect.signature(fn)
 
-    def __call__(self, params: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, params: dict[str, Any], /, *args: Any, **kwargs: Any) -> Any:
         restored = jax.tree_util.tree_map(
             lambda leaf: params[leaf.name] if isinstance(leaf, _Slot) else leaf, self.skeleton
         )
@@ -74,8 +87,8 @@ class JaxModule(torch.nn.Module):
     ``state_dict``, ``.to``, ``deepcopy``, ``torch.func.functional_call``, ``torch.compile`` and
     DistributedDataParallel work as for any module; ``pickle`` does if ``jax_fn`` can be imported.
 
-    **Raises:** ``ValueError`` for a parameter name that torch reserves; ``TypeError`` for arrays
-    of a dtype that torch lacks.
+    **Raises:** ``ValueError`` for a parameter name that torch reserves, and for a static argument
+    that ``jax_fn`` does not have; ``TypeError`` for arrays of a dtype that torch lacks.
     """
 
     def __init__(
@@ -105,8 +118,7 @@ class JaxModule(torch.nn.Module):
                 f"`params` has an entry {name!r}, which clashes with another entry or with an "
                 "attribute of torch.nn.Module; rename it, or wrap params in a dict with one key"
             )
-        array = np.asarray(leaf) if isinstance(leaf, np.generic) else leaf
-        tensor = to_torch(array).detach().clone()
+        tensor = _copied(leaf_name("params", path), leaf)
         if tensor.dtype.is_floating_point or tensor.dtype.is_complex:
             holder.register_parameter(last, torch.nn.Parameter(tensor))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -24,16 +25,18 @@ class OptaxOptimizer(torch.optim.Optimizer):
     - ``transformation``: an `optax.GradientTransformation`, such as ``optax.adamw(1e-3)`` or an
       ``optax.chain``.
     - ``lr``: for torch's lr schedulers. If the transformation comes from
-      ``optax.inject_hyperparams`` and has a ``learning_rate``, ``lr`` is that rate (default: the
-      one given there). Otherwise it is a factor on the updates, 1.0 by default.
+      ``optax.inject_hyperparams`` and has a ``learning_rate`` that no schedule sets, ``lr`` is
+      that rate (default: the one given there). Otherwise it is a factor on the updates, 1.0 by
+      default.
 
     The step is compiled once; parameters are updated in place. ``state_dict`` holds optax's state
     as tensors. Keyword arguments of ``step`` go to the transformation (``value=loss`` for
     ``optax.contrib.reduce_on_plateau``). A parameter without gradient is left alone, and the
     transformation sees a zero gradient for it.
 
-    **Raises:** ``TypeError`` for a transformation that is none, and for sparse gradients;
-    ``ValueError`` for a state that does not fit in ``load_state_dict``.
+    **Raises:** ``TypeError`` for a transformation that is none or that calls the loss itself
+    (``optax.lbfgs``), and for sparse gradients; ``ValueError`` for a state that does not fit in
+    ``load_state_dict``, and in ``step`` for a param group whose tensors were exchanged.
     """
 
     def __init__(
@@ -73,6 +76,11 @@ class OptaxOptimizer(torch.optim.Optimizer):
                 loss = closure()
         arrays = {name: _extra(name, value) for name, value in extra.items()}
         for entry, group in zip(self.param_groups, self._groups, strict=True):
+            if not all(map(operator.is_, entry["params"], group.params)):
+                raise ValueError(
+                    "`param_groups` holds another tensor than the optimizer was made with; load "
+                    "values into the old one in place, or make a new optimizer"
+                )
             if group.params:
                 group.step(float(entry["lr"]), arrays)
         return loss

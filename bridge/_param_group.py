@@ -14,6 +14,7 @@ import torch
 from ._arrays import check_tensor
 from ._config import JaxConfig
 from ._dtypes import WIDTH, needs_x64
+from ._guards import check_call
 from ._packing import Packing, Staging
 from ._pytree import leaf_name, to_jax, to_torch
 from ._torch_internals import foreach_add_
@@ -25,6 +26,7 @@ class ParamGroup:
     def __init__(
         self, transformation: Any, params: Sequence[torch.Tensor], names: Sequence[str] | None
     ) -> None:
+        check_call("OptaxOptimizer")
         self.transformation = transformation
         self.params = list(params)
         self.names = names
@@ -50,7 +52,10 @@ class ParamGroup:
         self._state = self._config.call(self._pack, leaves)
         # What torch's lr is when the user gives none.
         self.initial_rate = 1.0
-        self._has_rate = "learning_rate" in getattr(state, "hyperparams", {})
+        # A scheduled rate is optax's own: it sets it at every step.
+        self._has_rate = "learning_rate" in getattr(
+            state, "hyperparams", {}
+        ) and "learning_rate" not in getattr(state, "hyperparams_states", {})
         if self._has_rate:
             self.initial_rate = float(state.hyperparams["learning_rate"])
         x64 = self._config.x64
@@ -66,11 +71,21 @@ class ParamGroup:
         return dict(zip(self.names, arrays, strict=True))
 
     def _needs_params(self, arrays: Any, state: Any) -> bool:
+        failures = (ValueError, TypeError, AttributeError)
         try:
             self._config.call(jax.eval_shape, self._rule.update, arrays, state)
-        except (ValueError, TypeError, AttributeError):
-            return True
-        return False
+            return False
+        except failures:
+            pass
+        try:
+            self._config.call(jax.eval_shape, self._rule.update, arrays, state, arrays)
+        except failures as error:
+            if "value_fn" in str(error):
+                raise TypeError(
+                    "`transformation` cannot be used: it evaluates the loss itself, as optax.lbfgs "
+                    f"does. optax says: {error}"
+                ) from error
+        return True
 
     def _update(self, gradients: Any, state: Any, params: Any, lr: Any, extra: Any) -> Any:
         """Traced: updates in the parameters' dtypes, and the new state; all packed."""

@@ -77,6 +77,20 @@ def saving_hooks_active() -> bool:
     return _top_hooks is not None and _top_hooks(False) is not None
 
 
+_depth_of_modes = getattr(_C, "_len_torch_dispatch_stack", lambda: 0)
+_mode = getattr(_C, "_get_dispatch_mode", lambda _: None)
+_recording = getattr(getattr(_C, "_TorchDispatchModeKey", None), "PROXY", None)
+_script_trace = getattr(_C, "_get_tracing_state", lambda: None)
+
+
+def tracing() -> bool:
+    """Whether torch records operators on plain tensors here (make_fx, `torch.func.linearize`,
+    `torch.jit.trace`). Without it what is recorded holds a bridged result as a constant."""
+    if _depth_of_modes() and _mode(_recording) is not None:
+        return True
+    return _script_trace() is not None
+
+
 def forward_mode_active() -> bool:
     """Whether a `torch.autograd.forward_ad.dual_level` is open. Without it forward-mode AD through
     a bridged function raises in torch."""

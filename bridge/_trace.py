@@ -8,7 +8,7 @@ as ordinary outputs, except those that are inputs or constants anyway: they are 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -49,7 +49,6 @@ class Plan:
     needed_inputs: tuple[int, ...] = ()
     """Positions of the inputs that the backward pass reads."""
     recompute: bool = False
-    backwards: dict[tuple[Mask, Mask], Callable[..., Any]] = field(default_factory=dict)
 
 
 class Outputs:
@@ -123,6 +122,19 @@ def _linear_in(fn: FlatFn, mask: Mask, extras: Any, arrays: Sequence[Any]) -> tu
     return leaves, vjp, trees[-1]
 
 
+def _linear_as_before(
+    fn: FlatFn, out_tree: Any, mask: Mask, extras: Any, arrays: Sequence[Any]
+) -> tuple[Any, Any]:
+    """`_linear_in`, for outputs of a structure that the caller already relies on."""
+    leaves, vjp, tree = _linear_in(fn, mask, extras, arrays)
+    if tree != out_tree:
+        raise TypeError(
+            f"the JAX function returned the structure {tree} where it returned {out_tree} before; "
+            "it must depend on its arguments only"
+        )
+    return leaves, vjp
+
+
 def forward(fn: FlatFn, policy: str, mask: Mask, extras: Any, *arrays: Any) -> Any:
     """Traced: outputs, followed by the residuals for the gradients selected by ``mask``."""
     if policy == "auto":
@@ -178,16 +190,16 @@ def _gradients(vjp: Callable[..., Any], cotangents: Any, mask: Mask, needed: Mas
     return tuple(jnp.conj(g) for g, n in gradients if n)
 
 
-def _backward(
+def backward(
     plan: Plan, fn: FlatFn, needed: Mask, given: Mask, extras: Any, inputs: Any, kept: Any, cts: Any
 ) -> tuple[Any, ...]:
+    """Traced: the gradients selected by ``needed``, from the forward's inputs and kept residuals.
+
+    Only those are outputs, so XLA removes what they do not need; outputs outside ``given`` have
+    zero cotangents, known at compile time.
+    """
     if plan.recompute:
-        _, vjp, tree = _linear_in(fn, plan.mask, extras, inputs)
-        if tree != plan.out_tree:
-            raise TypeError(
-                f"the JAX function returned the structure {tree} where it returned "
-                f"{plan.out_tree} before; it must depend on its arguments only"
-            )
+        _, vjp = _linear_as_before(fn, plan.out_tree, plan.mask, extras, inputs)
     else:
         by_position = dict(zip(plan.needed_inputs, inputs, strict=True))
         values = {"input": by_position.__getitem__, "kept": kept.__getitem__}
@@ -197,26 +209,13 @@ def _backward(
     return tuple(_fresh(g) for g in gradients)
 
 
-def backward(plan: Plan, fn: FlatFn, needed: Mask, given: Mask) -> Callable[..., Any]:
-    """The jitted ``(extras, inputs, kept, cotangents) -> gradients`` for these masks.
-
-    Only the gradients selected by ``needed`` are outputs, so XLA removes what they do not need;
-    outputs outside ``given`` have zero cotangents, known at compile time.
-    """
-    compiled = plan.backwards.get((needed, given))
-    if compiled is None:
-        compiled = jax.jit(partial(_backward, plan, fn, needed, given))
-        plan.backwards[needed, given] = compiled
-    return compiled
-
-
-def vjp_of(fn: FlatFn, needed: Mask, given: Mask) -> FlatFn:
+def vjp_of(fn: FlatFn, out_tree: Any, needed: Mask, given: Mask) -> FlatFn:
     """``fn(extras, *inputs, *cotangents) -> gradients``: the backward pass as a function that
-    can be differentiated again."""
+    can be differentiated again, for outputs of the structure ``out_tree``."""
 
     def gradients(extras: Any, *arrays: Any) -> tuple[Any, ...]:
         inputs, values = arrays[: len(needed)], arrays[len(needed) :]
-        outputs, vjp, _ = _linear_in(fn, needed, extras, inputs)
+        outputs, vjp = _linear_as_before(fn, out_tree, needed, extras, inputs)
         return _gradients(vjp, _cotangents(outputs, given, values), needed, needed)
 
     return gradients

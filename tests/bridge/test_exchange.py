@@ -81,6 +81,91 @@ def test_jax_gradients_drive_a_torch_optimiser(module):
     np.testing.assert_array_equal(gradients["0.weight"], 1)
 
 
+def test_complex_gradients_change_their_convention(tmp_path):
+    module = nn.Module()
+    module.z = nn.Parameter(torch.tensor([1 + 2j, -0.5j, 3.0 + 0j]))
+    target = jnp.array([0.5 - 1j, 2j, 1.0])
+
+    def loss(params):
+        return jnp.sum(jnp.abs(params["z"] - target) ** 2 * jnp.array([1.0, 2.0, 3.0]))
+
+    expected = jax.grad(loss)(bridge.export_parameters(module))["z"]
+    distance = (module.z - bridge.to_torch(target)).abs().square()
+    (distance * torch.tensor([1.0, 2.0, 3.0])).sum().backward()
+    own = module.z.grad.clone()
+    for path in (None, tmp_path / "z.npz", tmp_path / "z.safetensors"):
+        exported = bridge.export_gradients(module, path)
+        np.testing.assert_allclose(exported["z"], expected, rtol=1e-6)
+        module.z.grad = None
+        bridge.load_gradients(module, exported if path is None else path)
+        torch.testing.assert_close(module.z.grad, own)
+    bridge.load_gradients(module, {"z": expected})
+    torch.testing.assert_close(module.z.grad, own)
+
+
+def test_tied_parameters():
+    module = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+    module[1].weight = module[0].weight
+    x = torch.randn(3, 2)
+    (module(x) ** 2).sum().backward()
+    expected = module[0].weight.grad.clone()
+    params = bridge.export_parameters(module)
+
+    def loss(p):
+        return jnp.sum((bridge.to_jax(x) @ p["0.weight"].T @ p["1.weight"].T) ** 2)
+
+    bridge.load_gradients(module, jax.grad(loss)(params))
+    torch.testing.assert_close(module[0].weight.grad, expected)
+    exported = bridge.export_gradients(module)
+    assert list(exported) == ["0.weight"]
+    bridge.load_gradients(module, exported)
+    torch.testing.assert_close(module[0].weight.grad, expected)
+    before = module[0].weight.detach().clone()
+    with pytest.raises(ValueError, match=r"'0.weight' and '1.weight' are one tied parameter"):
+        bridge.load_parameters(module, {**params, "1.weight": 2 * params["1.weight"]})
+    assert torch.equal(module[0].weight, before)
+    missing = jnp.full((2, 2), jnp.nan)
+    bridge.load_parameters(module, {"0.weight": missing, "1.weight": missing})
+    bridge.load_parameters(module, {"1.weight": params["1.weight"]})
+    assert torch.equal(module[0].weight, before)
+
+
+def test_aliases_may_be_swapped():
+    module = nn.ParameterDict({"a": torch.zeros(16), "b": torch.ones(16)})
+    shared = bridge.export_parameters(module, copy=False)
+    bridge.load_parameters(module, {"a": shared["b"], "b": shared["a"]})
+    assert (module["a"][0], module["b"][0]) == (1, 0)
+
+
+class WithExtraState(nn.Linear):
+    def get_extra_state(self):
+        return {"version": 1}
+
+    def set_extra_state(self, state):
+        raise AssertionError
+
+
+def test_odd_modules(tmp_path):
+    extra = WithExtraState(2, 2)
+    exported = bridge.export_parameters(extra, tmp_path / "extra.npz")
+    assert list(exported) == ["weight", "bias"]
+    bridge.load_parameters(extra, tmp_path / "extra.npz")
+    named = nn.ParameterDict({"file": torch.ones(2), "allow_pickle": torch.zeros(2)})
+    path = tmp_path / "named.npz"
+    bridge.export_parameters(named, path)
+    with torch.no_grad():
+        named["file"].zero_()
+    bridge.load_parameters(named, path)
+    assert torch.equal(named["file"], torch.ones(2))
+    with pytest.raises(ValueError, match=r"'weight' is on device 'meta'.*to_empty"):
+        bridge.load_parameters(nn.Linear(2, 2, device="meta"), exported)
+    with pytest.raises(ValueError, match="'weight' is on device 'meta'"):
+        bridge.export_parameters(nn.Linear(2, 2, device="meta"))
+    wide = nn.Linear(2, 2, dtype=torch.complex128)
+    with pytest.raises(TypeError, match=r"\['weight', 'bias'\] have dtype torch.complex128.*npz"):
+        bridge.export_parameters(wide, tmp_path / "wide.safetensors")
+
+
 def test_mistakes_change_nothing(module):
     good = bridge.export_parameters(module)
     before = {n: t.clone() for n, t in module.state_dict().items()}

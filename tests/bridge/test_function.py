@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from evtorch import bridge
+from evtorch.bridge import _function, _static
 
 
 class Point(NamedTuple):
@@ -116,6 +117,52 @@ def test_jax_and_numpy_arrays_are_constants():
     assert torch.equal(doubled, torch.tensor([4.0, 2.0, 0.0], dtype=torch.bfloat16))
 
 
+def test_numpy_scalars_are_numbers():
+    f = bridge.as_torch_function(lambda x, n: x.reshape(n, 1) * n)
+    for number in (np.int64(2), np.uint8(2)):
+        assert f(torch.ones(2), number).shape == (2, 1)
+    half = bridge.as_torch_function(lambda x, s: x * s)(torch.ones(2), np.float64(0.5))
+    assert half.dtype == torch.float32
+
+
+class Twice:
+    def __init__(self, fn):
+        self.jax_fn, self.residuals, self._variants = fn, "nonsense", None
+
+    def __call__(self, x):
+        return 2 * self.jax_fn(x)
+
+
+def test_callable_objects_keep_their_attributes_to_themselves():
+    f = bridge.as_torch_function(Twice(jnp.negative), residuals="recompute")
+    assert f.residuals == "recompute"
+    assert torch.equal(f(torch.ones(2)), torch.full((2,), -2.0))
+
+
+def test_the_combination_used_last_is_kept(monkeypatch):
+    for module in (_static, _function):
+        monkeypatch.setattr(module, "MAX_ENTRIES", 3)
+    traces = []
+    f = bridge.as_torch_function(lambda x, n: (traces.append(n), x * n)[1])
+    for number in range(1, 9):
+        f(torch.ones(()), 0)
+        f(torch.ones(()), number)
+    assert traces == list(range(9))
+    assert len(f._variants) == 3
+
+
+def test_methods_are_refused():
+    with pytest.raises(Exception, match=r"Error calling __set_name__|cannot wrap") as raised:
+
+        class Model:
+            @bridge.as_torch_function
+            def forward(self, x):
+                return x
+
+    error = raised.value.__cause__ or raised.value
+    assert "cannot wrap the method Model.forward" in str(error)
+
+
 def test_functions_without_tensors_or_outputs():
     assert torch.equal(bridge.as_torch_function(lambda n: jnp.arange(n))(3), torch.arange(3).int())
     assert bridge.as_torch_function(lambda x: None)(torch.ones(2)) is None
@@ -199,9 +246,31 @@ def test_bad_functions_are_explained(grad):
     with pytest.raises(TypeError, match=r"<lambda> needs the concrete value .*`x` float32\[2\]"):
         bridge.as_torch_function(lambda x: x if x[0] > 0 else -x)(x)
 
+    with pytest.raises(TypeError, match=r"needs the concrete value .*`n` int64\[\]"):
+        bridge.as_torch_function(lambda n, x: jnp.zeros(n))(torch.tensor(3), x)
+    f = bridge.as_torch_function(jnp.sin)
+    with pytest.raises(bridge.BridgeError, match="sin was called with torch tensors inside a JAX"):
+        jax.jit(lambda a: a + bridge.to_jax(f(x)))(jnp.ones(2))
+
     def broken(x):
         raise KeyError("mine")
 
     with pytest.raises(KeyError, match="mine") as raised:
         bridge.as_torch_function(broken)(x)
     assert "while running broken with `x` float32[2]" in raised.value.__notes__[-1]
+    assert raised.value.__cause__ is None
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_outputs_that_depend_on_the_call_are_refused(create_graph):
+    calls = []
+
+    def fn(x):
+        calls.append(1)
+        return {"a": x**2, "b": x} if len(calls) < 3 else {"b": x, "c": x}
+
+    x = torch.ones(2, requires_grad=True)
+    y = bridge.as_torch_function(fn, residuals="recompute")(x)
+    calls += [1, 1]
+    with pytest.raises(TypeError, match=r"returned the structure .* before"):
+        torch.autograd.grad(y["a"].sum(), x, create_graph=create_graph)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from evtorch import bridge
+from evtorch.bridge import _static
 
 
 def net():
@@ -167,6 +168,11 @@ def test_64_bits(x):
     single, none = bridge.as_jax_function(lambda x: x.double())
     with pytest.raises(TypeError, match=r"returns `output` as torch.float64"):
         single(none, x)
+    with jax.enable_x64(True):
+        wide = x.astype(jnp.float64)
+        out, gradient = jax.vjp(lambda p: double(p, wide).sum(), parameters)
+        one = jnp.ones_like(out)
+    np.testing.assert_array_equal(gradient(one)[0]["2.bias"], np.full(3, 4.0))
     indices, none = bridge.as_jax_function(lambda i: torch.zeros(3).gather(0, i) + i)
     close(indices(none, jnp.array([2, 0])), [2, 0])
     large, none = bridge.as_jax_function(lambda x: torch.tensor(2**33) + 0 * x.sum().long())
@@ -187,6 +193,42 @@ def test_bad_input_is_named(x):
         odd(none, x)
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         fn(params, jnp.ones((4, 6)))
+    with pytest.raises(bridge.BridgeError, match=r"no forward-mode derivative.*jax.jacrev"):
+        jax.jvp(lambda x: fn(params, x), (x,), (x,))
+    norm, params = bridge.as_jax_function(nn.BatchNorm1d(5))
+    fraction = {**norm.buffers, "num_batches_tracked": jnp.float32(1.5)}
+    with pytest.raises(TypeError, match=r"`buffers\['num_batches_tracked'\]` has dtype float32"):
+        norm(params, x, buffers=fraction)
+
+
+class Rescaled(nn.Module):
+    def forward(self, x, rng=2.0):
+        return x * rng
+
+
+def test_parameters_of_the_bridges_names(x):
+    fn, params = bridge.as_jax_function(Rescaled())
+    close(fn(params, x, 3.0), 3 * x)
+    with pytest.raises(TypeError, match="Rescaled has a parameter `rng` of its own"):
+        fn(params, x, rng=3.0)
+
+
+def test_the_modes_of_all_modules_count(x):
+    module = nn.Sequential(nn.Linear(5, 5), nn.Dropout(0.5))
+    fn, params = bridge.as_jax_function(module)
+    module[1].eval()
+    expected = fn(params, x)
+    module[1].train()
+    assert not np.array_equal(fn(params, x), expected)
+
+
+def test_only_recent_shapes_are_kept(monkeypatch):
+    monkeypatch.setattr(_static, "MAX_ENTRIES", 2)
+    fn, params = bridge.as_jax_function(torch.sin)
+    for size in (1, 2, 1, 3):
+        fn(params, jnp.ones(size))
+    kept = [key[2][0][0] for key in fn._built]
+    assert kept == [(1,), (3,)]
 
 
 def test_bridged_jax_inside_a_callback_is_refused(x):

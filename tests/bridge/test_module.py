@@ -6,6 +6,7 @@ import pickle
 import sys
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import pytest
 import torch
@@ -101,6 +102,22 @@ def test_reserved_names_are_refused():
         bridge.JaxModule(lambda p: p["forward"], {"forward": jnp.zeros(2)})
     with pytest.raises(ValueError, match=r"'train', which is a name that torch.nn.Module uses"):
         bridge.JaxModule(lambda p: 0, {"train": {"w": jnp.zeros(2)}})
+
+
+def test_arguments_go_by_the_functions_names():
+    def fn(p, x, act):
+        return act(x * p["w"])
+
+    module = bridge.JaxModule(fn, {"w": jnp.ones(2)}, static_argnames="act")
+    x = torch.tensor([1.0, -1.0])
+    assert torch.equal(module(x, jnp.negative), -x)
+    assert torch.equal(module(x, act=jnp.negative), -x)
+    with pytest.raises(TypeError, match="`x` of fn is a object"):
+        module(object(), jnp.negative)
+    with pytest.raises(ValueError, match="'axt', but fn has no such parameter"):
+        bridge.JaxModule(fn, {"w": jnp.ones(2)}, static_argnames="axt")
+    with pytest.raises(TypeError, match=r"`params\['k'\]` has dtype key<fry>.*key_data"):
+        bridge.JaxModule(fn, {"k": jax.random.key(0)})
 
 
 def gradients(module, loss):

@@ -90,6 +90,22 @@ def test_param_groups_schedulers_and_factors():
         torch.testing.assert_close(b.detach(), torch.full((2,), expected[1]))
 
 
+def test_a_scheduled_rate_is_optaxs_and_lr_a_factor():
+    a = nn.Parameter(torch.zeros(()))
+    schedule = optax.linear_schedule(1.0, 0.0, 4)
+    rule = optax.inject_hyperparams(optax.sgd)(learning_rate=schedule)
+    optimizer = bridge.OptaxOptimizer([a], rule)
+    assert optimizer.param_groups[0]["lr"] == 1
+    for expected in (-1.0, -1.75, -6.75):
+        if expected == -6.75:
+            optimizer.param_groups[0]["lr"] = 10.0
+        a.grad = torch.ones(())
+        optimizer.step()
+        torch.testing.assert_close(a.item(), expected)
+    optimizer.load_optax_state(optimizer.optax_state())
+    assert optimizer.param_groups[0]["lr"] == 10
+
+
 def test_state_dict_round_trip(tmp_path):
     def run(steps, params, optimizer):
         for _ in range(steps):
@@ -297,6 +313,12 @@ def test_bad_arguments_are_named():
         make([("a", a), ("a", torch.ones(1, requires_grad=True))])
     with pytest.raises(TypeError, match=r"`value_fn` of OptaxOptimizer.step is a function"):
         make().step(value_fn=make)
+    with pytest.raises(TypeError, match="cannot be used: it evaluates the loss itself"):
+        make([a], optax.chain(optax.clip(1.0), optax.lbfgs()))
+    exchanged = make([a])
+    exchanged.param_groups[0]["params"][0] = torch.ones(2, requires_grad=True)
+    with pytest.raises(ValueError, match="`param_groups` holds another tensor"):
+        exchanged.step()
     a.grad = torch.ones(2).to_sparse()
     with pytest.raises(TypeError, match=r"a gradient has layout torch.sparse_coo"):
         make([a]).step()

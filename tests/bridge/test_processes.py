@@ -72,6 +72,52 @@ def test_a_fork_after_jax_ran_outside_the_bridge_is_noticed():
     assert done.returncode == 7, done.stderr
 
 
+def test_every_way_into_jax_is_guarded_after_a_fork():
+    """Each case would hang; the alarm ends it then."""
+    done = run(
+        """
+        import optax, signal
+        x = torch.ones(3, requires_grad=True)
+        loss = f(x).sum()
+        fn, params = bridge.as_jax_function(torch.nn.Linear(3, 3))
+        ones = jnp.ones(3)
+        cases = [
+            lambda: bridge.OptaxOptimizer([x], optax.adam(0.1)),
+            lambda: fn(params, ones),
+            lambda: bridge.as_jax_function(torch.nn.Linear(3, 3)),
+            loss.backward,
+        ]
+        for case in cases:
+            pid = os.fork()
+            if pid == 0:
+                signal.alarm(20)
+                try:
+                    case()
+                except bridge.BridgeError:
+                    os._exit(7)
+                os._exit(0)
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            assert code == 7, (cases.index(case), code)
+        """
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_jax_may_start_in_the_child():
+    done = run(
+        """
+        pid = os.fork()
+        if pid == 0:
+            jnp.ones(3).block_until_ready()
+            fn, params = bridge.as_jax_function(torch.nn.Linear(2, 2))
+            ok = f(torch.ones(2)).shape == fn(params, jnp.ones(2)).shape
+            os._exit(0 if ok else 1)
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        """
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     "code",
     [
@@ -119,3 +165,14 @@ def test_an_output_spread_over_devices_is_gathered():
         """
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_recorded_code_is_not_taken_for_another_process_code():
+    """Inductor's cache on disk goes by that text."""
+    record = """
+        from torch.fx.experimental.proxy_tensor import make_fx
+        print(make_fx(f)(torch.ones(2)).code)
+    """
+    first, second = run(record), run(record)
+    assert "evtorch.call" in first.stdout, first.stderr
+    assert first.stdout != second.stdout

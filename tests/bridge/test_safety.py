@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -157,6 +158,27 @@ def test_nothing_leaks():
     after = calls(200)
     assert after[0] <= before[0] + 2
     assert after[1] <= before[1] + 2
+
+
+class Subclass(torch.Tensor):
+    pass
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("kind", [torch.Tensor, Subclass])
+def test_functions_are_released(policy, kind):
+    x = torch.ones(3, requires_grad=True)
+
+    def use():
+        def fn(x):
+            return jnp.sin(x) * x
+
+        bridge.as_torch_function(fn, residuals=policy)(x.as_subclass(kind)).sum().backward()
+        return weakref.ref(fn)
+
+    functions = [use() for _ in range(3)]
+    gc.collect()
+    assert [f() for f in functions] == [None] * 3
 
 
 def test_residuals_are_released_after_backward():
