@@ -246,7 +246,7 @@ def _check_float(x: Any, name: str, expected: str) -> None:
 
 
 def _check_same_dtype(x: Any, dtype: Any, name: str) -> None:
-    if canonical_dtype(x) != jax.dtypes.canonicalize_dtype(dtype):
+    if x.dtype != dtype and canonical_dtype(x) != jax.dtypes.canonicalize_dtype(dtype):
         raise TypeError(
             f"{name} has dtype {x.dtype}, but the spikes have {np.dtype(dtype)}; convert one of "
             f"them so that both agree"

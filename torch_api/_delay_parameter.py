@@ -34,10 +34,15 @@ def nonnegative(delay: Tensor) -> Tensor:
 
 
 class _Project(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, delay: Tensor) -> Tensor:
-        ctx.save_for_backward(delay)
+    def forward(delay: Tensor) -> Tensor:
         return delay.clamp(min=0)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:

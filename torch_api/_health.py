@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ._validate import is_transformed
+
 
 class Health(NamedTuple):
     """How fit for gradients a layer's spikes are: counts, int32, shape ``(neurons,)``."""
@@ -147,6 +149,8 @@ class SpikingLayer(nn.Module):
 
     def remember(self, samples: int, counts: Health, lost: Mapping[str, int] | None = None) -> None:
         """Keep the counts of a forward."""
+        if is_transformed():
+            samples, counts = _plain(samples, counts)
         self._health = (samples, counts, dict(lost or {}))
 
     def health(self, name: str = "") -> LayerHealth | None:
@@ -172,6 +176,17 @@ def health_report(model: nn.Module) -> HealthReport:
             else:
                 layers.append(health)
     return HealthReport(tuple(layers), tuple(not_run))
+
+
+def _plain(samples: int, counts: Health) -> tuple[int, Health]:
+    """Samples and counts as they are outside of torch.func; what it maps over are samples too."""
+    plain = [None if count is None else torch.func.debug_unwrap(count) for count in counts]
+    mapped = torch.func.debug_unwrap(counts.silent).shape[:-1].numel()
+    total = [
+        None if x is None else x.reshape(mapped, x.shape[-1]).sum(dim=0, dtype=torch.int32)
+        for x in plain
+    ]
+    return samples * mapped, Health(*total)  # pyright: ignore[reportArgumentType]
 
 
 def _listed(neurons: list[int], shown: int = 8) -> str:

@@ -3,6 +3,7 @@
 import warnings
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 OnOverflow = Literal["error", "warn", "truncate"]
@@ -30,7 +31,16 @@ def report_overflow(
     **Arguments:** ``overflow``: samples with more than ``max_spikes`` spikes, by neuron ``(out,)``;
     ``on_overflow``: the policy; ``ends_sample``: whether all neurons are silent after a lost spike.
     """
-    if on_overflow == "truncate" or not bool(overflow.any()):
+    if on_overflow == "truncate":
+        return
+    if torch.compiler.is_compiling():
+        from . import _compile
+
+        _compile.report_outside(overflow, on_overflow, max_spikes, ends_sample=ends_sample)
+        return
+    # Inside of torch.func only the plain tensor has values; further axes do not matter here.
+    overflow = torch.func.debug_unwrap(overflow)
+    if not bool(overflow.any()):
         return
     accept = f"keep the first {max_spikes} spikes"
     if ends_sample:
