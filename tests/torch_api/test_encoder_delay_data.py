@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch import nn
 from torch.utils.data import DataLoader
 
 from evtorch import torch_api as snn
@@ -63,13 +64,22 @@ def test_delay_leaves_missing_spikes_missing():
     torch.testing.assert_close(delay.delay.grad, torch.tensor([1.0, 2.0]))
 
 
-def test_delay_of_events_sorts_them_anew():
-    events = snn.Events(
-        torch.tensor([[1.0, 2.0, 3.0, INF]]), torch.tensor([[0, 1, 0, -1]], dtype=torch.int32)
-    )
-    out = snn.Delay(2, torch.tensor([1.5, 0.0]))(events)
-    torch.testing.assert_close(out.time, torch.tensor([[2.0, 2.5, 4.5, INF]]))
-    assert out.index.tolist() == [[1, 0, 0, -1]]
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_delay_of_events_sorts_them_anew(dtype):
+    events = snn.Events(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[0, 1, 0]], dtype=dtype))
+    delay = snn.Delay(2, torch.tensor([1.5, 0.0]))
+    out = delay(events)
+    torch.testing.assert_close(out.time, torch.tensor([[2.0, 2.5, 4.5]]))
+    assert out.index.tolist() == [[1, 0, 0]]
+    if dtype.is_signed:
+        padded = snn.Events(*(nn.functional.pad(x, (0, 1), value=-1) for x in events))
+        padded.time[0, -1] = INF
+        out = delay(padded)
+        torch.testing.assert_close(out.time, torch.tensor([[2.0, 2.5, 4.5, INF]]))
+        assert out.index.tolist() == [[1, 0, 0, -1]]
     padding = snn.Events(torch.full((2, 3), INF), torch.full((2, 3), -1, dtype=torch.int32))
     assert snn.Delay(0)(padding) is padding
 

@@ -84,7 +84,7 @@ def delay(spikes: Tensor | Events, delay: Tensor) -> Tensor | Events:
         return _shift(spikes, delay.unsqueeze(-1))
     if delay.shape[0] == 0:
         return spikes
-    shifted = _shift(spikes.time, delay[spikes.index.clamp(min=0)])
+    shifted = _shift(spikes.time, delay[spikes.index.long().clamp(min=0)])
     time, order = shifted.sort(dim=-1, stable=True)
     return Events(time, spikes.index.gather(-1, order))
 
