@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._validate import check_dtype
+from ._validate import check_dtype, check_size
 
 
 def delay_parameter(
@@ -17,8 +17,12 @@ def delay_parameter(
     dtype: torch.dtype | None,
 ) -> nn.Parameter:
     """A parameter of shape ``(features,)``, seconds, with values >= 0."""
-    value = torch.as_tensor(init, device=device, dtype=check_dtype(dtype))
-    value = value.detach()
+    check_size(features, "features")
+    if isinstance(init, str | bool) or init is None:
+        raise TypeError(
+            f"init must be a number or a tensor ({features},), seconds, got {type(init).__name__}"
+        )
+    value = torch.as_tensor(init, device=device, dtype=check_dtype(dtype)).detach()
     if value.shape not in ((), (features,)):
         raise ValueError(
             f"init must be a number or have shape ({features},), got {tuple(value.shape)}"
