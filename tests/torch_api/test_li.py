@@ -1,5 +1,7 @@
 """The leaky integrator as a module."""
 
+import math
+
 import pytest
 import torch
 
@@ -60,6 +62,9 @@ def test_functional_forms_agree():
     torch.testing.assert_close(f.li(inputs, weight), f.li_max(inputs, weight))
     early = f.li_integral(inputs, weight, t_max=T_MAX, tau_weight=1e-2)
     assert not torch.allclose(integral, early)
+    endless = f.li_integral(inputs, weight, t_max=math.inf, tau_weight=1e-2)
+    late = f.li_integral(inputs, weight, t_max=1.0, tau_weight=1e-2)
+    torch.testing.assert_close(endless, late)
 
 
 @pytest.mark.parametrize("batch", [(), (2, 3), (0,)])
