@@ -131,6 +131,11 @@ class HealthReport:
             for row in rows
         ]
         for layer in self.layers:
+            if layer.silent_fraction == 1:
+                lines.append(
+                    f"{layer.name} is silent throughout: are times and time constants both in "
+                    f"seconds, inputs before t_max, and weights large enough?"
+                )
             if layer.lost:
                 each = ", ".join(f"{count} by {what}" for what, count in layer.lost.items())
                 lines.append(f"events lost in the run that began with {layer.name}: {each}")
@@ -166,6 +171,8 @@ def health_report(model: nn.Module) -> HealthReport:
 
     **Returns:** a `HealthReport`; print it for a table.
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     layers, not_run = [], []
     for name, module in model.named_modules():
         if isinstance(module, SpikingLayer) and module.has_health:
