@@ -63,15 +63,23 @@ def is_transformed() -> bool:
 
 
 def check_tensor(x: Any, name: str, expected: str) -> None:
-    """Check that ``x`` is a float32 or float64 tensor."""
+    """Check that ``x`` is a dense float32 or float64 tensor."""
     if not isinstance(x, Tensor):
-        raise TypeError(
-            f"{name} must be {expected}, got {type(x).__name__}; convert it with torch.as_tensor"
-        )
+        remedy = "" if x is None else f"; convert it: torch.as_tensor({name}, dtype=torch.float32)"
+        raise TypeError(f"{name} must be {expected}, got {type(x).__name__}{remedy}")
     if x.dtype not in _DTYPES:
         raise TypeError(
             f"{name} must be float32 or float64, got {x.dtype}; convert it with {name}.float()"
         )
+    if x.layout != torch.strided:
+        raise TypeError(f"{name} must be dense, got {x.layout}; convert it with .to_dense()")
+
+
+def check_spike_tensor(x: Any, name: str = "spikes") -> None:
+    """Check that ``x`` is a tensor that can hold spike times."""
+    if isinstance(x, Tensor) and x.dtype in (*_INTEGERS, torch.bool):
+        raise TypeError(f"{name} must be float32 or float64, got {x.dtype}; {rules.NOT_A_RASTER}")
+    check_tensor(x, name, "a tensor of spike times (..., neurons, spikes) or Events")
 
 
 def check_dtype(dtype: torch.dtype | None) -> torch.dtype:
@@ -102,7 +110,7 @@ def check_like(x: Tensor, reference: Tensor, name: str, reference_name: str = "s
 def check_times_and_weight(spikes: Any, weight: Any) -> None:
     """Check that spike times and weights are tensors of one dtype on one device."""
     times, name = (spikes.time, "spikes.time") if isinstance(spikes, Events) else (spikes, "spikes")
-    check_tensor(times, name, "a tensor of spike times (..., neurons, spikes) or Events")
+    check_spike_tensor(times, name)
     check_tensor(weight, "weight", "a tensor of shape (out, in)")
     check_like(weight, times, "weight")
 
@@ -114,7 +122,7 @@ def check_spikes(spikes: Any, neurons: int | None = None, name: str = "spikes") 
     """
     if isinstance(spikes, Events):
         return _check_events(spikes, neurons, name)
-    check_tensor(spikes, name, "a tensor of spike times (..., neurons, spikes) or Events")
+    check_spike_tensor(spikes, name)
     rules.check_spike_times(_stand_in(spikes), neurons, name, values=False)
     if values_are_checked() and not _times_are_good(spikes.detach()):
         rules.check_spike_times(_array(spikes), neurons, name)
@@ -148,7 +156,6 @@ def check_constants(constants: dict[str, Any], spikes: Tensor, neurons: int) -> 
     """
     for name, value in constants.items():
         if isinstance(value, Tensor):
-            check_tensor(value, name, f"a number or a tensor of shape () or ({neurons},)")
             check_like(value, spikes, name)
     check_constant_values(constants, neurons)
 
@@ -161,12 +168,15 @@ def check_constant_values(constants: dict[str, Any], neurons: int) -> None:
     values = values_are_checked()
     for name, value in constants.items():
         if isinstance(value, Tensor):
+            check_tensor(value, name, f"a number or a tensor of shape () or ({neurons},)")
             array = _array(value) if values else _stand_in(value)
             _check_constant(name, array, neurons, array.dtype, values)
         elif isinstance(value, bool) or not isinstance(value, numbers.Real):
+            is_array = isinstance(value, (list, tuple, np.ndarray))
             raise TypeError(
-                f"{name} must be a number or a tensor of shape ({neurons},), "
-                f"got {type(value).__name__}"
+                f"{name} must be a number or a tensor of shape ({neurons},), got "
+                f"{type(value).__name__}"
+                + (f"; convert it: torch.tensor({name}, dtype=torch.float32)" if is_array else "")
             )
         else:
             _check_number(name, float(value))

@@ -157,6 +157,8 @@ def test_bad_spikes(loss):
             loss(bad, TARGET)
     with pytest.raises(TypeError, match="spikes must be float32 or float64"):
         loss(TARGET, TARGET)
+    with pytest.raises(ValueError, match=r"with one spike per class, spikes\.unsqueeze\(-1\)"):
+        loss(TIMES[..., 0], TARGET)
     with pytest.raises(ValueError, match="spikes must have room for a spike"):
         loss(TIMES[..., :0], TARGET)
 

@@ -1,13 +1,13 @@
 """Losses on spike times. No spike (``inf``) never makes a loss or a gradient infinite or NaN."""
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .._validate import check_like, check_spikes, check_tensor, values_are_checked
+from .._validate import check_like, check_spike_tensor, check_spikes, values_are_checked
 
 Reduction = Literal["none", "mean", "sum"]
 
@@ -28,7 +28,7 @@ def ttfs_cross_entropy(
 ) -> Tensor:
     """Cross-entropy of first-spike times; see `TTFSCrossEntropyLoss`."""
     check_ttfs_settings(tau_syn, xi, alpha, beta, silent_time, reduction)
-    _check_spike_tensor(spikes)
+    check_spike_tensor(spikes)
     if not isinstance(target, Tensor) or target.dtype.is_floating_point:
         kind = target.dtype if isinstance(target, Tensor) else type(target).__name__
         raise TypeError(f"target must be an integer tensor of class indices, got {kind}")
@@ -62,7 +62,7 @@ def spike_time_mse(
 ) -> Tensor:
     """Squared error of spike times; see `SpikeTimeMSELoss`."""
     check_mse_settings(t_correct, t_wrong, silent_time, time_unit, reduction)
-    _check_spike_tensor(spikes)
+    check_spike_tensor(spikes)
     if not isinstance(target, Tensor):
         raise TypeError(f"target must be a tensor, got {type(target).__name__}")
     if target.dtype.is_floating_point:
@@ -150,13 +150,19 @@ def _check_classes(target: Tensor, classes: int) -> None:
 
 def _first_spikes(spikes: Tensor, target: Tensor) -> Tensor:
     """First-spike times ``(..., classes)`` for class indices ``target (...)``."""
-    if spikes.shape[:-2] != target.shape or spikes.ndim != target.ndim + 2:
+    if spikes.shape[:-1] == target.shape and spikes.shape[-1] != 1:
+        raise ValueError(
+            f"spikes must have shape (..., classes, k), got {tuple(spikes.shape)} for target "
+            f"{tuple(target.shape)}: with one spike per class, spikes.unsqueeze(-1)"
+        )
+    if spikes.shape[:-2] != target.shape:
         raise ValueError(
             f"target must hold one class per sample: spikes {tuple(spikes.shape)} (..., classes, "
             f"k) need shape {tuple(spikes.shape[:-2])}, got {tuple(target.shape)}"
         )
     if spikes.shape[-1] == 0:
         raise ValueError("spikes must have room for a spike: shape (..., classes, k) with k >= 1")
+    check_spikes(spikes)
     return spikes[..., 0]
 
 
@@ -176,6 +182,7 @@ def _class_times(
 def _match(spikes: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Spike times and target times of one shape: all spikes, or the first ones."""
     check_like(target, spikes, "target")
+    check_spikes(spikes)
     if values_are_checked() and not bool((target >= 0).all()):
         raise ValueError("target times must be >= 0, not NaN; inf stands for no spike")
     if target.shape == spikes.shape:
@@ -186,11 +193,6 @@ def _match(spikes: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         f"target times must have the shape of spikes {tuple(spikes.shape)} or, for the first "
         f"spikes, {tuple(spikes.shape[:-1])}; got {tuple(target.shape)}"
     )
-
-
-def _check_spike_tensor(spikes: Any) -> None:
-    check_tensor(spikes, "spikes", "a tensor of spike times (..., neurons, k)")
-    check_spikes(spikes)
 
 
 def _reduce(loss: Tensor, reduction: Reduction) -> Tensor:
