@@ -13,10 +13,12 @@ import torch
 
 from .. import jax_core
 from ..bridge import TorchFunction, as_torch_function
+from ..jax_core._li_grid import li_grid
 from ._overflow import report_overflow
 from .functional._layer import counting
 
-_FUNCTIONS = [function for function in vars(jax_core).values() if inspect.isfunction(function)]
+_PUBLIC = [function for function in vars(jax_core).values() if inspect.isfunction(function)]
+_FUNCTIONS = [*_PUBLIC, li_grid]
 _PLAIN = {function: as_torch_function(function) for function in _FUNCTIONS}
 _COUNTING = {
     function: as_torch_function(functools.partial(counting, function)) for function in _FUNCTIONS
@@ -29,4 +31,4 @@ def bridged(function: Callable[..., Any], counts: bool) -> TorchFunction:
 
 
 # It looks at values. Python does it, and the compiler breaks its graph there without a word.
-report_outside = torch.compiler.disable(report_overflow)
+report_outside: Any = torch.compiler.disable(report_overflow)

@@ -46,8 +46,10 @@ def report_overflow(
             overflow, on_overflow, max_spikes, ends_sample=ends_sample, delayed=delayed
         )
         return
-    # Inside of torch.func only the plain tensor has values; further axes do not matter here.
+    # Inside of torch.func only the plain tensor has values. What is mapped over comes first.
     overflow = torch.func.debug_unwrap(overflow)
+    if overflow.ndim > 1:
+        overflow = overflow.flatten(0, -2).sum(dim=0)
     if not bool(overflow.any()):
         return
     accept = f"keep the first {max_spikes} spikes"

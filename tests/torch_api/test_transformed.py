@@ -35,14 +35,13 @@ def test_layers_compile_once_and_without_graph_breaks():
     model = nn.Sequential(nn.Linear(2, 2), nn.Sigmoid(), *first_spike_layers(), strong(recurrent))
     model.append(snn.LI(3, 2, learn="tau_mem"))
     compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
-    compilations = []
-    for _ in range(3):
-        model.zero_grad()
-        values = torch.rand(4, 2)
-        out = compiled(values)
-        out.sum().backward()
-        compilations.append(len(_compiled))
-    assert compilations[0] == compilations[2], "later calls compile nothing"
+    compiled(torch.rand(4, 2)).sum().backward()
+    compilations = len(_compiled)
+    model.zero_grad()
+    values = torch.rand(4, 2)
+    out = compiled(values)
+    out.sum().backward()
+    assert len(_compiled) == compilations, "later calls compile nothing"
     report = str(snn.health_report(model))
     expected = model(values)
     torch.testing.assert_close(out, expected)
@@ -88,7 +87,7 @@ def test_vmap_and_gradients_per_sample():
 
 def test_an_overflow_is_reported_from_vmap_too():
     layer = strong(snn.LIF(3, 2, max_spikes=1))
-    with pytest.raises(snn.SpikeOverflowError, match="max_spikes = 1"):
+    with pytest.raises(snn.SpikeOverflowError, match=r"of 2 neurons .* max_spikes = 1"):
         vmap(layer)(spikes(4, 3, 2, dtype=torch.float32))
 
 
