@@ -53,9 +53,16 @@ def _lambert_w_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array
 
 
 def first_spike_time(
-    time: Array, event_weight: Array, spike: Array, constants: Constants, ratio: int | None
+    time: Array,
+    event_weight: Array,
+    spike: Array,
+    floor: Array,
+    constants: Constants,
+    ratio: int | None,
 ) -> Array:
     """The first spike time, differentiable with respect to all that it depends on.
+
+    Its first and second derivatives are those of the spike time.
 
     **Arguments:**
 
@@ -63,6 +70,8 @@ def first_spike_time(
     - ``event_weight``: their weights, ``(batch or 1, out, M)``.
     - ``spike``: the simulated spike times ``(batch, out)``; they tell the causal sets, and serve
       as the origin of time that keeps the exponentials near 1.
+    - ``floor``: ``(batch, out)``; where a spike grazes the threshold, the slope
+      ``tau_mem dV/dt`` to divide by in place of its own, else 0.
     - ``ratio``: 1 or 2 where ``tau_mem`` is that multiple of ``tau_syn`` for every neuron, else
       ``None``.
 
@@ -76,13 +85,20 @@ def first_spike_time(
     weight = jnp.where(is_causal, event_weight, 0)
     solve = {1: _equal_time_constants, 2: _double_time_constant, None: _any_time_constants}[ratio]
     # Neurons that are silent get harmless numbers: nothing of theirs may turn into NaN.
-    shift = solve(age, weight, origin, is_spike, constants)
+    shift, v = solve(age, weight, origin, is_spike, constants)
+    # At the very peak the closed forms have no slope left that could be bounded.
+    bounded = -constants.tau_mem * _change(v - constants.threshold) / jnp.where(floor > 0, floor, 1)
+    shift = jnp.where(floor > 0, bounded, shift)
     return jnp.where(is_spike, origin + jnp.where(is_spike, shift, 0), jnp.inf)
+
+
+Solution = tuple[Array, Array]
+"""The shift of the spike from the origin, and the voltage at the origin, ``(batch, out)``."""
 
 
 def _equal_time_constants(
     age: Array, weight: Array, origin: Array, is_spike: Array, constants: Constants
-) -> Array:
+) -> Solution:
     """``(b + a s) exp(-s) = threshold`` with ``s`` the shift from the origin in ``tau``.
 
     Branch 0 is the earlier crossing, which rises if the threshold lies above the leak; tonically
@@ -95,18 +111,19 @@ def _equal_time_constants(
     b = jnp.where(is_published, jnp.sum(decayed * age, axis=-1) / tau, 0)
     threshold = jnp.where(constants.threshold > 0, constants.threshold, 0)
     closed = -tau * (b / a + lambert_w(-threshold / a * jnp.exp(-b / a)))
-    general = _any_time_constants(age, weight, origin, is_spike, constants)
-    return jnp.where(is_published, closed, general)
+    general, v = _any_time_constants(age, weight, origin, is_spike, constants)
+    return jnp.where(is_published, closed, general), v
 
 
 def _double_time_constant(
     age: Array, weight: Array, origin: Array, is_spike: Array, constants: Constants
-) -> Array:
+) -> Solution:
     """``a y - b y^2 = threshold`` with ``y = exp(-shift/tau_mem)``."""
     tau_mem = constants.tau_mem
     slow = jnp.exp(-age / tau_mem[..., None])
     a = jnp.sum(weight * slow, axis=-1) + constants.start * jnp.exp(-origin / tau_mem)
     b = jnp.sum(weight * jnp.exp(-age / constants.tau_syn[..., None]), axis=-1)
+    v = a - b
     a = jnp.where(is_spike, a, 1)
     b = jnp.where(is_spike, b, 0)
     threshold = constants.threshold
@@ -116,18 +133,28 @@ def _double_time_constant(
     denominator = a - root
     lower = 2 * threshold / jnp.where(denominator == 0, 1, denominator)
     y = jnp.where(a > 0, upper, lower)
-    return -tau_mem * jnp.log(jnp.where(is_spike & (y > 0), y, 1))
+    return -tau_mem * jnp.log(jnp.where(is_spike & (y > 0), y, 1)), v
 
 
 def _any_time_constants(
     age: Array, weight: Array, origin: Array, is_spike: Array, constants: Constants
-) -> Array:
-    """One Newton step from the spike itself: its value is 0, its derivative the theorem's."""
+) -> Solution:
+    """One step of Halley's method from the spike itself: its value is 0, its first and second
+    derivatives are the spike's."""
     tau_mem, tau_syn = constants.tau_mem, constants.tau_syn
     step = propagator(age, tau_mem[..., None], tau_syn[..., None])
     v = jnp.sum(weight * step.psp, axis=-1) + constants.start * jnp.exp(-origin / tau_mem)
     i = jnp.sum(weight * step.synapse, axis=-1)
-    slope = lax.stop_gradient((i - constants.threshold) / tau_mem)
-    shift = (constants.threshold - v) / jnp.where(slope > 0, slope, 1)
-    # Adds the derivative and leaves the simulated value.
-    return jnp.where(slope > 0, shift - lax.stop_gradient(shift), 0)
+    change = _change(v - constants.threshold)
+    # tau_mem V' and tau_mem V'' at the origin, where the voltage is threshold + change.
+    slope = i - constants.threshold - change
+    rises = slope > 0
+    slope = jnp.where(rises, slope, 1)
+    bend = lax.stop_gradient(slope / tau_mem + i / tau_syn) / slope
+    shift = -tau_mem * change / slope
+    return jnp.where(rises, shift + bend * shift * shift / 2, 0), v
+
+
+def _change(x: Array) -> Array:
+    """0, with the derivatives of ``x``."""
+    return x - lax.stop_gradient(x)

@@ -213,16 +213,16 @@ def _fast_and_deep(
     upstream: Array,
 ) -> tuple[Array, Array, Constants]:
     spike = spikes.time[..., 0]
+    slope = slope_at_spike(spikes.current, constants)[..., 0]
+    floor = slope_floor(constants, settings.min_slope)
+    floor = jnp.where(slope < floor, floor, 0)
 
     def explicit(time: Array, weight: Array, constants: Constants) -> Array:
         event_weight, _ = weights_of(events._replace(time=time), weight)
-        return first_spike_time(time, event_weight, spike, constants, settings.ratio)
+        return first_spike_time(time, event_weight, spike, floor, constants, settings.ratio)
 
-    slope = slope_at_spike(spikes.current, constants)[..., 0]
-    floor = slope_floor(constants, settings.min_slope)
-    bounded = jnp.where(slope < floor, slope / jnp.where(floor > 0, floor, 1), 1)
     _, pull_back = jax.vjp(explicit, events.time, weight, constants)
-    return pull_back(jnp.where(jnp.isfinite(spike), upstream[..., 0] * bounded, 0))
+    return pull_back(jnp.where(jnp.isfinite(spike), upstream[..., 0], 0))
 
 
 _differentiable.defvjp(_forward, pull_back)

@@ -6,8 +6,8 @@ A scan over the sorted events finds where; the voltage there is then a sum over 
 at any other time.
 
 The gradient is that sum's own dependence: moving the time of an interior maximum changes nothing in
-first order. A peak at an event, though, moves together with it, so there the event's time has the
-gradient ``dV/dt`` just before the event.
+first order, and has a term of its own in second order. A peak at an event, though, moves together
+with it, so there the event's time has the gradient ``dV/dt`` just before the event.
 """
 
 from typing import NamedTuple
@@ -31,6 +31,8 @@ class Peak(NamedTuple):
     """Position of the last event that has arrived, -1 if none has, int32."""
     moves: Array
     """Whether the peak is at that event and so moves with it."""
+    is_interior: Array
+    """Whether the voltage is flat there."""
 
 
 class _State(NamedTuple):
@@ -55,18 +57,40 @@ def _value_at(
     position = jnp.arange(time.shape[-1], dtype=jnp.int32)
 
     def neuron(
-        weight: Array, tau_mem: Array, tau_syn: Array, at: Array, event: Array, moves: Array
+        weight: Array,
+        tau_mem: Array,
+        tau_syn: Array,
+        at: Array,
+        event: Array,
+        moves: Array,
+        is_interior: Array,
     ) -> Array:
         arrived = position <= event[:, None]
         arrival = jnp.where(arrived, time, 0)
         moving = jnp.sum(jnp.where(position == event[:, None], arrival, 0), axis=-1)
         at = jnp.where(moves, moving, at)
-        psp = propagator(jnp.where(arrived, at[:, None] - arrival, 0), tau_mem, tau_syn).psp
-        return jnp.sum(jnp.where(arrived, psp * weight[index], 0), axis=-1)
+        over = propagator(jnp.where(arrived, at[:, None] - arrival, 0), tau_mem, tau_syn)
+        v = jnp.sum(jnp.where(arrived, over.psp * weight[index], 0), axis=-1)
+        i = jnp.sum(jnp.where(arrived, over.synapse * weight[index], 0), axis=-1)
+        return v + _rise_by_moving(i - v, is_interior, i, tau_mem, tau_syn)
 
     taus = (jnp.broadcast_to(tau, weight.shape[:1]) for tau in (tau_mem, tau_syn))
-    arguments = (weight, *taus, peak.time.T, peak.event.T, peak.moves.T)
+    arguments = (weight, *taus, peak.time.T, peak.event.T, peak.moves.T, peak.is_interior.T)
     return map_in_pieces(neuron, arguments, time.size).T
+
+
+def _rise_by_moving(
+    slope: Array, is_interior: Array, i: Array, tau_mem: Array, tau_syn: Array
+) -> Array:
+    """What an interior maximum gains as it moves: 0, up to its second derivatives.
+
+    The top of a parabola of slope ``V'`` and curvature ``V'' = -i / (tau_mem tau_syn)`` lies
+    ``-V'^2 / (2 V'')`` higher. ``slope`` is ``tau_mem V'``.
+    """
+    flat = lax.stop_gradient(is_interior & (i > 0))
+    factor = lax.stop_gradient(tau_syn / (2 * tau_mem * jnp.where(flat, i, 1)))
+    change = slope - lax.stop_gradient(slope)
+    return jnp.where(flat & jnp.isfinite(factor), factor, 0) * change * change
 
 
 def _find(
@@ -81,7 +105,8 @@ def _find(
     by_input = weight.T
     shape = (time.shape[0], weight.shape[0])
     zero = jnp.zeros(shape, weight.dtype)
-    peak = Peak(zero, zero, jnp.full(shape, -1, jnp.int32), jnp.zeros(shape, bool))
+    no = jnp.zeros(shape, bool)
+    peak = Peak(zero, zero, jnp.full(shape, -1, jnp.int32), no, no)
 
     def step(state: _State, event: tuple[Array, ...]) -> tuple[_State, None]:
         position, start, end, duration, index, present = event
@@ -90,7 +115,7 @@ def _find(
         )
         jump = jnp.where(present[:, None], by_input[index], 0)
         turns = (i > v) & (i + jump <= v) & present[:, None]
-        peak = _higher(peak, turns, Peak(v, end[:, None], position, jnp.asarray(True)))
+        peak = _higher(peak, turns, _peak(v, end[:, None], position, moves=True))
         return _State(v, i + jump, peak), None
 
     start = jnp.concatenate([jnp.zeros_like(time[:, :1]), time[:, :-1]], axis=-1)
@@ -123,7 +148,7 @@ def _after_last(
     if t_max < float("inf"):
         end = jnp.full_like(last, t_max)
         v, i, peak = _over_segment(state, last, end - last, event, tau_mem, tau_syn)
-        return _higher(peak, i > v, Peak(v, end, event, jnp.asarray(False)))
+        return _higher(peak, i > v, _peak(v, end, event))
     v, i, peak = state
     u = _time_to_maximum(v, i, tau_mem, tau_syn)
     exists = (i > v) & (u < jnp.inf)
@@ -144,7 +169,13 @@ def _interior(
 ) -> Peak:
     top = propagator(u, tau_mem, tau_syn)
     value = top.membrane * v + top.psp * i
-    return _higher(peak, exists, Peak(value, start + u, event, jnp.asarray(False)))
+    return _higher(peak, exists, _peak(value, start + u, event, is_interior=True))
+
+
+def _peak(
+    value: Array, time: Array, event: Array, *, moves: bool = False, is_interior: bool = False
+) -> Peak:
+    return Peak(value, time, event, jnp.asarray(moves), jnp.asarray(is_interior))
 
 
 def _higher(peak: Peak, exists: Array, other: Peak) -> Peak:

@@ -12,7 +12,7 @@ from jax import Array
 from ._constants import Constant, Constants
 from ._events import Events
 from ._layer import Gradient, Health, Settings, run
-from ._overflow import OnOverflow, handle_overflow
+from ._overflow import OnOverflow, check_policy, handle_overflow
 from ._validate import (
     check_constant,
     check_duration,
@@ -114,6 +114,7 @@ def lif(
     **References:** Wunderlich & Pehle 2021, doi:10.1038/s41598-021-91786-z;
     Göltz et al. 2021, doi:10.1038/s42256-021-00388-x.
     """
+    check_policy(on_overflow)
     given = Given(tau_mem, tau_syn, v_threshold, v_leak, v_reset, refractory)
     settings = check_settings(given, max_spikes, t_max, gradient, min_slope)
     layer = prepare(spikes, weight, given, validate)

@@ -11,6 +11,12 @@ from jax.core import Tracer
 OnOverflow = Literal["error", "warn", "truncate"]
 
 
+def check_policy(on_overflow: str) -> None:
+    """Check the name of a policy."""
+    if on_overflow not in ("error", "warn", "truncate"):
+        raise ValueError(f'on_overflow must be "error", "warn" or "truncate", got {on_overflow!r}')
+
+
 def handle_overflow(lost: Array, on_overflow: OnOverflow, reason: str) -> None:
     """Raise, warn, or accept that spikes were lost.
 
@@ -23,8 +29,7 @@ def handle_overflow(lost: Array, on_overflow: OnOverflow, reason: str) -> None:
     - ``on_overflow``: ``"error"``, ``"warn"`` or ``"truncate"`` (accept it).
     - ``reason``: what lost them and what to do about it, for the message.
     """
-    if on_overflow not in ("error", "warn", "truncate"):
-        raise ValueError(f'on_overflow must be "error", "warn" or "truncate", got {on_overflow!r}')
+    check_policy(on_overflow)
     if on_overflow == "truncate":
         return
 

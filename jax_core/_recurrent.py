@@ -13,7 +13,7 @@ from ._constants import Constant, Constants
 from ._events import Events
 from ._layer import Health, Settings, count, pad_times, pull_back, sort_input
 from ._lif import Given, Layer, check_settings, prepare
-from ._overflow import OnOverflow, handle_overflow
+from ._overflow import OnOverflow, check_policy, handle_overflow
 from ._recurrent_eventprop import time_constant_gradients, total_gradients
 from ._recurrent_simulate import simulate_recurrent
 from ._validate import check_constant, check_recurrent_weight
@@ -107,6 +107,7 @@ def recurrent_lif(
 
     **References:** Wunderlich & Pehle 2021, doi:10.1038/s41598-021-91786-z.
     """
+    check_policy(on_overflow)
     given = Given(tau_mem, tau_syn, v_threshold, v_leak, v_reset, refractory)
     settings = check_settings(given, max_spikes, t_max, "eventprop", min_slope)
     layer = prepare(spikes, weight, given, validate)

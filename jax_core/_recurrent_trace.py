@@ -9,7 +9,7 @@ from jax import Array
 from ._constants import Constant
 from ._events import Events
 from ._lif import Given, check_settings, prepare
-from ._overflow import OnOverflow, handle_overflow
+from ._overflow import OnOverflow, check_policy, handle_overflow
 from ._recurrent import ends_samples, prepare_recurrence, run_recurrent
 from ._trace import look
 from ._validate import check_query_times
@@ -42,6 +42,7 @@ def recurrent_lif_trace(
 
     **Returns:** voltages, shape ``(..., out, T)``.
     """
+    check_policy(on_overflow)
     given = Given(tau_mem, tau_syn, v_threshold, v_leak, v_reset, refractory)
     settings = check_settings(given, max_spikes, t_max, "eventprop", min_slope)
     layer = prepare(spikes, weight, given, validate)

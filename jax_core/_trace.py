@@ -13,7 +13,7 @@ from ._kernel import propagator
 from ._layer import run, weights_of
 from ._lif import Given, Layer, check_settings, prepare, too_many
 from ._observed import check_observed
-from ._overflow import OnOverflow, handle_overflow
+from ._overflow import OnOverflow, check_policy, handle_overflow
 from ._validate import check_query_times
 
 
@@ -41,10 +41,12 @@ def lif_trace(
 
     **Arguments:** ``times``: when to look, seconds, shape ``(T,)`` or ``(..., T)``, any order; at a
     spike's own time the voltage is already ``v_reset``. All others as in `lif`; ``max_spikes`` must
-    have room for all spikes up to the times of interest.
+    have room for all spikes up to the times of interest, and ``t_max`` must not lie before them:
+    after it the voltage goes on without spikes.
 
     **Returns:** voltages, shape ``(..., out, T)``.
     """
+    check_policy(on_overflow)
     given = Given(tau_mem, tau_syn, v_threshold, v_leak, v_reset, refractory)
     settings = check_settings(given, max_spikes, t_max, "eventprop", min_slope)
     layer = prepare(spikes, weight, given, validate)

@@ -17,6 +17,12 @@ from ._events import Events
 _FLOATS = (np.dtype("float32"), np.dtype("float64"))
 
 
+NOT_A_RASTER = (
+    "spikes are times in seconds, not a raster of zeros and ones; convert one with "
+    "spike_times_from_dense(raster, dt, max_spikes), time first"
+)
+
+
 def known(x: Any) -> bool:
     """Whether the values of ``x`` are known now, which they are not while JAX traces."""
     return not isinstance(x, Tracer)
@@ -49,6 +55,8 @@ def check_spike_times(
     spikes: Any, neurons: int | None = None, name: str = "spikes", *, values: bool = True
 ) -> None:
     """Check a spike-time tensor: float ``(..., neurons, k)``, no NaN, >= 0, ascending."""
+    if getattr(getattr(spikes, "dtype", None), "kind", "f") in "biu":
+        raise TypeError(f"{name} must be float32 or float64, got {spikes.dtype}; {NOT_A_RASTER}")
     _check_float(spikes, name, "an array of spike times (..., neurons, spikes) or Events")
     if spikes.ndim < 2:
         raise ValueError(
@@ -58,10 +66,20 @@ def check_spike_times(
     if neurons is not None and spikes.shape[-2] != neurons:
         raise ValueError(
             f"{name} of shape {spikes.shape} come from {spikes.shape[-2]} neurons (last axis but "
-            f"one), but {neurons} are expected; shape {name} as (..., {neurons}, spikes)"
+            f"one), but {neurons} are expected; {_right_shape(tuple(spikes.shape), neurons, name)}"
         )
     if values and known(spikes):
         _check_times(np.asarray(spikes), name)
+
+
+def _right_shape(shape: tuple[int, ...], neurons: int, name: str) -> str:
+    """What was probably meant by a shape with the wrong number of neurons."""
+    if shape[-1] == neurons:
+        return f"did you mean {name}[..., None], with one spike per neuron?"
+    axes = range(2, len(shape))
+    if any(neurons in (math.prod(shape[-n:]), math.prod(shape[-n - 1 : -1])) for n in axes):
+        return f"flatten the neurons' axes into one, before an encoder or here: (..., {neurons}, k)"
+    return f"shape {name} as (..., {neurons}, spikes)"
 
 
 def check_events(
@@ -246,7 +264,7 @@ def _check_float(x: Any, name: str, expected: str) -> None:
 
 
 def _check_same_dtype(x: Any, dtype: Any, name: str) -> None:
-    if canonical_dtype(x) != jax.dtypes.canonicalize_dtype(dtype):
+    if x.dtype != dtype and canonical_dtype(x) != jax.dtypes.canonicalize_dtype(dtype):
         raise TypeError(
             f"{name} has dtype {x.dtype}, but the spikes have {np.dtype(dtype)}; convert one of "
             f"them so that both agree"
@@ -258,6 +276,8 @@ def _check_times(times: np.ndarray, name: str) -> None:
     _refuse(times < 0, times, name, "must be >= 0", "shift all times so that the first is >= 0")
     descends = times[..., 1:] < times[..., :-1]
     if descends.any():
+        if ((times == 0) | (times == 1)).all():
+            raise ValueError(f"{name} must ascend along the last axis; {NOT_A_RASTER}")
         at = tuple(int(i) for i in np.argwhere(descends)[0])
         later = (*at[:-1], at[-1] + 1)
         raise ValueError(

@@ -26,6 +26,10 @@ def register_constants(
     A number stays a Python number (for which faster closed forms may exist); a tensor becomes a
     buffer; one named in ``learn`` becomes a parameter of shape ``(neurons,)``.
     """
+    if not isinstance(learn, Iterable):
+        raise TypeError(
+            f"learn must hold names of neuron constants, such as ('tau_mem',), got {learn!r}"
+        )
     names = {learn} if isinstance(learn, str) else set(learn)
     unknown = names - set(constants)
     if unknown:

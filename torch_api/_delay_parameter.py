@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._validate import check_dtype
+from ._validate import check_dtype, check_size
 
 
 def delay_parameter(
@@ -17,8 +17,12 @@ def delay_parameter(
     dtype: torch.dtype | None,
 ) -> nn.Parameter:
     """A parameter of shape ``(features,)``, seconds, with values >= 0."""
-    value = torch.as_tensor(init, device=device, dtype=check_dtype(dtype))
-    value = value.detach()
+    check_size(features, "features")
+    if isinstance(init, str | bool) or init is None:
+        raise TypeError(
+            f"init must be a number or a tensor ({features},), seconds, got {type(init).__name__}"
+        )
+    value = torch.as_tensor(init, device=device, dtype=check_dtype(dtype)).detach()
     if value.shape not in ((), (features,)):
         raise ValueError(
             f"init must be a number or have shape ({features},), got {tuple(value.shape)}"
@@ -34,10 +38,15 @@ def nonnegative(delay: Tensor) -> Tensor:
 
 
 class _Project(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, delay: Tensor) -> Tensor:
-        ctx.save_for_backward(delay)
+    def forward(delay: Tensor) -> Tensor:
         return delay.clamp(min=0)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:

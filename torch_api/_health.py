@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ._validate import is_transformed
+
 
 class Health(NamedTuple):
     """How fit for gradients a layer's spikes are: counts, int32, shape ``(neurons,)``."""
@@ -129,6 +131,11 @@ class HealthReport:
             for row in rows
         ]
         for layer in self.layers:
+            if layer.silent_fraction == 1:
+                lines.append(
+                    f"{layer.name} is silent throughout: are times and time constants both in "
+                    f"seconds, inputs before t_max, and weights large enough?"
+                )
             if layer.lost:
                 each = ", ".join(f"{count} by {what}" for what, count in layer.lost.items())
                 lines.append(f"events lost in the run that began with {layer.name}: {each}")
@@ -147,6 +154,8 @@ class SpikingLayer(nn.Module):
 
     def remember(self, samples: int, counts: Health, lost: Mapping[str, int] | None = None) -> None:
         """Keep the counts of a forward."""
+        if is_transformed():
+            samples, counts = _plain(samples, counts)
         self._health = (samples, counts, dict(lost or {}))
 
     def health(self, name: str = "") -> LayerHealth | None:
@@ -162,6 +171,8 @@ def health_report(model: nn.Module) -> HealthReport:
 
     **Returns:** a `HealthReport`; print it for a table.
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     layers, not_run = [], []
     for name, module in model.named_modules():
         if isinstance(module, SpikingLayer) and module.has_health:
@@ -172,6 +183,17 @@ def health_report(model: nn.Module) -> HealthReport:
             else:
                 layers.append(health)
     return HealthReport(tuple(layers), tuple(not_run))
+
+
+def _plain(samples: int, counts: Health) -> tuple[int, Health]:
+    """Samples and counts as they are outside of torch.func; what it maps over are samples too."""
+    plain = [None if count is None else torch.func.debug_unwrap(count) for count in counts]
+    mapped = torch.func.debug_unwrap(counts.silent).shape[:-1].numel()
+    total = [
+        None if x is None else x.reshape(mapped, x.shape[-1]).sum(dim=0, dtype=torch.int32)
+        for x in plain
+    ]
+    return samples * mapped, Health(*total)  # pyright: ignore[reportArgumentType]
 
 
 def _listed(neurons: list[int], shown: int = 8) -> str:

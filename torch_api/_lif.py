@@ -46,8 +46,9 @@ class LIF(NeuronLayer):
     - ``t_max``: end of the simulation, seconds; later spikes are not emitted.
     - ``delay``: ``None``; ``"axonal"``: each input has its learnable delay; or ``"dendritic"``:
       each neuron delays all of its inputs, for neurons that have a rest (``v_leak < v_threshold``).
-      Delays start at 0 and stay >= 0 as those of `Delay`. `health_report` counts without regard to
-      dendritic delays.
+      Delays start at 0 and stay >= 0 as those of `Delay`. ``max_spikes`` and `health_report`
+      count without regard to dendritic delays: spikes before ``t_max`` need room, also those that
+      their delay moves beyond it.
     - ``learn``: names of constants that become parameters ``(out_features,)``. ``inf`` cannot be
       learned. A step that takes one out of its range makes the next call raise.
     - ``gradient``: ``"eventprop"`` or ``"fast_and_deep"`` (first spikes only).
@@ -152,14 +153,15 @@ class LIF(NeuronLayer):
         )
         self.remember(out.shape[:-2].numel(), health)
         if not spikes_once(self.refractory):
-            report_overflow(health.overflow, self.on_overflow, self.max_spikes)
+            delayed = self.delay_type == "dendritic"
+            report_overflow(health.overflow, self.on_overflow, self.max_spikes, delayed=delayed)
         return self.delay_output(out)
 
     def trace(self, spikes: Tensor | Events, times: Tensor) -> Tensor:
         """Membrane voltage, for plots and for losses on voltages; differentiable.
 
         **Arguments:** ``spikes`` as in the forward; ``times``: when to look, seconds, shape
-        ``(T,)`` or ``(..., T)``.
+        ``(T,)`` or ``(..., T)``. After ``t_max`` the voltage goes on without spikes.
 
         **Returns:** voltages, shape ``(..., out_features, T)``.
         """

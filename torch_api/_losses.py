@@ -14,7 +14,7 @@ class TTFSCrossEntropyLoss(nn.Module):
         loss = log sum_n exp(-(t_n - t_*) / (xi tau_syn)) + alpha (exp(t_* / (beta tau_syn)) - 1)
 
     that is the usual cross-entropy with the logits ``-t_n / (xi tau_syn)``; the second term
-    rewards early spikes.
+    rewards early spikes. It stops to grow at ``t_* = 50 beta tau_syn``, before it would overflow.
 
     An output without a spike counts as one at ``silent_time``, a constant: the loss stays finite,
     and this output has gradient 0. If the correct output is silent, the others still learn to
@@ -26,7 +26,7 @@ class TTFSCrossEntropyLoss(nn.Module):
     - ``xi``: width of the softmax, in units of ``tau_syn``.
     - ``alpha``, ``beta``: weight and time scale (in units of ``tau_syn``) of the second term.
     - ``silent_time``: seconds; ``None`` for ``10 tau_syn``. Choose it after the latest spike.
-    - ``reduction``: ``"mean"`` or ``"sum"`` over the samples, or ``"none"``.
+    - ``reduction``: ``"mean"`` (0 for an empty batch) or ``"sum"`` over the samples, or ``"none"``.
 
     **Shapes:** spike times ``(..., classes, k)``, of which the first ones count, and integer
     classes ``(...)``, give a scalar, with ``reduction="none"`` ``(...)``.
@@ -83,11 +83,13 @@ class SpikeTimeMSELoss(nn.Module):
     **Arguments:**
 
     - ``t_correct``, ``t_wrong``: target times for classes, seconds.
-    - ``silent_time``: seconds; ``None`` for twice the latest target time of the call.
+    - ``silent_time``: seconds; ``None`` for twice the latest target time of the call, which needs
+      a finite one. Choose it after the latest spike: an earlier one pulls spikes forward.
     - ``time_unit``: seconds in which errors are measured before they are squared. With the
       default the loss is in s^2; ``tau_syn`` is a good choice, it makes the loss independent of
       the time scale.
-    - ``reduction``: ``"mean"`` or ``"sum"`` over all spike times, or ``"none"``.
+    - ``reduction``: ``"mean"`` (0 for an empty batch) or ``"sum"`` over all spike times, or
+      ``"none"``.
 
     **Shapes:** spike times ``(..., neurons, k)`` and either integer classes ``(...)`` or target
     times ``(..., neurons)`` (for first spikes) or ``(..., neurons, k)``, of the dtype of the spike

@@ -3,6 +3,7 @@
 import warnings
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 OnOverflow = Literal["error", "warn", "truncate"]
@@ -23,21 +24,41 @@ def check_policy(on_overflow: str) -> None:
 
 
 def report_overflow(
-    overflow: Tensor, on_overflow: OnOverflow, max_spikes: int, *, ends_sample: bool = False
+    overflow: Tensor,
+    on_overflow: OnOverflow,
+    max_spikes: int,
+    *,
+    ends_sample: bool = False,
+    delayed: bool = False,
 ) -> None:
     """Raise or warn if any neuron of a layer had more spikes than room.
 
     **Arguments:** ``overflow``: samples with more than ``max_spikes`` spikes, by neuron ``(out,)``;
-    ``on_overflow``: the policy; ``ends_sample``: whether all neurons are silent after a lost spike.
+    ``on_overflow``: the policy; ``ends_sample``: whether all neurons are silent after a lost spike;
+    ``delayed``: whether the neurons have dendritic delays.
     """
-    if on_overflow == "truncate" or not bool(overflow.any()):
+    if on_overflow == "truncate":
+        return
+    if torch.compiler.is_compiling():
+        from . import _compile
+
+        _compile.report_outside(
+            overflow, on_overflow, max_spikes, ends_sample=ends_sample, delayed=delayed
+        )
+        return
+    # Inside of torch.func only the plain tensor has values. What is mapped over comes first.
+    overflow = torch.func.debug_unwrap(overflow)
+    if overflow.ndim > 1:
+        overflow = overflow.flatten(0, -2).sum(dim=0)
+    if not bool(overflow.any()):
         return
     accept = f"keep the first {max_spikes} spikes"
     if ends_sample:
         accept = "accept that these samples end where a neuron has no room"
+    where = ", counted before their dendritic delays and up to t_max" if delayed else ""
     _act(
         f"{int((overflow > 0).sum())} of {overflow.numel()} neurons spike more than max_spikes = "
-        f"{max_spikes} times (the worst of them in {int(overflow.max())} samples). Raise "
+        f"{max_spikes} times (the worst of them in {int(overflow.max())} samples{where}). Raise "
         f"max_spikes; or let neurons spike once only with refractory=inf; or lower t_max; or "
         f"{accept} with on_overflow='truncate'",
         on_overflow,

@@ -140,7 +140,7 @@ class RecurrentLIF(NeuronLayer):
         """Membrane voltage, for plots and for losses on voltages; differentiable.
 
         **Arguments:** ``spikes`` as in the forward; ``times``: when to look, seconds, shape
-        ``(T,)`` or ``(..., T)``.
+        ``(T,)`` or ``(..., T)``. After ``t_max`` the voltage goes on without spikes.
 
         **Returns:** voltages, shape ``(..., out_features, T)``.
         """

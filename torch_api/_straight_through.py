@@ -9,9 +9,15 @@ from torch import Tensor
 class StraightThrough(torch.autograd.Function):
     """The second argument, with the gradient going to the first."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, computed: Tensor, observed: Tensor) -> Tensor:
+    def forward(computed: Tensor, observed: Tensor) -> Tensor:
         return observed.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        pass
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:

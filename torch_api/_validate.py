@@ -10,9 +10,8 @@ import functools
 import math
 import numbers
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 import torch
 from torch import Tensor
@@ -22,6 +21,9 @@ from ..jax_core import _validate as rules
 
 _DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+_C: Any = torch._C
+_transforming = getattr(_C, "_are_functorch_transforms_active", lambda: False)
+"""Whether a torch.func transformation runs. Without it, checks of values fail under vmap."""
 _enabled = contextvars.ContextVar("evtorch_validation", default=True)
 
 
@@ -51,20 +53,33 @@ class validation:
 
 
 def values_are_checked() -> bool:
-    """Whether the values of arguments are checked now."""
-    return _enabled.get()
+    """Whether the values of arguments are checked now: not where torch only traces them."""
+    return not (torch.compiler.is_compiling() or _transforming()) and _enabled.get()
+
+
+def is_transformed() -> bool:
+    """Whether tensors may be wrappers that torch.func (vmap, grad, ...) made."""
+    return not torch.compiler.is_compiling() and _transforming()
 
 
 def check_tensor(x: Any, name: str, expected: str) -> None:
-    """Check that ``x`` is a float32 or float64 tensor."""
+    """Check that ``x`` is a dense float32 or float64 tensor."""
     if not isinstance(x, Tensor):
-        raise TypeError(
-            f"{name} must be {expected}, got {type(x).__name__}; convert it with torch.as_tensor"
-        )
+        remedy = "" if x is None else f"; convert it: torch.as_tensor({name}, dtype=torch.float32)"
+        raise TypeError(f"{name} must be {expected}, got {type(x).__name__}{remedy}")
     if x.dtype not in _DTYPES:
         raise TypeError(
             f"{name} must be float32 or float64, got {x.dtype}; convert it with {name}.float()"
         )
+    if x.layout != torch.strided:
+        raise TypeError(f"{name} must be dense, got {x.layout}; convert it with .to_dense()")
+
+
+def check_spike_tensor(x: Any, name: str = "spikes") -> None:
+    """Check that ``x`` is a tensor that can hold spike times."""
+    if isinstance(x, Tensor) and x.dtype in (*_INTEGERS, torch.bool):
+        raise TypeError(f"{name} must be float32 or float64, got {x.dtype}; {rules.NOT_A_RASTER}")
+    check_tensor(x, name, "a tensor of spike times (..., neurons, spikes) or Events")
 
 
 def check_dtype(dtype: torch.dtype | None) -> torch.dtype:
@@ -95,7 +110,7 @@ def check_like(x: Tensor, reference: Tensor, name: str, reference_name: str = "s
 def check_times_and_weight(spikes: Any, weight: Any) -> None:
     """Check that spike times and weights are tensors of one dtype on one device."""
     times, name = (spikes.time, "spikes.time") if isinstance(spikes, Events) else (spikes, "spikes")
-    check_tensor(times, name, "a tensor of spike times (..., neurons, spikes) or Events")
+    check_spike_tensor(times, name)
     check_tensor(weight, "weight", "a tensor of shape (out, in)")
     check_like(weight, times, "weight")
 
@@ -107,7 +122,7 @@ def check_spikes(spikes: Any, neurons: int | None = None, name: str = "spikes") 
     """
     if isinstance(spikes, Events):
         return _check_events(spikes, neurons, name)
-    check_tensor(spikes, name, "a tensor of spike times (..., neurons, spikes) or Events")
+    check_spike_tensor(spikes, name)
     rules.check_spike_times(_stand_in(spikes), neurons, name, values=False)
     if values_are_checked() and not _times_are_good(spikes.detach()):
         rules.check_spike_times(_array(spikes), neurons, name)
@@ -117,12 +132,11 @@ def check_spikes(spikes: Any, neurons: int | None = None, name: str = "spikes") 
 def check_weight(weight: Tensor, name: str = "weight") -> None:
     """Check weights: shape ``(out, in)``, finite."""
     shape = _stand_in(weight)
-    dtype = rules.canonical_dtype(shape)
-    rules.check_weight(shape, None, dtype, name, values=False)
+    rules.check_weight(shape, None, shape.dtype, name, values=False)
     # One NaN or inf makes the sum so, which is quicker to see than each; a sum of finite weights
     # that overflows passes the exact test.
     if values_are_checked() and not math.isfinite(weight.detach().sum().item()):
-        rules.check_weight(_array(weight), None, dtype, name)
+        rules.check_weight(_array(weight), None, shape.dtype, name)
 
 
 def check_recurrent_weight(recurrent_weight: Any, weight: Tensor) -> None:
@@ -142,22 +156,27 @@ def check_constants(constants: dict[str, Any], spikes: Tensor, neurons: int) -> 
     """
     for name, value in constants.items():
         if isinstance(value, Tensor):
-            check_tensor(value, name, f"a number or a tensor of shape () or ({neurons},)")
             check_like(value, spikes, name)
     check_constant_values(constants, neurons)
 
 
 def check_constant_values(constants: dict[str, Any], neurons: int) -> None:
     """Check the shapes and, if `validation` is on, the values of neuron constants."""
+    if torch.compiler.is_compiling():
+        # jax_core checks them likewise, where this would break the compiler's graph.
+        return
     values = values_are_checked()
     for name, value in constants.items():
         if isinstance(value, Tensor):
+            check_tensor(value, name, f"a number or a tensor of shape () or ({neurons},)")
             array = _array(value) if values else _stand_in(value)
-            _check_constant(name, array, neurons, rules.canonical_dtype(array), values)
+            _check_constant(name, array, neurons, array.dtype, values)
         elif isinstance(value, bool) or not isinstance(value, numbers.Real):
+            is_array = isinstance(value, (list, tuple, np.ndarray))
             raise TypeError(
-                f"{name} must be a number or a tensor of shape ({neurons},), "
-                f"got {type(value).__name__}"
+                f"{name} must be a number or a tensor of shape ({neurons},), got "
+                f"{type(value).__name__}"
+                + (f"; convert it: torch.tensor({name}, dtype=torch.float32)" if is_array else "")
             )
         else:
             _check_number(name, float(value))
@@ -200,10 +219,9 @@ def check_times(times: Any, spikes: Tensor | Events) -> None:
     check_like(times, spikes.time if is_events else spikes, "times")
     leading = tuple(spikes.time.shape[:-1] if is_events else spikes.shape[:-2])
     shape = _stand_in(times)
-    dtype = rules.canonical_dtype(shape)
-    rules.check_query_times(shape, leading, dtype, values=False)
+    rules.check_query_times(shape, leading, shape.dtype, values=False)
     if values_are_checked() and not bool(((times >= 0) & (times < math.inf)).all()):
-        rules.check_query_times(_array(times), leading, dtype)
+        rules.check_query_times(_array(times), leading, shape.dtype)
 
 
 def check_raster(raster: Any) -> None:
@@ -253,9 +271,16 @@ def _times_are_good(times: Tensor) -> bool:
     return good
 
 
-def _stand_in(x: Tensor) -> jax.ShapeDtypeStruct:
-    """The shape and dtype of ``x``, for checks that need no values."""
-    return jax.ShapeDtypeStruct(tuple(x.shape), _DTYPES.get(x.dtype, np.dtype(np.int32)))
+class _StandIn(NamedTuple):
+    """The shape and dtype of a tensor, for checks that need no values."""
+
+    shape: tuple[int, ...]
+    ndim: int
+    dtype: Any
+
+
+def _stand_in(x: Tensor) -> _StandIn:
+    return _StandIn(tuple(x.shape), x.ndim, _DTYPES.get(x.dtype, np.dtype(np.int32)))
 
 
 def _array(x: Any) -> Any:

@@ -54,6 +54,69 @@ def test_published_closed_forms_equal_eventprop(rng, ratio):
         np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.fixture(scope="module", params=[1.0, 2.0])
+def published(request):
+    """Random networks, with inhibition and leaks over threshold, whose time constants are numbers
+    that select a closed form."""
+    fixed = {"tau_mem": request.param, "tau_syn": 1.0}
+    networks = random_networks(seed=36, networks=500, max_spikes=1, t_max=7.0, fixed=fixed)
+    networks = networks.select((networks.measure("slope") > 0.05).all(axis=1))
+    run = layer(networks, gradient="fast_and_deep")
+
+    def with_numbers(spikes, weight, constants):
+        return run(spikes, weight, {**constants, **fixed})
+
+    return networks, with_numbers
+
+
+@pytest.mark.usefixtures("x64")
+def test_closed_forms_equal_eventprop_on_random_networks(published):
+    networks, run = published
+    assert len(networks.weight) > 300
+    assert (networks.weight < 0).mean() > 0.1
+    assert (networks.constants["v_leak"] > networks.constants["v_threshold"]).mean() > 0.05
+    cotangent = np.random.default_rng(37).normal(size=networks.spike_times.shape)
+
+    def pull_back(arguments, cotangent):
+        return jax.vjp(run, *arguments)[1](cotangent)
+
+    actual = jax.jit(jax.vmap(pull_back))(arguments(networks), cotangent)
+    expected = pull_back_all(networks, cotangent, gradient="eventprop")
+    assert relative_error(actual[0], expected[0]).max() < 1e-9
+    assert relative_error(actual[1], expected[1]).max() < 1e-9
+    for name in ("v_threshold", "v_leak", "v_reset"):
+        assert relative_error(actual[2][name], expected[2][name]).max() < 1e-9, name
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("numbers", [True, False], ids=["numbers", "arrays"])
+def test_second_derivatives_agree_with_finite_differences(published, numbers):
+    networks, run = published
+    if not numbers:
+        run = layer(networks, gradient="fast_and_deep")
+    networks = networks.select((networks.measure("slope") > 0.3).all(axis=1))
+    spikes, weight, constants = arguments(networks)
+    generator = np.random.default_rng(38)
+    along = generator.normal(size=spikes.shape), generator.normal(size=weight.shape)
+    along = np.where(np.isfinite(spikes), along[0], 0), along[1]
+
+    def first(spikes, weight, constants):
+        times = run(spikes, weight, constants)
+        return jnp.sum(jnp.where(jnp.isfinite(times), times, 0))
+
+    gradients = jax.jit(jax.vmap(jax.grad(first, argnums=(0, 1))))
+    _, actual = jax.jvp(lambda *moved: gradients(*moved, constants), (spikes, weight), along)
+    step = 1e-6
+    ahead, back = (
+        gradients(spikes + sign * step * along[0], weight + sign * step * along[1], constants)
+        for sign in (1, -1)
+    )
+    for derivative, one, other in zip(actual, ahead, back, strict=True):
+        expected = (np.asarray(one) - np.asarray(other)) / (2 * step)
+        assert np.abs(expected).max() > 1
+        assert relative_error(np.asarray(derivative), expected).max() < 1e-5
+
+
 @pytest.mark.usefixtures("x64")
 def test_formulas_of_the_paper():
     """dT/dw_i = -kappa(T - t_i) / V' and dT/dt_i = w_i kappa'(T - t_i) / V', one by one."""

@@ -45,6 +45,30 @@ def test_gradients_agree_with_finite_differences(x64, rng, name, shared):
                 )
 
 
+@pytest.mark.parametrize("name", ["value", "weighted integral", "maximum", "endless maximum"])
+def test_second_derivatives_agree_with_finite_differences(x64, rng, name):
+    problems = random_problems(rng, 30)
+    cotangents = rng.normal(size=evaluate(name)(*problems).shape)
+    directions = Problem(*(rng.normal(size=x.shape) for x in problems))
+    directions = directions._replace(
+        spikes=np.where(np.isfinite(problems.spikes), directions.spikes, 0)
+    )
+
+    def gradients(*problem):
+        return pull_back(name)(Problem(*problem), cotangents)
+
+    _, actual = jax.jvp(gradients, problems, directions)
+    step = 1e-6
+    ahead, back = (
+        gradients(*(x + sign * step * d for x, d in zip(problems, directions, strict=True)))
+        for sign in (1, -1)
+    )
+    for field, derivative, one, other in zip(Problem._fields, actual, ahead, back, strict=True):
+        expected = (np.asarray(one) - np.asarray(other)) / (2 * step)
+        np.testing.assert_allclose(derivative, expected, rtol=1e-5, atol=1e-6, err_msg=field)
+    assert np.abs(actual.spikes).max() > 1
+
+
 def _has_close_events(problem, distance):
     """Whether a finite difference would swap two events, which have a kink where they meet."""
     times = np.concatenate([np.ravel(problem.spikes), problem.times, [1.3]])

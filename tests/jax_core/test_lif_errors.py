@@ -78,6 +78,15 @@ BAD = {
     "t_max NaN": ({"t_max": NAN}, "t_max"),
     "unknown gradient": ({"gradient": "surrogate"}, "gradient.*eventprop"),
     "unknown on_overflow": ({"on_overflow": "ignore"}, "on_overflow.*truncate"),
+    "unknown on_overflow where none can be": (
+        {"on_overflow": "ignore", "refractory": INF},
+        "on_overflow.*truncate",
+    ),
+    "a raster": (
+        {"spikes": np.array([[[1.0, 0.0]] * 2] * 2, np.float32)},
+        r"not a raster of zeros and ones; convert one with spike_times_from_dense\(",
+    ),
+    "a raster of integers": ({"spikes": np.zeros((2, 2, 2), int)}, "not a raster of zeros and"),
     "min_slope negative": ({"min_slope": -0.1}, "min_slope"),
     "min_slope NaN": ({"min_slope": NAN}, "min_slope"),
     "several spikes": ({"gradient": "fast_and_deep", "max_spikes": 2}, "fast_and_deep|max_spikes"),

@@ -40,7 +40,30 @@ def with_first(value):
 BAD_SPIKES = {
     "not a tensor": (GOOD.tolist(), TypeError, "spikes must be a tensor.*got list.*as_tensor"),
     "numpy": (GOOD.numpy(), TypeError, "spikes must be a tensor.*got ndarray"),
-    "integers": (GOOD.int(), TypeError, "spikes must be float32 or float64, got torch.int32"),
+    "None": (None, TypeError, r"spikes must be a tensor of .* or Events, got NoneType$"),
+    "integers": (
+        GOOD.int(),
+        TypeError,
+        "got torch.int32; spikes are times in seconds, not a raster",
+    ),
+    "booleans": (GOOD > 0, TypeError, "got torch.bool; spikes are times in seconds, not a raster"),
+    "raster": (
+        torch.tensor([[0.0, 1.0, 0.0]] * 3),
+        ValueError,
+        r"not a raster of zeros and ones; convert one with spike_times_from_dense\(",
+    ),
+    "sparse": (GOOD.to_sparse(), TypeError, r"spikes must be dense.*\.to_dense\(\)"),
+    "float64 array": (GOOD.double().numpy(), TypeError, "as_tensor.spikes, dtype=torch.float32"),
+    "no spike axis": (
+        GOOD[..., 0].T.T,
+        ValueError,
+        r"did you mean spikes\[\.\.\., None\], with one",
+    ),
+    "an axis too many": (
+        torch.rand(4, 3, 1, 1),
+        ValueError,
+        r"flatten the neurons' axes into one, .*\(\.\.\., 3, k\)",
+    ),
     "half": (GOOD.half(), TypeError, "spikes must be float32 or float64, got torch.float16"),
     "one axis": (GOOD[0, :, 0], ValueError, "spikes must have at least two axes"),
     "neurons": (GOOD[:, :2], ValueError, r"spikes of shape \(2, 2, 2\) come from 2 .* but 3"),
@@ -120,6 +143,10 @@ def test_constants_at_construction_and_in_functions(name, value, learn):
 def test_constants_of_wrong_kind():
     with pytest.raises(ValueError, match=r"tau_mem must be a number or .* shape \(2,\)"):
         snn.LIF(3, 2, tau_mem=torch.ones(3))
+    with pytest.raises(TypeError, match=r"got list; convert it: torch\.tensor\(tau_mem, dtype"):
+        snn.LIF(3, 2, tau_mem=[1e-2, 2e-2])  # pyright: ignore[reportArgumentType]
+    with pytest.raises(TypeError, match=r"got torch\.int64; convert it with tau_mem\.float\(\)"):
+        snn.LIF(3, 2, tau_mem=torch.ones(2, dtype=torch.int64))
     others: list[Any] = ["1", np.ones(2), None, True]
     for other in others:
         with pytest.raises(TypeError, match=r"tau_mem must be a number or a tensor.*got"):
@@ -150,6 +177,7 @@ def test_a_delay_that_is_not_a_number_is_found_at_the_next_call():
     ("settings", "error", "message"),
     [
         ({"learn": ("tau",)}, ValueError, "learn must name neuron constants.*'tau'"),
+        ({"learn": True}, TypeError, r"learn must hold names of neuron constants.*got True"),
         ({"learn": "weight"}, ValueError, "learn must name .* weight is always learned"),
         ({"learn": "refractory", "refractory": INF}, ValueError, "refractory = inf cannot"),
         ({"max_spikes": 0}, ValueError, "max_spikes must be >= 1"),
@@ -195,9 +223,17 @@ def test_times_of_traces(layer, times, error, message):
         LAYERS[layer]().trace(GOOD, times)
 
 
-def test_tau_weight():
+def test_ends_of_integrals():
+    weight = torch.ones(2, 3)
+    bad: Any = "1"
     with pytest.raises(ValueError, match="tau_weight must be > 0"):
-        snn.functional.li_integral(GOOD, torch.ones(2, 3), t_max=1.0, tau_weight=0.0)
+        snn.functional.li_integral(GOOD, weight, t_max=1.0, tau_weight=0.0)
+    with pytest.raises(TypeError, match="tau_weight must be a number, got str"):
+        snn.functional.li_integral(GOOD, weight, t_max=1.0, tau_weight=bad)
+    with pytest.raises(ValueError, match="t_max must be finite where tau_weight is not"):
+        snn.functional.li_integral(GOOD, weight, t_max=INF)
+    with pytest.raises(TypeError, match="t_max must be a number, got str"):
+        snn.LI(3, 2, t_max=bad)
 
 
 def test_checks_of_values_can_be_switched_off_and_nothing_else():

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch import nn
 from torch.utils.data import DataLoader
 
 from evtorch import torch_api as snn
@@ -48,9 +49,22 @@ def test_bad_latencies(settings, name):
         snn.LatencyEncoder(*settings)
 
 
-def test_integer_values_are_refused():
-    with pytest.raises(TypeError, match=r"values must be float32 or float64, got torch.int64"):
-        snn.LatencyEncoder(0, 1)(torch.tensor([0, 1]))
+def test_values_of_other_dtypes():
+    encoder = snn.LatencyEncoder(0, 1)
+    with pytest.raises(TypeError, match=r"got torch.uint8; .* values.float\(\) / 255"):
+        encoder(torch.tensor([0, 1], dtype=torch.uint8))
+    half = torch.tensor([0.25, 1.0], dtype=torch.bfloat16)
+    with pytest.raises(TypeError, match=r"values must be float32 or float64, got torch\.bfloat16"):
+        encoder(half)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(encoder(half), torch.tensor([[0.25], [1.0]]))
+        assert encoder(half.double()).dtype == torch.float64
+
+
+def test_times_of_the_encoder_are_numbers():
+    for name, settings in (("t_early", ("a", 1)), ("t_late", (0, None)), ("bias", (0, 1, "a"))):
+        with pytest.raises(TypeError, match=f"{name} must be a number"):
+            snn.LatencyEncoder(*settings)
 
 
 def test_delay_leaves_missing_spikes_missing():
@@ -63,13 +77,22 @@ def test_delay_leaves_missing_spikes_missing():
     torch.testing.assert_close(delay.delay.grad, torch.tensor([1.0, 2.0]))
 
 
-def test_delay_of_events_sorts_them_anew():
-    events = snn.Events(
-        torch.tensor([[1.0, 2.0, 3.0, INF]]), torch.tensor([[0, 1, 0, -1]], dtype=torch.int32)
-    )
-    out = snn.Delay(2, torch.tensor([1.5, 0.0]))(events)
-    torch.testing.assert_close(out.time, torch.tensor([[2.0, 2.5, 4.5, INF]]))
-    assert out.index.tolist() == [[1, 0, 0, -1]]
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_delay_of_events_sorts_them_anew(dtype):
+    events = snn.Events(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[0, 1, 0]], dtype=dtype))
+    delay = snn.Delay(2, torch.tensor([1.5, 0.0]))
+    out = delay(events)
+    torch.testing.assert_close(out.time, torch.tensor([[2.0, 2.5, 4.5]]))
+    assert out.index.tolist() == [[1, 0, 0]]
+    if dtype.is_signed:
+        padded = snn.Events(*(nn.functional.pad(x, (0, 1), value=-1) for x in events))
+        padded.time[0, -1] = INF
+        out = delay(padded)
+        torch.testing.assert_close(out.time, torch.tensor([[2.0, 2.5, 4.5, INF]]))
+        assert out.index.tolist() == [[1, 0, 0, -1]]
     padding = snn.Events(torch.full((2, 3), INF), torch.full((2, 3), -1, dtype=torch.int32))
     assert snn.Delay(0)(padding) is padding
 
@@ -101,6 +124,21 @@ def test_delays_are_learned():
 def test_bad_initial_delays(init):
     with pytest.raises(ValueError, match="init must"):
         snn.Delay(2, init)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ((-1,), ValueError, "features must be >= 0"),
+        ((2.5,), TypeError, "features must be an int, got float"),
+        (("a",), TypeError, "features must be an int, got str"),
+        ((True,), TypeError, "features must be an int, got bool"),
+        ((2, "x"), TypeError, "init must be a number or a tensor"),
+    ],
+)
+def test_bad_settings_of_delays(settings, error, message):
+    with pytest.raises(error, match=message):
+        snn.Delay(*settings)
 
 
 @pytest.mark.parametrize("bad", [-1.0, math.nan, INF])
@@ -150,6 +188,24 @@ def test_yin_yang_follows_its_seed_alone():
     assert len(snn.datasets.YinYang(0, 1)) == 0
 
 
+@pytest.mark.parametrize("seed", [None, "a"])
+def test_yin_yang_needs_a_seed(seed):
+    with pytest.raises(TypeError, match="seed must be an int"):
+        snn.datasets.YinYang(2, seed)
+
+
+def test_yin_yang_has_the_default_dtype_of_layers():
+    single = snn.datasets.YinYang(5, 1).values
+    torch.set_default_dtype(torch.float64)
+    try:
+        double = snn.datasets.YinYang(5, 1).values
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert (single.dtype, double.dtype) == (torch.float32, torch.float64)
+    assert torch.equal(double.float(), single)
+    assert torch.equal(snn.datasets.YinYang(5, 1, dtype=torch.float64).values, double)
+
+
 def test_yin_yang_classes_lie_where_they_should():
     data = snn.datasets.YinYang(1, 1)
     points = {(0.25, 0.5): 2, (0.75, 0.5): 2, (0.25, 0.65): 1, (0.75, 0.65): 0, (0.5, 0.9): 1}
@@ -163,6 +219,8 @@ def test_yin_yang_classes_lie_where_they_should():
     ("settings", "name"),
     [
         ({"size": -1}, "size"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 2**32}, "seed"),
         ({"r_small": 0.0}, "r_small"),
         ({"r_small": 0.3}, "r_small"),
         ({"r_big": 0.6}, "r_big"),

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch.autograd import gradcheck
+from torch.autograd import gradcheck, gradgradcheck
 
 from evtorch import torch_api as snn
 
@@ -78,6 +78,17 @@ def test_lif_parameters(delay):
 def test_li(readout):
     layer = snn.LI(3, 2, **UNIT, readout=readout, t_max=4.0, learn=("tau_mem", "tau_syn", "v_leak"))
     check_module(layer, spikes(2, 3, 1) * 100)
+
+
+def test_second_derivatives_of_a_maximum():
+    """Its time moves, which counts in second order."""
+    times = (spikes(2, 3, 1) * 100).requires_grad_()
+    weight = torch.tensor([[3.0, 4.0, -1.0]], dtype=torch.float64, requires_grad=True)
+
+    def function(times, weight):
+        return snn.functional.li(times, weight, tau_mem=2.0, tau_syn=1.0)
+
+    assert gradgradcheck(function, (times, weight), eps=1e-6, atol=1e-6, rtol=1e-5)
 
 
 def test_li_trace():

@@ -1,5 +1,7 @@
 """The leaky integrator as a module."""
 
+import math
+
 import pytest
 import torch
 
@@ -60,6 +62,9 @@ def test_functional_forms_agree():
     torch.testing.assert_close(f.li(inputs, weight), f.li_max(inputs, weight))
     early = f.li_integral(inputs, weight, t_max=T_MAX, tau_weight=1e-2)
     assert not torch.allclose(integral, early)
+    endless = f.li_integral(inputs, weight, t_max=math.inf, tau_weight=1e-2)
+    late = f.li_integral(inputs, weight, t_max=1.0, tau_weight=1e-2)
+    torch.testing.assert_close(endless, late)
 
 
 @pytest.mark.parametrize("batch", [(), (2, 3), (0,)])
@@ -95,7 +100,8 @@ def test_outputs_that_never_rise_are_counted_and_rescued():
     with torch.no_grad():
         layer.weight[1].abs_().neg_()
     out = layer(inputs)
-    assert (out[:, 1] == layer.v_leak[1]).all()
+    rest = torch.as_tensor(layer.v_leak)[1]
+    assert (out[:, 1] == rest).all()
     (grad,) = torch.autograd.grad(out.sum(), layer.weight)
     assert grad[1].count_nonzero() == 0
     (health,) = snn.health_report(layer).layers
@@ -107,7 +113,7 @@ def test_outputs_that_never_rise_are_counted_and_rescued():
     for _ in range(20):
         layer(inputs)
         snn.rescue_silent_(layer)
-    assert (layer(inputs)[:, 1] > layer.v_leak[1]).any()
+    assert (layer(inputs)[:, 1] > rest).any()
 
 
 def test_readouts_with_a_gradient_everywhere_have_nothing_to_report():

@@ -77,8 +77,28 @@ def test_mean_square_of_silent_outputs_and_targets():
     torch.testing.assert_close(gradient(times).flatten(), torch.tensor([0.0, -4.0, 0.0, -1.0]))
     default = snn.SpikeTimeMSELoss(reduction="none")(times, target)
     torch.testing.assert_close(default.flatten(), torch.tensor([4.0, 1.0, 0.0, 0.25]))
-    nothing = snn.SpikeTimeMSELoss()(torch.full((2, 1), INF), torch.full((2, 1), INF))
-    assert nothing == 0
+
+
+def test_silence_as_the_only_target_needs_its_time():
+    times = torch.tensor([[1e-3], [INF]], requires_grad=True)
+    silence = torch.full((2, 1), INF)
+    with pytest.raises(ValueError, match="silent_time must be given where no target is finite"):
+        snn.SpikeTimeMSELoss()(times, silence)
+    with pytest.raises(ValueError, match="silent_time must be given where no target is finite"):
+        snn.SpikeTimeMSELoss(INF, INF)(times, torch.tensor(0))
+    loss = snn.SpikeTimeMSELoss(silent_time=2e-2, reduction="sum")(times, silence)
+    loss.backward()
+    torch.testing.assert_close(loss.item(), 1.9e-2**2)
+    assert gradient(times)[0] < 0, "descent delays the spike"
+
+
+def test_the_term_on_late_spikes_stays_finite():
+    times = torch.tensor([[[1.0], [2.0]]] * 100, requires_grad=True)
+    loss = snn.TTFSCrossEntropyLoss(1e-2, alpha=1.0, reduction="sum")
+    value = loss(times, torch.zeros(100, dtype=torch.int64))
+    value.backward()
+    assert value.isfinite()
+    assert gradient(times).isfinite().all()
 
 
 @pytest.mark.parametrize("kind", [snn.TTFSCrossEntropyLoss, snn.SpikeTimeMSELoss])
@@ -92,8 +112,8 @@ def test_reductions_and_batch_dimensions(kind, batch):
     none = kind(**settings, reduction="none")(times, target)
     assert none.shape == (batch if kind is snn.TTFSCrossEntropyLoss else (*batch, 3))
     torch.testing.assert_close(kind(**settings, reduction="sum")(times, target), none.sum())
-    if none.numel():
-        torch.testing.assert_close(kind(**settings)(times, target), none.mean())
+    mean = none.mean() if none.numel() else none.new_zeros(())
+    torch.testing.assert_close(kind(**settings)(times, target), mean)
 
 
 def test_decision():
@@ -118,7 +138,8 @@ TIMES = spikes(4, 3, 1)
         (snn.SpikeTimeMSELoss(), TARGET, ValueError, "t_correct and t_wrong must be given"),
         (snn.SpikeTimeMSELoss(), TIMES[:2], ValueError, "target times must have the shape"),
         (snn.SpikeTimeMSELoss(), TIMES.float(), TypeError, "target is torch.float32"),
-        (snn.SpikeTimeMSELoss(), TIMES * math.nan, ValueError, "target must not be NaN"),
+        (snn.SpikeTimeMSELoss(), TIMES * math.nan, ValueError, "target times must be >= 0"),
+        (snn.SpikeTimeMSELoss(), -TIMES, ValueError, "target times must be >= 0"),
         (snn.SpikeTimeMSELoss(1, 2), TARGET + 1, ValueError, "target must hold classes >= 0 and"),
     ],
 )
@@ -131,8 +152,13 @@ def test_bad_targets(loss, target, error, message):
 def test_bad_spikes(loss):
     with pytest.raises(ValueError, match="spikes must not be NaN"):
         loss(TIMES * math.nan, TARGET)
+    for bad in (-TIMES, torch.full_like(TIMES, -INF)):
+        with pytest.raises(ValueError, match="spikes must be >= 0"):
+            loss(bad, TARGET)
     with pytest.raises(TypeError, match="spikes must be float32 or float64"):
         loss(TARGET, TARGET)
+    with pytest.raises(ValueError, match=r"with one spike per class, spikes\.unsqueeze\(-1\)"):
+        loss(TIMES[..., 0], TARGET)
     with pytest.raises(ValueError, match="spikes must have room for a spike"):
         loss(TIMES[..., :0], TARGET)
 

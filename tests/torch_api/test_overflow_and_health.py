@@ -53,6 +53,15 @@ def test_the_remedies_of_the_message_help(remedy):
     bursting(**remedy)(ONE_SPIKE)
 
 
+def test_dendritic_delays_do_not_count():
+    """The spikes that a delay moves beyond t_max need room too, and the message says so."""
+    layer = bursting(delay="dendritic", t_max=2e-2)
+    with torch.no_grad():
+        layer.delay.fill_(2e-2)
+    with pytest.raises(snn.SpikeOverflowError, match="counted before their dendritic delays"):
+        layer(ONE_SPIKE)
+
+
 def test_functional_reports_overflow_too():
     layer = bursting()
     with pytest.raises(snn.SpikeOverflowError):
@@ -67,7 +76,9 @@ def test_functional_reports_overflow_too():
 def test_report_counts_and_table():
     silent = snn.LIF(3, 2)
     nn.init.zeros_(silent.weight)
-    model = nn.Sequential(bursting(on_overflow="truncate"), silent, snn.LI(2, 2))
+    model = nn.Sequential(
+        bursting(on_overflow="truncate"), silent, snn.LI(2, 2, readout="integral", t_max=1.0)
+    )
     report = snn.health_report(model)
     assert report.layers == ()
     assert report.not_run == ("0", "1")
@@ -92,6 +103,10 @@ def test_report_counts_and_table():
     ]
     assert lines[1].split() == ["0", "3", "4", "33.3%", "0.0%", "33.3%", "0"]
     assert lines[2].split() == ["1", "2", "4", "100.0%", "0.0%", "0.0%", "0,", "1"]
+    assert lines[3].startswith("1 is silent throughout: are times and time constants both in")
+    assert len(lines) == 4
+    with pytest.raises(TypeError, match=r"model must be a torch\.nn\.Module, got str"):
+        snn.health_report("x")  # pyright: ignore[reportArgumentType]
 
 
 def test_report_of_one_layer_of_an_empty_batch_and_of_many_dead_neurons():
@@ -102,7 +117,8 @@ def test_report_of_one_layer_of_an_empty_batch_and_of_many_dead_neurons():
     assert (health.name, health.samples, health.silent_fraction) == ("LIF", 0, 0.0)
     assert health.always_silent.tolist() == []
     layer(ONE_SPIKE)
-    assert str(snn.health_report(layer)).endswith("0, 1, 2, 3, 4, 5, 6, 7, ... (20 in all)")
+    row = str(snn.health_report(layer)).splitlines()[1]
+    assert row.endswith("0, 1, 2, 3, 4, 5, 6, 7, ... (20 in all)")
 
 
 def test_grazing_spikes_are_counted():

@@ -1,12 +1,13 @@
 """The Yin-Yang data set."""
 
-import numbers
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
+
+from .._validate import check_dtype, check_size
 
 
 class YinYang(Dataset[tuple[Tensor, int]]):
@@ -20,13 +21,14 @@ class YinYang(Dataset[tuple[Tensor, int]]):
     **Arguments:**
 
     - ``size``: number of samples.
-    - ``seed``: seed of the random numbers; nothing else has an influence on them.
+    - ``seed``: seed of the random numbers, >= 0; nothing else has an influence on them.
     - ``r_small``: radius of the two dots, ``0 < r_small < r_big / 2``.
     - ``r_big``: radius of the symbol, at most 0.5 so that all values lie in [0, 1].
+    - ``dtype``: of the values, float32 or float64; ``None`` for torch's default.
 
-    **Item:** ``((x, y, 1 - x, 1 - y), class)``, a float32 tensor ``(4,)`` and an ``int``.
+    **Item:** ``((x, y, 1 - x, 1 - y), class)``, a tensor ``(4,)`` and an ``int``.
 
-    **Attributes:** all samples at once: ``values``, float32 ``(size, 4)``, and ``classes``,
+    **Attributes:** all samples at once: ``values`` ``(size, 4)``, and ``classes``,
     int64 ``(size,)``.
 
     **References:** Kriener, Göltz & Petrovici 2022, *The Yin-Yang dataset*,
@@ -36,11 +38,19 @@ class YinYang(Dataset[tuple[Tensor, int]]):
     class_names = ("yin", "yang", "dot")
     """Names of the classes 0, 1, 2."""
 
-    def __init__(self, size: int, seed: int, r_small: float = 0.1, r_big: float = 0.5) -> None:
-        if isinstance(size, bool) or not isinstance(size, numbers.Integral):
-            raise TypeError(f"size must be an int, got {type(size).__name__}")
-        if size < 0:
-            raise ValueError(f"size must be >= 0, got {size}")
+    def __init__(
+        self,
+        size: int,
+        seed: int,
+        r_small: float = 0.1,
+        r_big: float = 0.5,
+        *,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        size, seed = check_size(size, "size"), check_size(seed, "seed")
+        if seed >= 2**32:
+            raise ValueError(f"seed must be < 2**32, got {seed}")
+        dtype = check_dtype(dtype)
         if not 0 < r_big <= 0.5:
             raise ValueError(f"r_big must be > 0 and <= 0.5, got {r_big}")
         if not 0 < r_small < r_big / 2:
@@ -50,7 +60,7 @@ class YinYang(Dataset[tuple[Tensor, int]]):
         random = np.random.RandomState(seed)
         samples = [self._draw(random) for _ in range(size)]
         points = np.asarray([point for point, _ in samples], np.float64).reshape(size, 2)
-        self.values = torch.from_numpy(np.hstack([points, 1 - points])).float()
+        self.values = torch.from_numpy(np.hstack([points, 1 - points])).to(dtype)
         self.classes = torch.tensor([label for _, label in samples], dtype=torch.int64)
 
     def __len__(self) -> int:

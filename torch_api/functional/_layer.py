@@ -6,6 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import torch
 from jax import Array
 from torch import Tensor
 
@@ -29,6 +30,29 @@ def check_layer(spikes: Tensor | Events, weight: Tensor, constants: dict[str, An
 
 def call(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     """Call a JAX function with tensors; what is no tensor (numbers, strings) is compiled in."""
+    return _call(function, False, arguments, named)
+
+
+def call_with_health(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """`call` of a function with ``return_health``; **returns** its spikes and the `Health`."""
+    out, counts = _call(function, True, arguments, named)
+    return out, Health(*counts.unbind())
+
+
+def counting(function: Callable[..., Any], *arguments: Any, **named: Any) -> tuple[Array, Array]:
+    """``function`` with its counts in one array, as each array has its price at the bridge."""
+    out, health = function(*arguments, **named, return_health=True)
+    return out, jnp.stack([count for count in health if count is not None])
+
+
+def _call(
+    function: Callable[..., Any], counts: bool, arguments: tuple[Any, ...], named: dict[str, Any]
+) -> Any:
+    if torch.compiler.is_compiling():
+        # Importing torch's compiler takes a second; here it is loaded already.
+        from .. import _compile
+
+        return _compile.bridged(function, counts)(*arguments, **named)
     tensors: dict[str, Tensor] = {}
     options = []
     for name, value in named.items():
@@ -38,31 +62,15 @@ def call(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
             value = value.item() if isinstance(value, np.generic) else value
             # 1, 1.0 and True are equal, but not the same to JAX.
             options.append((name, type(value), value))
-    return _bridged(function, tuple(options))(*arguments, **tensors)
-
-
-def call_with_health(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """`call` of a function with ``return_health``; **returns** its spikes and the `Health`."""
-    out, counts = call(_counting(function), *arguments, **named)
-    return out, Health(*counts.unbind())
-
-
-@functools.cache
-def _counting(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` with its counts in one array, as each array has its price at the bridge."""
-
-    @functools.wraps(function)
-    def counting(*arguments: Any, **named: Any) -> tuple[Array, Array]:
-        out, health = function(*arguments, **named, return_health=True)
-        return out, jnp.stack([count for count in health if count is not None])
-
-    return counting
+    return _bridged(function, counts, tuple(options))(*arguments, **tensors)
 
 
 @functools.lru_cache(maxsize=_MAX_BRIDGED)
 def _bridged(
-    function: Callable[..., Any], options: tuple[tuple[str, type, Any], ...]
+    function: Callable[..., Any], counts: bool, options: tuple[tuple[str, type, Any], ...]
 ) -> TorchFunction:
     """The bridged function with its options bound, once: it keeps what it compiled."""
-    bound = functools.partial(function, **{name: value for name, _, value in options})
+    given = {name: value for name, _, value in options}
+    first = (counting, function) if counts else (function,)
+    bound = functools.partial(*first, **given)
     return as_torch_function(functools.update_wrapper(bound, function))

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ... import jax_core
 from ...jax_core import Events
+from ...jax_core._validate import check_duration
 from .._constants import Constant
 from .._validate import check_times
 from ._layer import call, check_layer
@@ -79,15 +80,16 @@ def li_integral(
 ) -> Tensor:
     """Integral of ``V(t) exp(-t / tau_weight)`` over [0, t_max] for the leaky integrators of `li`.
 
-    **Arguments:** ``t_max``: seconds, finite; ``tau_weight``: seconds, > 0, ``inf`` for equal
-    weights; the others as in `li`.
+    **Arguments:** ``t_max``: seconds; ``tau_weight``: seconds, > 0, ``inf`` for equal weights; one
+    of the two is finite; the others as in `li`.
 
     **Returns:** shape ``(..., out)``. Differentiable in spikes, weight and tensor constants.
     """
     constants = {"tau_mem": tau_mem, "tau_syn": tau_syn, "v_leak": v_leak}
-    check_readout("integral", t_max)
-    if not tau_weight > 0:
-        raise ValueError(f"tau_weight must be > 0, got {tau_weight}")
+    check_duration(t_max, "t_max", positive=True)
+    check_duration(tau_weight, "tau_weight", positive=True)
+    if math.isinf(t_max) and math.isinf(tau_weight):
+        raise ValueError("t_max must be finite where tau_weight is not; give either in seconds")
     check_layer(spikes, weight, constants)
     return call(
         jax_core.li_integral, spikes, weight, **constants, t_max=t_max, tau_weight=tau_weight
@@ -124,7 +126,6 @@ def check_readout(readout: str, t_max: float) -> None:
     """Check the name of a read-out and its end."""
     if readout not in ("max", "integral", "value"):
         raise ValueError(f"readout must be 'max', 'integral' or 'value', got {readout!r}")
-    if not t_max > 0:
-        raise ValueError(f"t_max must be > 0, got {t_max}")
+    check_duration(t_max, "t_max", positive=True)
     if readout != "max" and math.isinf(t_max):
         raise ValueError(f"t_max must be finite with readout={readout!r}; give it in seconds")

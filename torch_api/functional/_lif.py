@@ -144,7 +144,7 @@ def lif_trace(
 
     **Arguments:** ``times``: when to look, seconds, finite, shape ``(T,)`` or ``(..., T)``, any
     order; the others as in `lif`. With ``on_overflow="truncate"``, spikes without room do not reset
-    the voltage.
+    the voltage. After ``t_max`` it goes on without spikes.
 
     **Returns:** voltages, shape ``(..., out, T)``.
     """

@@ -7,9 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .._validate import check_like, check_tensor, values_are_checked
+from .._validate import check_like, check_spike_tensor, check_spikes, values_are_checked
 
 Reduction = Literal["none", "mean", "sum"]
+
+# Beyond it, the term on late spikes would make a sum over samples overflow float32.
+_LARGEST_EXPONENT = 50.0
 
 
 def ttfs_cross_entropy(
@@ -25,7 +28,7 @@ def ttfs_cross_entropy(
 ) -> Tensor:
     """Cross-entropy of first-spike times; see `TTFSCrossEntropyLoss`."""
     check_ttfs_settings(tau_syn, xi, alpha, beta, silent_time, reduction)
-    check_tensor(spikes, "spikes", "a tensor of spike times (..., classes, k)")
+    check_spike_tensor(spikes)
     if not isinstance(target, Tensor) or target.dtype.is_floating_point:
         kind = target.dtype if isinstance(target, Tensor) else type(target).__name__
         raise TypeError(f"target must be an integer tensor of class indices, got {kind}")
@@ -41,7 +44,8 @@ def ttfs_cross_entropy(
     if alpha:
         correct = first.gather(-1, target.unsqueeze(-1)).reshape(-1)
         fired = correct < math.inf
-        growth = torch.expm1(torch.where(fired, correct, 0) / (beta * tau_syn))
+        growth = torch.where(fired, correct, 0) / (beta * tau_syn)
+        growth = torch.expm1(growth.clamp(max=_LARGEST_EXPONENT))
         loss = loss + alpha * growth
     return _reduce(loss.reshape(target.shape), reduction)
 
@@ -58,7 +62,7 @@ def spike_time_mse(
 ) -> Tensor:
     """Squared error of spike times; see `SpikeTimeMSELoss`."""
     check_mse_settings(t_correct, t_wrong, silent_time, time_unit, reduction)
-    check_tensor(spikes, "spikes", "a tensor of spike times (..., neurons, k)")
+    check_spike_tensor(spikes)
     if not isinstance(target, Tensor):
         raise TypeError(f"target must be a tensor, got {type(target).__name__}")
     if target.dtype.is_floating_point:
@@ -66,14 +70,25 @@ def spike_time_mse(
     else:
         times = _first_spikes(spikes, target)
         wanted = _class_times(times, target, t_correct, t_wrong)
-    late = silent_time
-    if late is None:
-        known = wanted.detach()[wanted < math.inf]
-        late = 2 * known.max() if known.numel() else times.new_zeros(())
+    late = _twice_the_latest(wanted) if silent_time is None else silent_time
     error = torch.where(times < math.inf, times, late) - torch.where(
         wanted < math.inf, wanted, late
     )
     return _reduce((error / time_unit) ** 2, reduction)
+
+
+def _twice_the_latest(wanted: Tensor) -> Tensor:
+    """When silence counts as a spike: twice the latest of the target times."""
+    finite = wanted.detach() < math.inf
+    if wanted.numel() == 0:
+        return wanted.new_zeros(())
+    if values_are_checked() and not bool(finite.any()):
+        raise ValueError(
+            "silent_time must be given where no target is finite: it is the time to which outputs "
+            "that should be silent are drawn, and twice the latest target time by default; choose "
+            "one after the latest spike"
+        )
+    return 2 * torch.where(finite, wanted.detach(), 0).amax()
 
 
 def check_ttfs_settings(
@@ -135,14 +150,19 @@ def _check_classes(target: Tensor, classes: int) -> None:
 
 def _first_spikes(spikes: Tensor, target: Tensor) -> Tensor:
     """First-spike times ``(..., classes)`` for class indices ``target (...)``."""
-    if spikes.shape[:-2] != target.shape or spikes.ndim != target.ndim + 2:
+    if spikes.shape[:-1] == target.shape and spikes.shape[-1] != 1:
+        raise ValueError(
+            f"spikes must have shape (..., classes, k), got {tuple(spikes.shape)} for target "
+            f"{tuple(target.shape)}: with one spike per class, spikes.unsqueeze(-1)"
+        )
+    if spikes.shape[:-2] != target.shape:
         raise ValueError(
             f"target must hold one class per sample: spikes {tuple(spikes.shape)} (..., classes, "
             f"k) need shape {tuple(spikes.shape[:-2])}, got {tuple(target.shape)}"
         )
     if spikes.shape[-1] == 0:
         raise ValueError("spikes must have room for a spike: shape (..., classes, k) with k >= 1")
-    _check_no_nan(spikes, "spikes")
+    check_spikes(spikes)
     return spikes[..., 0]
 
 
@@ -162,8 +182,9 @@ def _class_times(
 def _match(spikes: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Spike times and target times of one shape: all spikes, or the first ones."""
     check_like(target, spikes, "target")
-    _check_no_nan(spikes, "spikes")
-    _check_no_nan(target, "target")
+    check_spikes(spikes)
+    if values_are_checked() and not bool((target >= 0).all()):
+        raise ValueError("target times must be >= 0, not NaN; inf stands for no spike")
     if target.shape == spikes.shape:
         return spikes, target
     if spikes.ndim >= 1 and spikes.shape[-1] >= 1 and target.shape == spikes.shape[:-1]:
@@ -174,12 +195,7 @@ def _match(spikes: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     )
 
 
-def _check_no_nan(times: Tensor, name: str) -> None:
-    if values_are_checked() and bool(times.isnan().any()):
-        raise ValueError(f"{name} must not be NaN; mark a missing spike with inf")
-
-
 def _reduce(loss: Tensor, reduction: Reduction) -> Tensor:
-    if reduction == "mean":
+    if reduction == "mean" and loss.numel():
         return loss.mean()
-    return loss.sum() if reduction == "sum" else loss
+    return loss if reduction == "none" else loss.sum()

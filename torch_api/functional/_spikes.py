@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ...jax_core import Events
+from ...jax_core._validate import check_duration
 from .._validate import check_like, check_spikes, check_tensor, values_are_checked
 
 
@@ -17,7 +18,7 @@ def latency_encode(
 
     **Arguments:**
 
-    - ``values``: shape ``(..., n)``, each in [0, 1].
+    - ``values``: shape ``(..., n)``, each in [0, 1]; under autocast also of half precision.
     - ``t_early``, ``t_late``: spike times of the values 0 and 1, seconds,
       ``0 <= t_early <= t_late``.
     - ``bias``: time of one more spike, the same for all samples, seconds; ``None`` for none.
@@ -28,6 +29,13 @@ def latency_encode(
     **Raises:** ``ValueError`` for a value outside [0, 1] or NaN (see `validation`).
     """
     check_latencies(t_early, t_late, bias)
+    if isinstance(values, Tensor) and not values.is_floating_point():
+        raise TypeError(
+            f"values must be float32 or float64, got {values.dtype}; they lie in [0, 1], so for "
+            f"8-bit pixels take values.float() / 255"
+        )
+    if isinstance(values, Tensor) and torch.is_autocast_enabled(values.device.type):
+        values = values if values.dtype == torch.float64 else values.float()
     check_tensor(values, "values", "a tensor (..., n)")
     if values.ndim < 1:
         raise ValueError("values must have shape (..., n), got a scalar")
@@ -46,12 +54,12 @@ def latency_encode(
 
 def check_latencies(t_early: float, t_late: float, bias: float | None) -> None:
     """Check the times between which values are encoded."""
-    if not 0 <= t_early < math.inf:
-        raise ValueError(f"t_early must be finite and >= 0, got {t_early}")
-    if not t_early <= t_late < math.inf:
-        raise ValueError(f"t_late must be finite and >= t_early = {t_early}, got {t_late}")
-    if bias is not None and not 0 <= bias < math.inf:
-        raise ValueError(f"bias must be None or a time, finite and >= 0, got {bias}")
+    check_duration(t_early, "t_early", infinite=False)
+    check_duration(t_late, "t_late", infinite=False)
+    if t_late < t_early:
+        raise ValueError(f"t_late must be >= t_early = {t_early}, got {t_late}")
+    if bias is not None:
+        check_duration(bias, "bias", infinite=False)
 
 
 @overload
@@ -84,7 +92,7 @@ def delay(spikes: Tensor | Events, delay: Tensor) -> Tensor | Events:
         return _shift(spikes, delay.unsqueeze(-1))
     if delay.shape[0] == 0:
         return spikes
-    shifted = _shift(spikes.time, delay[spikes.index.clamp(min=0)])
+    shifted = _shift(spikes.time, delay[spikes.index.long().clamp(min=0)])
     time, order = shifted.sort(dim=-1, stable=True)
     return Events(time, spikes.index.gather(-1, order))
 
