@@ -160,6 +160,61 @@ def test_refractory_periods_have_a_minimum_and_bursts_are_reported(rng):
     assert seen.overflow[0].tolist() == [2]
 
 
+def bursts(max_spikes):
+    """A neuron with more than eight spikes in 50 µs, whose first few do not excite the next."""
+    constants = {**CONSTANTS, "refractory": 0.0}
+    return hardware.Network(
+        (
+            hardware.Layer([[40.0]], **constants, max_spikes=max_spikes),
+            hardware.Layer([[0.9]], **CONSTANTS),
+        )
+    )
+
+
+def test_how_many_spikes_are_returned_changes_nothing_on_the_chip():
+    spikes, looks = np.full((2, 1, 1), 1 * US, np.float32), np.linspace(0, 50 * US, 40)
+    chip = hardware.MockBSS2.ideal()
+    few, many = (chip.run(bursts(count), spikes, 50 * US, voltage_times=looks) for count in (1, 40))
+    burst = many.spikes[0][0, 0]
+    assert 8 < np.isfinite(burst).sum() < 40
+    np.testing.assert_array_equal(few.spikes[0], many.spikes[0][..., :1])
+    np.testing.assert_array_equal(few.spikes[1], many.spikes[1])
+    assert burst[1] < few.spikes[1].min() < 50 * US
+    for one, other in zip(few.voltages, many.voltages, strict=True):
+        assert one.max() < 1 + 1e-6
+        np.testing.assert_allclose(one, other, atol=1e-6)  # of a threshold of 1, in float32
+    assert [x.tolist() for x in few.overflow] == [[2], [0]]
+    assert [x.tolist() for x in many.overflow] == [[0], [0]]
+    constants = {**CONSTANTS, "refractory": 0.0}
+    alone = jax.jit(
+        functools.partial(jax_core.lif, **constants, t_max=50 * US, on_overflow="truncate")
+    )
+    np.testing.assert_array_equal(alone(spikes, np.array([[40.0]], np.float32)), few.spikes[0])
+
+
+def test_spikes_without_end_are_refused(monkeypatch):
+    spikes = np.full((1, 1, 1), 1 * US, np.float32)
+    monkeypatch.setattr("evtorch.jax_core.hardware._mock._MOST_ROOM", 8)
+    with pytest.raises(hardware.HardwareLimitError, match="layer 0 has more than 8 spikes in a sa"):
+        hardware.MockBSS2.ideal().run(bursts(1), spikes, 50 * US)
+    tonic = hardware.Layer([[1.0]], **{**CONSTANTS, "v_leak": 2.0, "refractory": 0.0})
+    with pytest.raises(hardware.HardwareLimitError, match=r"layer 0 spike without end.*t_max"):
+        hardware.MockBSS2.ideal().run(hardware.Network((tonic,)), spikes, INF)
+
+
+def test_spikes_that_come_to_lie_after_the_end_are_counted(rng):
+    net, spikes = network(rng, 5, 8), np.zeros((3, 5, 1))
+    last = first(hardware.MockBSS2.ideal().run(net, spikes, INF))
+    last = last[np.isfinite(last)].max()
+    chip = hardware.MockBSS2.ideal(link_resolution=1.5 * last)
+    seen = chip.run(net, spikes, 1.2 * last)
+    assert seen.lost["end of the run"] > 0
+    hardware.check_observation(seen, net, 3, 1.2 * last)
+    before = hardware.MockBSS2.ideal().run(net, spikes, 1.2 * last)
+    kept, all_of_them = (int(np.isfinite(first(x)).sum()) for x in (seen, before))
+    assert kept + seen.lost["end of the run"] == all_of_them
+
+
 @pytest.mark.parametrize("noise", [0.0, 0.01])
 def test_voltages_saturate_and_have_steps(noise):
     layer = hardware.Layer([[60.0], [-60.0], [-6.0]], **CONSTANTS, weight_unit=0.5)
