@@ -79,10 +79,15 @@ def run_stack(
     backend: hardware.Backend,
     scaling: hardware.Scaling,
     *,
+    internal: bool = False,
     count_missing: bool = False,
     voltage_samples: int | None = None,
 ) -> Tensor:
-    """One run; **returns** the last layer's spikes or what is read out of them, differentiable."""
+    """One run; **returns** the last layer's spikes or what is read out of them, differentiable.
+
+    ``internal``: whether the spikes come from within the model, which may have delayed them beyond
+    ``t_max``; they are dropped then, as the simulation does. In its own input they are an error.
+    """
     if not isinstance(spikes, Tensor):
         raise TypeError(
             f"on a backend, spikes must be a tensor of spike times (..., neurons, k), got "
@@ -90,6 +95,8 @@ def run_stack(
         )
     layers, readout, t_max = stack.layers, stack.readout, stack.t_max
     passing = cast(Tensor, layers[0].delay_input(spikes)) if layers else spikes
+    late = passing > t_max if internal else (passing > t_max) & (spikes <= t_max)
+    passing = torch.where(late, math.inf, passing)
     leading, dtype = passing.shape[:-2], _numpy(passing.dtype)
     network = stack.network(backend, scaling)
     sent = _array(passing).reshape(-1, *passing.shape[-2:]) * np.asarray(scaling.time, dtype)

@@ -125,6 +125,35 @@ def test_a_stack_is_one_run_per_batch_and_what_stands_between_parts_it():
     assert torch.equal(observed, model(values))
 
 
+@pytest.mark.parametrize("kind", ["axonal", "Delay", "between"])
+def test_spikes_that_the_model_delays_beyond_the_end_are_dropped(kind):
+    options = {"refractory": INF, "t_max": 0.02}
+    first, last = snn.LIF(5, 12, **options), snn.LIF(12, 3, **options)
+    delay = snn.Delay(5 if kind == "Delay" else 12, init=0.01)
+    if kind == "axonal":
+        last = snn.LIF(12, 3, delay="axonal", **options)
+        delay = last
+    model = {
+        "axonal": nn.Sequential(first, last),
+        "Delay": nn.Sequential(delay, first, last),
+        "between": nn.Sequential(first, delay, last),
+    }[kind]
+    with torch.no_grad():
+        delay.delay[: len(delay.delay) // 2] = 0.015
+        delay.delay[0] = 0.0
+    chip = snn.hardware.on_backend(model, MOCK.ideal())
+    x, parameters = times(4, 5, 1), list(model.parameters())
+    delayed = nn.Sequential(*model[: list(model).index(delay)])(x)[..., 0] + delay.delay
+    assert (torch.isfinite(delayed) & (delayed > 0.02)).any()
+    simulated, observed = run(model, x, parameters), run(chip, x, parameters)
+    assert torch.equal(simulated[0], observed[0])
+    for a, b in zip(simulated[1], observed[1], strict=True):
+        assert torch.equal(a, b)
+    if kind != "Delay":
+        with pytest.raises(ValueError, match="later than the duration"):
+            chip(torch.full((1, 5, 1), 0.03))
+
+
 def test_it_trains_on_a_realistic_chip_and_reports_what_the_model_did_not_see():
     torch.manual_seed(1)
     model = stack(**CHIP_TIMES, t_max=0.1)

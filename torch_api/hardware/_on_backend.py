@@ -6,6 +6,7 @@ from torch import nn
 
 from ...jax_core.hardware import Backend, Network, Scaling
 from .._backend import Stack, check_backend, run_stack
+from .._delay import Delay
 from .._li import LI
 from .._lif import LIF
 from .._validate import check_size
@@ -30,6 +31,8 @@ class OnBackend(nn.Module):
         self.voltage_samples = voltage_samples
 
     def forward(self, x: Any) -> Any:
+        """What the model makes of ``x``, which is as the model takes it."""
+        internal = False
         for part in self._parts():
             if isinstance(part, Stack):
                 x = run_stack(
@@ -37,11 +40,13 @@ class OnBackend(nn.Module):
                     x,
                     self.backend,
                     self.scaling,
+                    internal=internal,
                     count_missing=self.count_missing,
                     voltage_samples=self.voltage_samples,
                 )
             else:
                 x = part(x)
+            internal = internal or isinstance(part, Stack | Delay)
         return x
 
     def _parts(self) -> list[nn.Module | Stack]:
