@@ -66,10 +66,15 @@ class Stack:
 
     def network(self, backend: hardware.Backend, scaling: hardware.Scaling) -> hardware.Network:
         """The layers in the units of the backend."""
-        limit = backend.weight_limit
-        layers = [_hardware_layer(layer, limit, scaling) for layer in self.layers]
-        if self.readout is not None:
-            layers.append(_hardware_readout(self.readout, limit, scaling))
+        layers = []
+        for k, module in enumerate([*self.layers, self.readout]):
+            if module is None:
+                continue
+            make: Any = _hardware_readout if module is self.readout else _hardware_layer
+            try:
+                layers.append(make(module, backend.weight_limit, scaling))
+            except ValueError as error:
+                raise ValueError(f"layer {k} for {backend.name}: {error}") from error
         return hardware.Network(tuple(layers))
 
 

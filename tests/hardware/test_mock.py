@@ -250,6 +250,11 @@ def test_what_the_chip_cannot_do_is_refused_with_numbers(rng):
     chip, spikes = hardware.MockBSS2(), np.zeros((1, 200, 1))
     with pytest.raises(hardware.HardwareLimitError, match=r"needs 600 neuron circuits.*has 512"):
         chip.run(network(rng, 200, 300), spikes, 1e-4)
+    unlimited = hardware.MockBSS2.ideal(circuits=5)
+    with pytest.raises(
+        hardware.HardwareLimitError, match="needs 6 neuron circuits, the chip has 5"
+    ):
+        unlimited.run(network(rng, 200, 6), spikes, 1e-4)
     with pytest.raises(hardware.HardwareLimitError, match="whole numbers from -63 to 63"):
         chip.run(network(rng, 200, 5, whole=False), spikes, 1e-4)
     with pytest.raises(hardware.HardwareLimitError, match=r"tau_mem.*tau_mem\[0\] = 0.02"):

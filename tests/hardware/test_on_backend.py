@@ -276,5 +276,14 @@ def test_what_cannot_run_is_refused():
     events = snn.Events(torch.zeros(1, 1), torch.zeros(1, 1, dtype=torch.int32))
     with pytest.raises(TypeError, match="spike_times_from_events"):
         snn.LIF(1, 1, backend=MOCK.ideal())(events)
+    with pytest.raises(snn.hardware.HardwareLimitError, match=r"set a refractory period, inf"):
+        snn.LIF(5, 2, **TAUS, t_max=0.1, backend=MOCK(), scaling=CHIP)(times(1, 5, 1))
+    for value, shown in ((INF, "inf"), (math.nan, "nan")):
+        model = stack(t_max=1.0)
+        with torch.no_grad():
+            model[1].weight[2, 7] = value
+        expected = rf"layer 1 for MockBSS2 chip 0: weight must be .*weight\[2, 7\] = {shown}"
+        with pytest.raises(ValueError, match=expected):
+            snn.hardware.on_backend(model, MOCK(), scaling=CHIP)(times(1, 5, 1))
     with pytest.raises(snn.hardware.HardwareLimitError, match=r"is Scaling.time set\?"):
         snn.hardware.on_backend(stack(), MOCK(), scaling=snn.hardware.Scaling(10.0))(times(1, 5, 1))
