@@ -132,8 +132,12 @@ def test_a_full_link_loses_events_and_counts_them():
     seen = chip.run(net, np.zeros((2, 1, 1)), INF)
     assert np.isfinite(first(seen)).sum() == 20
     assert seen.lost == {"output link": 40}
-    wide = hardware.Network((hardware.Layer(np.ones((1, 15)), **CONSTANTS),))
+    wide = hardware.Network((hardware.Layer(np.zeros((1, 15)), **CONSTANTS),))
     assert chip.run(wide, np.zeros((3, 15, 1)), INF).lost == {"input link": 15}
+    # An event each 10 µs.
+    slow, spread = hardware.MockBSS2.ideal(link_rate=1e5), np.arange(15).reshape(1, 15, 1) * 2 * US
+    assert slow.run(wide, spread, INF).lost == {"input link": 12}
+    assert hardware.MockBSS2.ideal(link_rate=1e6).run(wide, spread, INF).lost == {}
 
 
 def test_spikes_after_the_recording_window_are_counted(rng):
@@ -285,10 +289,31 @@ def test_constants_have_steps():
         hardware.MockBSS2.ideal(constant_bits=8)
 
 
-def test_bad_effects_are_refused():
-    with pytest.raises(ValueError, match="spike_jitter must be >= 0"):
-        hardware.MockBSS2(spike_jitter=-1.0)
-    with pytest.raises(ValueError, match="membrane_range must be"):
-        hardware.MockBSS2(membrane_range=(1.0, -1.0))
+@pytest.mark.parametrize(
+    ("effects", "message"),
+    [
+        ({"spike_jitter": -1.0}, "spike_jitter must be >= 0 and finite, got -1"),
+        ({"spike_jitter": INF}, "spike_jitter must be >= 0 and finite, got inf"),
+        ({"link_resolution": INF}, "link_resolution must be >= 0 and finite"),
+        ({"cadc_period": INF}, "cadc_period must be >= 0 and finite"),
+        ({"membrane_noise": math.nan}, "membrane_noise must be >= 0 and finite"),
+        ({"recording_window": math.nan}, "recording_window must be >= 0"),
+        ({"link_rate": 0.0}, "link_rate must be > 0, got 0"),
+        ({"weight_limit": 6.5}, "weight_limit must be a whole number >= 1, got 6.5"),
+        ({"weight_limit": True}, "weight_limit must be a whole number >= 1, got True"),
+        ({"fan_in": 0}, "fan_in must be a whole number >= 1, got 0"),
+        ({"constant_bits": 0}, "constant_bits must be a whole number >= 1, got 0"),
+        ({"cadc_bits": 2.5}, "cadc_bits must be a whole number >= 1, got 2.5"),
+        ({"membrane_range": (1.0, -1.0)}, "membrane_range must be .* with low < high"),
+        ({"tau_range": (1e-6,)}, r"tau_range must be \(low, high\), got"),
+    ],
+)
+def test_bad_effects_are_refused(effects, message):
+    with pytest.raises(ValueError, match=message):
+        hardware.MockBSS2(**effects)
+
+
+def test_unknown_effects_are_refused_and_ranges_may_be_lists():
     with pytest.raises(TypeError, match="no_such_effect"):
         hardware.MockBSS2(no_such_effect=1)
+    assert hardware.MockBSS2(tau_range=[1e-6, 1e-4]).effects.tau_range == (1e-6, 1e-4)
