@@ -52,7 +52,7 @@ class Layer:
     refractory: np.ndarray
     """Refractory periods, seconds, float64 ``(out,)``, >= 0; ``inf``: spikes once at most."""
     max_spikes: int = 1
-    """How many spikes of each neuron to return; the first ones count."""
+    """How many spikes of each neuron to return, the first ones; the next layer gets all."""
     has_threshold: bool = True
     """``False`` for leaky integrators, which never spike."""
     weight_unit: float = 1.0

@@ -184,9 +184,13 @@ def test_how_many_spikes_are_returned_changes_nothing_on_the_chip():
     np.testing.assert_array_equal(few.spikes[0], many.spikes[0][..., :1])
     np.testing.assert_array_equal(few.spikes[1], many.spikes[1])
     assert burst[1] < few.spikes[1].min() < 50 * US
+    assert few.voltages is not None
+    assert many.voltages is not None
     for one, other in zip(few.voltages, many.voltages, strict=True):
         assert one.max() < 1 + 1e-6
         np.testing.assert_allclose(one, other, atol=1e-6)  # of a threshold of 1, in float32
+    assert few.overflow is not None
+    assert many.overflow is not None
     assert [x.tolist() for x in few.overflow] == [[2], [0]]
     assert [x.tolist() for x in many.overflow] == [[0], [0]]
     constants = {**CONSTANTS, "refractory": 0.0}

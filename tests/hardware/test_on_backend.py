@@ -131,19 +131,20 @@ def test_spikes_that_the_model_delays_beyond_the_end_are_dropped(kind):
     first, last = snn.LIF(5, 12, **options), snn.LIF(12, 3, **options)
     delay = snn.Delay(5 if kind == "Delay" else 12, init=0.01)
     if kind == "axonal":
-        last = snn.LIF(12, 3, delay="axonal", **options)
-        delay = last
+        delay = snn.LIF(12, 3, delay="axonal", **options)
     model = {
-        "axonal": nn.Sequential(first, last),
+        "axonal": nn.Sequential(first, delay),
         "Delay": nn.Sequential(delay, first, last),
         "between": nn.Sequential(first, delay, last),
     }[kind]
+    assert delay.delay is not None
     with torch.no_grad():
         delay.delay[: len(delay.delay) // 2] = 0.015
         delay.delay[0] = 0.0
     chip = snn.hardware.on_backend(model, MOCK.ideal())
     x, parameters = times(4, 5, 1), list(model.parameters())
-    delayed = nn.Sequential(*model[: list(model).index(delay)])(x)[..., 0] + delay.delay
+    before = {"axonal": first, "Delay": nn.Identity(), "between": first}[kind]
+    delayed = before(x)[..., 0] + delay.delay
     assert (torch.isfinite(delayed) & (delayed > 0.02)).any()
     simulated, observed = run(model, x, parameters), run(chip, x, parameters)
     assert torch.equal(simulated[0], observed[0])
@@ -281,7 +282,7 @@ def test_what_cannot_run_is_refused():
     for value, shown in ((INF, "inf"), (math.nan, "nan")):
         model = stack(t_max=1.0)
         with torch.no_grad():
-            model[1].weight[2, 7] = value
+            list(model.parameters())[1][2, 7] = value
         expected = rf"layer 1 for MockBSS2 chip 0: weight must be .*weight\[2, 7\] = {shown}"
         with pytest.raises(ValueError, match=expected):
             snn.hardware.on_backend(model, MOCK(), scaling=CHIP)(times(1, 5, 1))

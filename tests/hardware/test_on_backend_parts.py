@@ -32,10 +32,10 @@ class Doubled(snn.LIF):
 
 
 class Reversed(nn.Sequential):
-    def forward(self, spikes):
+    def forward(self, input):
         for module in reversed(list(self)):
-            spikes = module(spikes)
-        return spikes
+            input = module(input)
+        return input
 
 
 def hooked():
