@@ -99,9 +99,7 @@ def run_stack(
             f"{type(spikes).__name__}; convert events with snn.spike_times_from_events"
         )
     layers, readout, t_max = stack.layers, stack.readout, stack.t_max
-    passing = cast(Tensor, layers[0].delay_input(spikes)) if layers else spikes
-    late = passing > t_max if internal else (passing > t_max) & (spikes <= t_max)
-    passing = torch.where(late, math.inf, passing)
+    passing = _arriving(stack, spikes, internal)
     leading, dtype = passing.shape[:-2], _numpy(passing.dtype)
     network = stack.network(backend, scaling)
     sent = _array(passing).reshape(-1, *passing.shape[-2:]) * np.asarray(scaling.time, dtype)
@@ -131,6 +129,13 @@ def run_stack(
     readout.remember_silent(modelled)
     measured = _tensor(value.reshape(*leading, -1), passing)
     return straight_through(modelled, measured)
+
+
+def _arriving(stack: Stack, spikes: Tensor, internal: bool) -> Tensor:
+    """The spikes as they reach the first layer, without those delayed beyond the end."""
+    delayed = cast(Tensor, stack.layers[0].delay_input(spikes)) if stack.layers else spikes
+    late = delayed > stack.t_max
+    return torch.where(late if internal else late & (spikes <= stack.t_max), math.inf, delayed)
 
 
 def _observe(

@@ -32,7 +32,7 @@ class OnBackend(nn.Module):
         self.scaling = scaling
         self.count_missing = count_missing
         self.voltage_samples = voltage_samples
-        self.simulate = tuple(simulate)
+        self.simulate = simulate
         self.register_load_state_dict_pre_hook(_as_in_here)
 
     def forward(self, x: Any) -> Any:
@@ -104,10 +104,9 @@ def on_backend(
     - ``voltage_samples``: run `LI` layers on the hardware too, if it records voltages, and take
       ``"max"`` and ``"integral"`` from that many samples over [0, t_max] (``"value"`` needs one
       only). The gradient is that of the model's read-out of the observed spikes.
-    - ``simulate``: names of modules, as in ``model.named_modules()``, that torch runs as they are,
-      with all that is in them. Any other spiking layer that would not run on the hardware is an
-      error: within a module that is no ``nn.Sequential``, recurrent, with a backend, a forward or
-      hooks of its own.
+    - ``simulate``: names of modules, as in ``model.named_modules()``, that torch runs as they are.
+      Any other spiking layer that would not run on the hardware is an error: within a module that
+      is no ``nn.Sequential``, recurrent, with a backend, a forward or hooks of its own.
 
     **Returns:** a module that takes and returns what ``model`` does.
 
@@ -124,8 +123,6 @@ def on_backend(
         )
     if voltage_samples is not None and check_size(voltage_samples, "voltage_samples") < 2:
         raise ValueError(f"voltage_samples must be None or >= 2, got {voltage_samples}")
-    if isinstance(simulate, str):
-        raise TypeError(f"simulate must be a tuple of names, got {simulate!r}")
     chip = OnBackend(model, backend, scaling, count_missing, voltage_samples, simulate)
     if not any(isinstance(part, Stack) for part in chip._parts()):
         raise ValueError("model has no LIF layer that could run on a backend")

@@ -29,6 +29,8 @@ class Plan:
         **Raises:** ``ValueError`` that names the module for a spiking layer that would not run on
         the hardware, or not as it is.
         """
+        if isinstance(self.simulate, str):
+            raise TypeError(f"simulate must be a tuple of names, got {self.simulate!r}")
         names = {name for name, _ in model.named_modules()} - {""}
         for name in self.simulate:
             if name not in names:
