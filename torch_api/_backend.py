@@ -66,10 +66,15 @@ class Stack:
 
     def network(self, backend: hardware.Backend, scaling: hardware.Scaling) -> hardware.Network:
         """The layers in the units of the backend."""
-        limit = backend.weight_limit
-        layers = [_hardware_layer(layer, limit, scaling) for layer in self.layers]
-        if self.readout is not None:
-            layers.append(_hardware_readout(self.readout, limit, scaling))
+        layers = []
+        for k, module in enumerate([*self.layers, self.readout]):
+            if module is None:
+                continue
+            make: Any = _hardware_readout if module is self.readout else _hardware_layer
+            try:
+                layers.append(make(module, backend.weight_limit, scaling))
+            except ValueError as error:
+                raise ValueError(f"layer {k} for {backend.name}: {error}") from error
         return hardware.Network(tuple(layers))
 
 
@@ -79,17 +84,22 @@ def run_stack(
     backend: hardware.Backend,
     scaling: hardware.Scaling,
     *,
+    internal: bool = False,
     count_missing: bool = False,
     voltage_samples: int | None = None,
 ) -> Tensor:
-    """One run; **returns** the last layer's spikes or what is read out of them, differentiable."""
+    """One run; **returns** the last layer's spikes or what is read out of them, differentiable.
+
+    ``internal``: whether the spikes come from within the model, which may have delayed them beyond
+    ``t_max``; they are dropped then, as the simulation does. In its own input they are an error.
+    """
     if not isinstance(spikes, Tensor):
         raise TypeError(
             f"on a backend, spikes must be a tensor of spike times (..., neurons, k), got "
             f"{type(spikes).__name__}; convert events with snn.spike_times_from_events"
         )
     layers, readout, t_max = stack.layers, stack.readout, stack.t_max
-    passing = cast(Tensor, layers[0].delay_input(spikes)) if layers else spikes
+    passing = _arriving(stack, spikes, internal)
     leading, dtype = passing.shape[:-2], _numpy(passing.dtype)
     network = stack.network(backend, scaling)
     sent = _array(passing).reshape(-1, *passing.shape[-2:]) * np.asarray(scaling.time, dtype)
@@ -119,6 +129,13 @@ def run_stack(
     readout.remember_silent(modelled)
     measured = _tensor(value.reshape(*leading, -1), passing)
     return straight_through(modelled, measured)
+
+
+def _arriving(stack: Stack, spikes: Tensor, internal: bool) -> Tensor:
+    """The spikes as they reach the first layer, without those delayed beyond the end."""
+    delayed = cast(Tensor, stack.layers[0].delay_input(spikes)) if stack.layers else spikes
+    late = delayed > stack.t_max
+    return torch.where(late if internal else late & (spikes <= stack.t_max), math.inf, delayed)
 
 
 def _observe(

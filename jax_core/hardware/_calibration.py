@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._contract import Backend, BackendError, Layer, Network, Observation
+from ._contract import Backend, BackendError, Layer, Network, Observation, check_observation
+from ._files import load_arrays
 from ._probe import Experiments, Probe, psp
 
 QUANTITIES = ("threshold", "tau_mem", "tau_syn", "gain")
@@ -168,16 +169,17 @@ class Calibration:
 
         **Raises:** ``ValueError`` for a file that is something else.
         """
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
+        arrays = load_arrays(path)
         try:
             if int(arrays["format"]) != _FORMAT:
                 raise ValueError(f"format {arrays['format']} is not {_FORMAT}")
             networks = []
             while f"{len(networks)}.shapes" in arrays:
                 networks.append(_loaded(arrays, len(networks)))
+            if not networks:
+                raise ValueError("it has no network")
             return cls(str(arrays["name"]), networks)
-        except (KeyError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{os.fspath(path)} is no saved calibration: {error}") from error
 
 
@@ -201,9 +203,10 @@ class Calibrated:
         """Run a batch; see `Backend.run`."""
         factors = self.calibration.factors_of(network)
         layers = (_correct(*pair) for pair in zip(network.layers, factors, strict=True))
-        seen = self.backend.run(
-            Network(tuple(layers)), spikes, duration, voltage_times=voltage_times
-        )
+        corrected, when = Network(tuple(layers)), {"voltage_times": voltage_times}
+        seen = self.backend.run(corrected, spikes, duration, **when)
+        name = self.backend.name
+        check_observation(seen, corrected, len(spikes), duration, **when, name=name)
         if seen.voltages is None:
             return seen
         gains = (layer.factor[3][:, None] for layer in factors)
@@ -297,11 +300,15 @@ def _loaded(arrays: dict[str, np.ndarray], i: int) -> NetworkCalibration:
         layers = []
         for k, (out, _) in enumerate(shapes):
             factor, status = arrays[f"{i}.{k}.{what}"], arrays[f"{i}.{k}.{what}.status"]
-            if factor.shape != (4, out) or status.shape != (out,) or not (factor > 0).all():
+            if factor.shape != (4, out) or status.shape != (out,) or not _usable(factor):
                 raise ValueError(f"the factors of layer {k} are malformed")
             layers.append(Factors(factor, status))
         both.append(tuple(layers))
     return NetworkCalibration(shapes, *both)
+
+
+def _usable(factor: np.ndarray) -> bool:
+    return bool(((factor > 0) & np.isfinite(factor)).all())
 
 
 def _shapes(network: Network) -> tuple[tuple[int, int], ...]:

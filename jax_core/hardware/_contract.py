@@ -6,6 +6,7 @@ makes a synaptic current of ``weight_unit``.
 
 import itertools
 import math
+import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
@@ -51,7 +52,7 @@ class Layer:
     refractory: np.ndarray
     """Refractory periods, seconds, float64 ``(out,)``, >= 0; ``inf``: spikes once at most."""
     max_spikes: int = 1
-    """How many spikes of each neuron to return; the first ones count."""
+    """How many spikes of each neuron to return, the first ones; the next layer gets all."""
     has_threshold: bool = True
     """``False`` for leaky integrators, which never spike."""
     weight_unit: float = 1.0
@@ -59,8 +60,9 @@ class Layer:
 
     def __post_init__(self) -> None:
         weight = np.array(self.weight, np.float64)
-        if weight.ndim != 2 or not np.isfinite(weight).all():
+        if weight.ndim != 2:
             raise ValueError(f"weight must be finite and (out, in), got shape {weight.shape}")
+        _check_finite_weight(weight)
         object.__setattr__(self, "weight", _frozen(weight))
         for name in _CONSTANTS:
             value = np.array(getattr(self, name), np.float64)
@@ -193,7 +195,10 @@ class Scaling:
         """Weights on the scale of the hardware, rounded and clipped to ``limit`` if there is one.
 
         **Returns:** float64, the shape of ``weight``.
+
+        **Raises:** ``ValueError`` for weights that are not finite.
         """
+        _check_finite_weight(weight)
         scaled = np.asarray(weight, np.float64) * self.weight
         return scaled if limit is None else np.round(np.clip(scaled, -limit, limit))
 
@@ -222,7 +227,7 @@ def check_input(
             f"spikes must have shape (batch, {inputs}, k), as layer 0 has {inputs} inputs; got "
             f"{spikes.shape}"
         )
-    problem = _problem_of_times(spikes, duration)
+    problem = problem_of_times(spikes, duration)
     if problem:
         raise ValueError(f"spikes: {problem}")
 
@@ -254,33 +259,47 @@ def check_observation(
 ) -> None:
     """Check what a backend returned.
 
-    **Raises:** `BackendError` that names the backend, the layer and the neuron.
+    **Raises:** `BackendError` that names the backend, and the field or the layer and the neuron.
     """
+    if not isinstance(observation, Observation):
+        raise BackendError(f"{name} must return an Observation, got {type(observation).__name__}")
     layers = network.layers
-    if len(observation.spikes) != len(layers):
-        raise BackendError(
-            f"{name} returned spikes of {len(observation.spikes)} layers, the network has "
-            f"{len(layers)}"
-        )
+    _check_per_layer(observation.spikes, len(layers), f"{name}: spikes")
     for k, (layer, spikes) in enumerate(zip(layers, observation.spikes, strict=True)):
         _check_shape(spikes, (batch, layer.neurons, layer.max_spikes), f"{name}: layer {k}: spikes")
-        problem = _problem_of_times(spikes, duration)
+        problem = problem_of_times(spikes, duration)
         if problem:
             raise BackendError(f"{name}: layer {k}: {problem}")
-        if observation.overflow is not None:
-            _check_shape(observation.overflow[k], (layer.neurons,), f"{name}: layer {k}: overflow")
+    _check_lost(observation.lost, name)
+    if observation.overflow is not None:
+        _check_per_layer(observation.overflow, len(layers), f"{name}: overflow")
+        for k, (layer, overflow) in enumerate(zip(layers, observation.overflow, strict=True)):
+            what = f"{name}: layer {k}: overflow"
+            _check_shape(overflow, (layer.neurons,), what)
+            _refuse(~((overflow >= 0) & (overflow % 1 == 0)), overflow, what, "a count")
     if voltage_times is None:
         return
-    if observation.voltages is None or len(observation.voltages) != len(layers):
-        raise BackendError(f"{name} returned no voltages for {len(layers)} layers")
+    if observation.voltages is None:
+        raise BackendError(f"{name} returned no voltages, which were asked for")
+    _check_per_layer(observation.voltages, len(layers), f"{name}: voltages")
     for k, (layer, voltages) in enumerate(zip(layers, observation.voltages, strict=True)):
-        shape = (batch, layer.neurons, len(voltage_times))
-        _check_shape(voltages, shape, f"{name}: layer {k}: voltages")
+        what = f"{name}: layer {k}: voltages"
+        _check_shape(voltages, (batch, layer.neurons, len(voltage_times)), what)
+        _refuse(~np.isfinite(voltages), voltages, what, "finite")
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:
     array.flags.writeable = False
     return array
+
+
+def _check_finite_weight(weight: np.ndarray) -> None:
+    wrong = ~np.isfinite(weight)
+    if wrong.any():
+        at = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise ValueError(
+            f"weight must be finite and (out, in), but weight{list(at)} = {weight[at]}"
+        )
 
 
 def _check_looks(voltage_times: np.ndarray, duration: float) -> None:
@@ -305,7 +324,29 @@ def _check_shape(array: np.ndarray, shape: tuple[int, ...], what: str) -> None:
         raise BackendError(f"{what} must have shape {shape}, got {array.shape}")
 
 
-def _problem_of_times(times: np.ndarray, duration: float) -> str | None:
+def _check_per_layer(arrays: object, layers: int, what: str) -> None:
+    if not isinstance(arrays, tuple | list):
+        kind = type(arrays).__name__
+        raise BackendError(f"{what} must be a tuple of one array per layer, got {kind}")
+    if len(arrays) != layers:
+        raise BackendError(f"{what} of {len(arrays)} layers, the network has {layers}")
+
+
+def _check_lost(lost: object, name: str) -> None:
+    if not isinstance(lost, Mapping):
+        raise BackendError(f"{name}: lost must map names to counts, got {type(lost).__name__}")
+    for what, count in lost.items():
+        if not isinstance(count, numbers.Integral) or count < 0:
+            raise BackendError(f"{name}: lost[{what!r}] must be a count >= 0, got {count!r}")
+
+
+def _refuse(wrong: np.ndarray, values: np.ndarray, what: str, rule: str) -> None:
+    if wrong.any():
+        at = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise BackendError(f"{what} must be {rule}, but that at {list(at)} is {values[at]}")
+
+
+def problem_of_times(times: np.ndarray, duration: float) -> str | None:
     """What is wrong with spike times ``(batch, neurons, k)``, naming the first such place."""
     with np.errstate(invalid="ignore"):
         late = np.isfinite(times) & (times > duration * _ROUNDING)

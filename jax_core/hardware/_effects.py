@@ -1,7 +1,11 @@
 """What distinguishes a chip from the model, and the figures of BrainScaleS-2."""
 
 import math
+import numbers
 from dataclasses import dataclass, fields
+from typing import Any
+
+_COUNTS = ("weight_limit", "circuits", "fan_in", "constant_bits", "cadc_bits")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +43,9 @@ class Effects:
     link_resolution: float = 8e-9
     """Resolution of spike times, seconds; both ways."""
     link_rate: float = 250e6
-    """Events per second, each way, on average over 1 µs; events above it are lost. Recorded spikes
-    of all layers share the link. Spikes from layer to layer do not use it."""
+    """Events per second, each way, on average over 1 µs, or over the time of one event if that is
+    longer; events above it are lost. Recorded spikes of all layers share the link. Spikes from
+    layer to layer do not use it."""
     min_refractory: float = 1e-6
     """Shortest refractory period, seconds."""
     recording_window: float = 1e-3
@@ -53,16 +58,23 @@ class Effects:
     """Resolution of voltages over ``membrane_range``; ``None``: continuous."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value is None or isinstance(value, tuple):
-                continue
-            if not value >= 0:
-                raise ValueError(f"{field.name} must be >= 0, got {value}")
+        for name in _COUNTS:
+            if getattr(self, name) is not None:
+                check_count(getattr(self, name), name)
         for name in ("tau_range", "membrane_range"):
-            low, high = getattr(self, name)
-            if not low < high:
-                raise ValueError(f"{name} must be (low, high) with low < high, got {(low, high)}")
+            object.__setattr__(self, name, _range(getattr(self, name), name))
+        for field in fields(self):
+            if field.name in (*_COUNTS, "tau_range", "membrane_range"):
+                continue
+            value = getattr(self, field.name)
+            if field.name == "link_rate":
+                fits, rule = value > 0, "> 0"
+            elif field.name == "recording_window":
+                fits, rule = value >= 0, ">= 0"
+            else:
+                fits, rule = 0 <= value < math.inf, ">= 0 and finite"
+            if not fits:
+                raise ValueError(f"{field.name} must be {rule}, got {value}")
         for name, needed in (
             ("constant_bits", ("tau_range", "membrane_range")),
             ("cadc_bits", ("membrane_range",)),
@@ -75,6 +87,22 @@ class Effects:
                         f"{name} needs a bounded {range_name}, got {(low, high)}; bound it, or "
                         f"leave {name}=None"
                     )
+
+
+def check_count(value: object, name: str) -> None:
+    """Refuse what is no whole number >= 1."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
+
+
+def _range(value: Any, name: str) -> tuple[float, float]:
+    try:
+        low, high = (float(x) for x in value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be (low, high), got {value!r}") from None
+    if not low < high:
+        raise ValueError(f"{name} must be (low, high) with low < high, got {(low, high)}")
+    return low, high
 
 
 NO_EFFECTS = Effects(

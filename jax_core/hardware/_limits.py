@@ -25,8 +25,9 @@ def check_size(network: Network, effects: Effects) -> None:
         f"layer {k}: {layer.neurons} neurons with {layer.inputs} inputs take {count}"
         for k, (layer, count) in enumerate(zip(network.layers, needed, strict=True))
     )
+    size = "" if effects.fan_in is None else f" of {effects.fan_in} inputs"
     raise HardwareLimitError(
-        f"the network needs {sum(needed)} neuron circuits of {effects.fan_in} inputs, the chip has "
+        f"the network needs {sum(needed)} neuron circuits{size}, the chip has "
         f"{effects.circuits} ({each}); make it smaller, or run it in parts (hardware.Split)"
     )
 
@@ -53,6 +54,8 @@ def check_constants(network: Network, effects: Effects) -> None:
             is_voltage = name.startswith("v_")
             unit = "" if is_voltage else " s of hardware time"
             remedy = "scale voltages and weights" if is_voltage else "is Scaling.time set?"
+            if name == "refractory" and value[at] == 0:
+                remedy = "set a refractory period, inf for one spike at most"
             raise HardwareLimitError(
                 f"{name} must be from {low:g} to {high:g}{unit}, but layer {k} has "
                 f"{name}[{at}] = {value[at]:g}; {remedy}"

@@ -18,11 +18,13 @@ def limit_rate(
     """Drop the events that a link has no room for: beyond ``rate * window`` within a ``window``.
 
     **Arguments:** ``layers``: spike times ``(batch, neurons, k)`` that share the link, ascending,
-    ``inf`` padded; ``rate``: events per second; ``window``: seconds.
+    ``inf`` padded; ``rate``: events per second; ``window``: seconds, made longer if it has not
+    room for one event.
 
     **Returns:** the spikes that got through, in the same form, and how many were lost per layer.
     """
     lost = [0] * len(layers)
+    window = max(window, 1 / rate)
     room = max(int(min(rate * window, 2**62)), 1)
     sizes = [math.prod(layer.shape[1:]) for layer in layers]
     if room >= sum(sizes):

@@ -2,23 +2,29 @@
 
 import math
 from dataclasses import asdict, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
-from .._lif import lif
-from .._trace import lif_trace
-from ._contract import Layer, Network, Observation, check_input, check_weights
+from ._contract import (
+    HardwareLimitError,
+    Layer,
+    Network,
+    Observation,
+    check_input,
+    check_weights,
+)
 from ._effects import NO_EFFECTS, Effects
 from ._limits import check_constants, check_size, circuits_of
 from ._link import limit_rate, round_times
+from ._mock_run import check_ends, simulate, trace
 
 _LINK_WINDOW = 1e-6
 _SMALLEST_FACTOR = 0.2
+_MORE_ROOM = 8
+_MOST_ROOM = 2**14
 _TIMES = ("tau_mem", "tau_syn")
 _VOLTAGES = ("v_threshold", "v_leak", "v_reset")
 
@@ -32,7 +38,8 @@ class MockBSS2:
 
     **Arguments:** ``chip``: seed of the fixed variation; chips differ in nothing else. ``noise``:
     seed of the noise. All others as in `Effects`; `ideal` has no effect at all, and returns the
-    spikes of the simulation to the last bit.
+    spikes of the simulation to the last bit, unless a neuron has more than ``max_spikes``: a chip
+    passes all spikes on to the next layer, the simulation the first ones.
     """
 
     def __init__(self, chip: int = 0, *, noise: int = 0, **effects: Any) -> None:
@@ -57,6 +64,7 @@ class MockBSS2:
             or effects.membrane_noise
         )
         self._noise = np.random.default_rng((chip, noise, 1))
+        self._rooms: dict[tuple[int, ...], int] = {}
 
     def run(
         self,
@@ -76,32 +84,40 @@ class MockBSS2:
         incoming, lost_in = limit_rate(
             [round_times(spikes, effects.link_resolution)], effects.link_rate, _LINK_WINDOW
         )
-        times, seen, voltages, overflow = incoming[0], [], [], []
+        times, seen, voltages, after_end = incoming[0], [], [], 0
         circuit = 0
         with jax.enable_x64(spikes.dtype == np.float64):
-            for layer in network.layers:
+            for k, layer in enumerate(network.layers):
                 built = self._build(layer, circuit, len(spikes), spikes.dtype)
                 circuit += layer.neurons * circuits_of(layer, effects.fan_in)
+                exact = self._simulate(k, layer, built, times, duration)
                 if voltage_times is not None:
-                    voltages.append(self._voltages(layer, built, times, duration, voltage_times))
-                times, over = self._spikes(layer, built, times, duration)
+                    voltages.append(self._voltages(built, times, exact, voltage_times))
+                times = round_times(self._jitter(exact), effects.link_resolution)
+                late = np.isfinite(times) & (times > duration)
+                after_end += int(late.sum())
+                times = np.where(late, np.inf, times).astype(spikes.dtype)
                 seen.append(times)
-                overflow.append(over)
-        window = effects.recording_window
-        late = [np.isfinite(layer) & (layer > window) for layer in seen]
-        seen = [np.where(x, np.inf, layer) for x, layer in zip(late, seen, strict=True)]
-        seen, lost_out = limit_rate(seen, effects.link_rate, _LINK_WINDOW)
-        lost = {
-            "input link": lost_in[0],
-            "recording window": sum(int(x.sum()) for x in late),
-            "output link": sum(lost_out),
-        }
+        recorded, lost_out = self._record(seen)
+        lost = {"input link": lost_in[0], "end of the run": after_end, **lost_out}
+        returned = [_first(x, y.max_spikes) for x, y in zip(recorded, network.layers, strict=True)]
         return Observation(
-            tuple(seen),
+            tuple(first for first, _ in returned),
             tuple(voltages) if voltage_times is not None else None,
             {what: count for what, count in lost.items() if count},
-            tuple(overflow),
+            tuple(overflow for _, overflow in returned),
         )
+
+    def _record(self, layers: list[np.ndarray]) -> tuple[list[np.ndarray], dict[str, int]]:
+        """The spikes that reach the host, and the number of others by what lost them."""
+        window = self.effects.recording_window
+        late = [np.isfinite(layer) & (layer > window) for layer in layers]
+        layers = [np.where(x, np.inf, layer) for x, layer in zip(late, layers, strict=True)]
+        layers, lost = limit_rate(layers, self.effects.link_rate, _LINK_WINDOW)
+        return layers, {
+            "recording window": sum(int(x.sum()) for x in late),
+            "output link": sum(lost),
+        }
 
     def _build(self, layer: Layer, circuit: int, batch: int, dtype: np.dtype) -> dict[str, Any]:
         """The layer as the chip has it: ``weight`` and constants, as `lif` takes them."""
@@ -167,17 +183,27 @@ class MockBSS2:
             return np.ones(place.shape)
         return _factors(self.chip, what, deviation, int(place.max()) + 1)[place]
 
-    def _spikes(
-        self, layer: Layer, built: dict[str, Any], times: np.ndarray, duration: float
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Spike times and, per neuron, the number of samples with too many."""
-        if not layer.has_threshold or layer.max_spikes == 0:
-            none = np.zeros((len(times), layer.neurons, 0), times.dtype)
-            return none, np.zeros(layer.neurons, int)
-        out, overflow = _run(times, built, layer.max_spikes, float(duration))
-        out = self._jitter(out)
-        out = round_times(out, self.effects.link_resolution)
-        return np.where(out > duration, np.inf, out).astype(times.dtype), overflow
+    def _simulate(
+        self, k: int, layer: Layer, built: dict[str, Any], times: np.ndarray, duration: float
+    ) -> np.ndarray:
+        """All spikes of layer ``k``, in as many places as the most active neuron needs."""
+        if not layer.has_threshold:
+            return np.zeros((len(times), layer.neurons, 0), times.dtype)
+        if math.isinf(duration):
+            check_ends(k, built)
+        key = (k, layer.neurons, layer.inputs)
+        room = max(layer.max_spikes, self._rooms.get(key, 1))
+        while True:
+            out, overflows = simulate(times, built, room, float(duration))
+            if not overflows:
+                return out
+            if room > _MOST_ROOM // 2:
+                raise HardwareLimitError(
+                    f"a neuron of layer {k} has more than {room} spikes in a sample; give it a "
+                    f"refractory period, smaller weights, or shorter samples (t_max)"
+                )
+            # Each size is compiled, so later runs begin with the one that sufficed.
+            room = self._rooms[key] = max(2 * room, _MORE_ROOM)
 
     def _jitter(self, times: np.ndarray) -> np.ndarray:
         if not self.effects.spike_jitter:
@@ -187,19 +213,17 @@ class MockBSS2:
 
     def _voltages(
         self,
-        layer: Layer,
         built: dict[str, Any],
         times: np.ndarray,
-        duration: float,
+        own: np.ndarray,
         voltage_times: np.ndarray,
     ) -> np.ndarray:
+        """What is recorded of the voltages, given the neurons' ``own`` spikes."""
         effects = self.effects
         looks = np.asarray(voltage_times, np.float64)
         if effects.cadc_period:
             looks = np.floor(looks / effects.cadc_period) * effects.cadc_period
-        voltages = _trace(
-            times, built, looks.astype(times.dtype), max(layer.max_spikes, 1), float(duration)
-        )
+        voltages = trace(times, built, own, looks.astype(times.dtype))
         low, high = effects.membrane_range
         voltages = np.clip(voltages, low, high)
         if effects.cadc_bits is not None:
@@ -225,52 +249,8 @@ def _number_if_equal(value: np.ndarray, dtype: np.dtype) -> float | np.ndarray:
     return value.astype(dtype)
 
 
-def _split(built: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], bool]:
-    """Arrays, numbers, and whether thresholds differ from sample to sample."""
-    arrays = {name: x for name, x in built.items() if isinstance(x, np.ndarray)}
-    numbers = {name: x for name, x in built.items() if name not in arrays}
-    return arrays, numbers, np.ndim(built["v_threshold"]) == 2
-
-
-def _run(
-    times: np.ndarray, built: dict[str, Any], max_spikes: int, duration: float
-) -> tuple[np.ndarray, np.ndarray]:
-    arrays, numbers, is_noisy = _split(built)
-    settings = {**numbers, "max_spikes": max_spikes, "t_max": duration}
-    out, overflow = _run_compiled(times, arrays, tuple(settings.items()), is_noisy)
-    return np.asarray(out), np.asarray(overflow)
-
-
-@partial(jax.jit, static_argnums=(2, 3))
-def _run_compiled(
-    times: Array, arrays: dict[str, Array], settings: tuple[tuple[str, Any], ...], is_noisy: bool
-) -> tuple[Array, Array]:
-    def run(times: Array, arrays: dict[str, Array]) -> tuple[Array, Array]:
-        given: dict[str, Any] = {**arrays, **dict(settings)}
-        weight = given.pop("weight")
-        out, health = lif(times, weight, **given, return_health=True, validate=False)
-        return out, health.overflow
-
-    if not is_noisy:
-        return run(times, arrays)
-    axes = {name: 0 if name == "v_threshold" else None for name in arrays}
-    out, overflow = jax.vmap(run, in_axes=(0, axes))(times, arrays)
-    return out, jnp.sum(overflow, axis=0)
-
-
-def _trace(
-    times: np.ndarray, built: dict[str, Any], looks: np.ndarray, max_spikes: int, duration: float
-) -> np.ndarray:
-    arrays, numbers, is_noisy = _split(built)
-    settings = {**numbers, "max_spikes": max_spikes, "t_max": duration, "on_overflow": "truncate"}
-    weight, threshold = arrays.pop("weight"), arrays.pop("v_threshold", None)
-
-    def sample(times: Any, threshold: Any) -> Array:
-        given = {} if threshold is None else {"v_threshold": threshold}
-        return lif_trace(
-            times, weight, jnp.asarray(looks), **arrays, **given, **settings, validate=False
-        )
-
-    if is_noisy:
-        return np.asarray(jax.vmap(sample)(jnp.asarray(times), jnp.asarray(threshold)))
-    return np.asarray(sample(times, threshold))
+def _first(times: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first ``count`` spikes, and in how many samples each neuron has more."""
+    room = max(count - times.shape[-1], 0)
+    times = np.pad(times, ((0, 0), (0, 0), (0, room)), constant_values=np.inf)
+    return times[..., :count], np.isfinite(times[..., count:]).any(axis=-1).sum(axis=0)

@@ -58,6 +58,7 @@ class Message(NamedTuple):
 
 
 def message(kind: str, arrays: Mapping[str, np.ndarray] | None = None, **values: Any) -> Message:
+    """A message of a ``kind``, with ``arrays`` by name and other ``values`` that JSON can hold."""
     return Message(kind, values, dict(arrays or {}))
 
 
@@ -131,6 +132,7 @@ class Connection:
 
     @property
     def max_frame_bytes(self) -> int:
+        """The largest frame to send or accept, bytes."""
         return self._max_frame_bytes
 
     def lower_limit(self, other: object) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ._contract import BackendError, Network, Observation, check_input
+from ._contract import BackendError, Network, Observation, check_input, problem_of_times
+from ._files import load_arrays
 
 
 class Replay:
@@ -20,8 +21,11 @@ class Replay:
     - ``inputs``: the input spikes they were recorded with, ``(batch, in, k)``. If given (or in the
       file, as ``inputs``), a run with other input spikes is refused. Times may differ by
       ``tolerance`` seconds, 0 by default.
+    - ``weight_limit``: that of the hardware that made the recording, so that a model's weights are
+      rounded and clipped as they were there; ``None``: any float.
 
-    **Raises:** `BackendError` at a run whose shape the recording does not have.
+    **Raises:** `BackendError` for a recording that holds no spike times (its file included), and at
+    a run whose shape the recording does not have.
     """
 
     name = "replay"
@@ -37,8 +41,8 @@ class Replay:
         if isinstance(spikes, str | os.PathLike):
             spikes, stored = _load(spikes)
             inputs = stored if inputs is None else inputs
-        self.spikes = tuple(np.asarray(layer) for layer in spikes)
-        self.inputs = None if inputs is None else np.asarray(inputs)
+        self.spikes = tuple(_times(x, f"layer {k} of the recording") for k, x in enumerate(spikes))
+        self.inputs = None if inputs is None else _times(inputs, "inputs of the recording")
         self.tolerance = tolerance
         self.weight_limit = weight_limit
 
@@ -71,7 +75,7 @@ class Replay:
         fitted, overflow = [], []
         for k, (layer, recorded) in enumerate(zip(network.layers, self.spikes, strict=True)):
             shape = (len(spikes), layer.neurons)
-            if recorded.ndim != 3 or recorded.shape[:2] != shape:
+            if recorded.shape[:2] != shape:
                 raise BackendError(
                     f"layer {k} of the recording has shape {recorded.shape}, but the run needs "
                     f"{(*shape, 'k')}"
@@ -99,9 +103,27 @@ class Replay:
             )
 
 
+def _times(recorded: object, what: str) -> np.ndarray:
+    """Checked spike times ``(batch, neurons, k)``, float32 or float64."""
+    times = np.asarray(recorded)
+    if times.dtype.kind not in "fiu" or times.ndim != 3:
+        raise BackendError(
+            f"{what} must be an array of numbers (batch, neurons, k), got {times.dtype} of shape "
+            f"{times.shape}"
+        )
+    if times.dtype not in (np.float32, np.float64):
+        times = times.astype(np.float64)
+    problem = problem_of_times(times, np.inf)
+    if problem:
+        raise BackendError(f"{what}: {problem}")
+    return times
+
+
 def _load(path: str | os.PathLike[str]) -> tuple[list[np.ndarray], np.ndarray | None]:
-    with np.load(path, allow_pickle=False) as file:
-        arrays = dict(file)
+    try:
+        arrays = load_arrays(path)
+    except ValueError as error:
+        raise BackendError(str(error)) from error
     inputs = arrays.pop("inputs", None)
     expected = [f"layer{k}" for k in range(len(arrays))]
     if not arrays or set(arrays) != set(expected):

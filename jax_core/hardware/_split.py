@@ -15,6 +15,7 @@ from ._contract import (
     check_input,
     check_observation,
 )
+from ._effects import check_count
 from ._limits import circuits_of
 
 
@@ -39,9 +40,9 @@ class Split:
     """
 
     def __init__(self, backend: Backend, *, circuits: int = 512, fan_in: int | None = 128) -> None:
-        for name, value in (("circuits", circuits), ("fan_in", fan_in)):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be >= 1, got {value}")
+        check_count(circuits, "circuits")
+        if fan_in is not None:
+            check_count(fan_in, "fan_in")
         self.backend = backend
         self.circuits, self.fan_in = circuits, fan_in
         self.name = f"{backend.name}, in parts"

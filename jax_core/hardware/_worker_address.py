@@ -30,6 +30,11 @@ def open_stream(address: str, timeout: float) -> socket.socket:
 
 
 def check_address(address: str, secret: str) -> None:
+    """Check an address to attach to.
+
+    Raises:
+        ValueError: It is malformed or on another machine, or is TCP and there is no secret.
+    """
     transport, _, place = address.partition(":")
     host, _, port = place.rpartition(":")
     if transport == "unix" and place:

@@ -18,7 +18,7 @@ from ._protocol import MAX_FRAME_BYTES, MIN_FRAME_BYTES, Connection, Message, Pr
 from ._worker_address import check_address, open_stream
 from ._worker_handshake import greet_worker
 from ._worker_messages import Run, observation_from_message, run_message
-from ._worker_process import Launch, WorkerError, WorkerProcess
+from ._worker_process import Launch, WorkerError, WorkerProcess, close_in_forked_children
 
 
 class WorkerTimeout(WorkerError, TimeoutError):
@@ -166,9 +166,12 @@ class WorkerBackend:
         **Raises:** `WorkerTimeout`; `WorkerError` if the backend raised or the worker died more
         than ``max_restarts`` times; ``ValueError`` if the batch exceeds ``max_frame_bytes``.
         """
+        # Before the lock, which a thread of the parent may have held when this process was forked.
+        self._check_owner()
         request = run_message(Run(network, spikes, duration, voltage_times))
         with self._lock:
-            self._check_usable()
+            if self._stopped:
+                raise WorkerError("this worker has been stopped; start another one")
             for attempt in range(self._max_restarts + 1):
                 try:
                     return self._exchange(request)
@@ -218,14 +221,12 @@ class WorkerBackend:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _check_usable(self) -> None:
+    def _check_owner(self) -> None:
         if self._owner != os.getpid():
             raise WorkerError(
                 "this worker belongs to the process that started it; a forked process must start"
                 " or attach its own"
             )
-        if self._stopped:
-            raise WorkerError("this worker has been stopped; start another one")
 
     def _exchange(self, request: Message) -> Observation:
         connection = self._connection or self._connect()
@@ -246,6 +247,7 @@ class WorkerBackend:
             self._process = WorkerProcess(self._launch)
             self._address, self._secret = self._process.address, self._process.secret
         stream = open_stream(self._address, self._connect_timeout)
+        close_in_forked_children(stream)
         self._connection = Connection(stream, self._max_frame_bytes)
         try:
             about = greet_worker(self._connection, self._secret, self._connect_timeout)

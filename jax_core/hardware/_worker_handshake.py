@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ._protocol import VERSION, Connection, Message, ProtocolError, Refused, message
@@ -38,6 +38,12 @@ def _text(received: Message, key: str) -> str:
     value = received.values.get(key)
     if not isinstance(value, str):
         raise ProtocolError(f"a {received.kind!r} message lacks the text {key!r}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # JSON can name halves of characters
+        raise ProtocolError(
+            f"{key!r} of a {received.kind!r} message is no Unicode text: {error}"
+        ) from error
     return value
 
 
@@ -80,12 +86,18 @@ def greet_worker(connection: Connection, secret: str, timeout: float) -> dict[st
 
 
 def greet_client(
-    connection: Connection, secret: str, about: Mapping[str, Any], timeout: float
+    connection: Connection,
+    secret: str,
+    about: Mapping[str, Any],
+    timeout: float,
+    admit: Callable[[], str] = lambda: "",
 ) -> None:
     """The worker's side of the handshake; ``about`` is what it tells a client it accepts.
 
+    ``admit`` is asked once the client has proved itself, and says why it is turned away, or "".
+
     Raises:
-        Refused: The client's version or secret differs; it has been told.
+        Refused: The client's version or secret differs, or ``admit`` refused; it has been told.
     """
     ours = secrets.token_hex(32)
     connection.send(_hello(connection, challenge=ours), timeout)
@@ -99,13 +111,10 @@ def greet_client(
     expected = _answer(secret, "client", *challenges)
     if not reason and not _proves(hello, expected):
         reason = "the shared secret is wrong: give client and worker the same one"
+    reason = reason or admit()
     if reason:
-        refuse(connection, reason, timeout)
+        connection.send(message("error", message=reason), timeout)
         raise Refused(reason)
     answer = _answer(secret, "worker", *challenges)
     connection.send(message("ready", answer=answer, **about), timeout)
     connection.lower_limit(hello.values.get("max_frame_bytes"))
-
-
-def refuse(connection: Connection, reason: str, timeout: float) -> None:
-    connection.send(message("error", message=reason), timeout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import secrets
 import shutil
@@ -14,6 +15,7 @@ import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from ._contract import BackendError
 from ._worker import SECRET_VARIABLE
@@ -22,6 +24,13 @@ WORKER_SCRIPT = Path(__file__).with_name("_worker.py")
 _LONGEST_SOCKET_PATH = 100
 _LOG_BYTES = 6000
 _GRACE_SECONDS = 2.0
+
+
+class Closable(Protocol):
+    """A pipe, a socket."""
+
+    def close(self) -> None:
+        """Close it."""
 
 
 class WorkerError(BackendError):
@@ -40,6 +49,28 @@ class Launch:
     transport: str
     max_frame_bytes: int
     timeout: float
+
+
+_kept_from_children: weakref.WeakSet[Closable] = weakref.WeakSet()
+
+
+def close_in_forked_children(resource: Closable) -> None:
+    """Let forked processes have no copy of a pipe or socket.
+
+    The other end would not notice that this process has died while a copy is open somewhere.
+    """
+    _register_closing()
+    _kept_from_children.add(resource)
+
+
+@functools.cache
+def _register_closing() -> None:
+    os.register_at_fork(after_in_child=_close_kept)
+
+
+def _close_kept() -> None:
+    for resource in list(_kept_from_children):
+        resource.close()
 
 
 class WorkerProcess:
@@ -61,6 +92,7 @@ class WorkerProcess:
                 self._process = subprocess.Popen(
                     self._command(launch),
                     stdin=subprocess.PIPE,
+                    bufsize=0,
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     cwd=launch.folder,
@@ -73,6 +105,8 @@ class WorkerProcess:
                 raise WorkerError(
                     f"a worker could not be started with {command}: {error}"
                 ) from error
+        assert self._process.stdin is not None
+        close_in_forked_children(self._process.stdin)
         self._finalizer = weakref.finalize(self, _end, self._process, self._folder, os.getpid())
         try:
             self.address = self._wait_for_address(launch)

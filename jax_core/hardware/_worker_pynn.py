@@ -43,7 +43,7 @@ class PyNNSimulator:
         voltage_times: np.ndarray | None = None,
     ) -> Observation:
         """See ``evtorch.jax_core.hardware.Backend``."""
-        check_input(network, spikes, duration)
+        check_input(network, spikes, duration, voltage_times=voltage_times)
         step = _TIMESTEP / self._milliseconds
         timeline = plan(network, len(spikes), duration, lead=10 * step)
         sources, lost = [], 0

@@ -17,15 +17,17 @@ import socket
 import stat
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 from typing import Any
 
 from ._protocol import Connection, Message, ProtocolError, message
-from ._worker_handshake import greet_client, refuse
+from ._worker_handshake import greet_client
 from ._worker_messages import observation_message, run_from_message
 
 _GREETING_SECONDS = 5.0
+_MAX_GREETINGS = 64
 _LEAVING_SECONDS = 0.5
 _MESSAGE_SECONDS = 60.0
 _MAX_TRACEBACK = 20_000
@@ -97,6 +99,7 @@ def _remove_stale(path: Path) -> None:
 class Server:
     """Serves one client at a time; others are told that the worker is busy.
 
+    Connections are greeted beside each other, so those that stay silent keep nobody out.
     Backends run in the main thread, as some hardware libraries require.
     """
 
@@ -105,6 +108,7 @@ class Server:
         self._secret = secret
         self._max_frame_bytes = max_frame_bytes
         self._busy = threading.Lock()
+        self._greetings = threading.Semaphore(_MAX_GREETINGS)
         self._clients: queue.SimpleQueue[Connection] = queue.SimpleQueue()
         limit = backend.weight_limit
         self._about = {
@@ -132,31 +136,38 @@ class Server:
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
-            stream, _ = listener.accept()
+            self._greetings.acquire()
             try:
-                connection = Connection(stream, self._max_frame_bytes)
-                if self._greet(connection):
-                    continue
-            except (ProtocolError, OSError) as error:
-                print(f"turned a client away: {error}", file=sys.stderr, flush=True)
-            stream.close()
+                stream, _ = listener.accept()
+                threading.Thread(target=self._greet, args=(stream,), daemon=True).start()
+            except (OSError, RuntimeError) as error:  # too many open files or threads, for one
+                print(f"could not accept a client: {error}", file=sys.stderr, flush=True)
+                self._greetings.release()
+                time.sleep(_LEAVING_SECONDS)
 
-    def _greet(self, connection: Connection) -> bool:
-        """Whether the connection was handed over to the main thread."""
-        # The wait lets a client that has just left be noticed.
-        if not self._busy.acquire(timeout=_LEAVING_SECONDS):
-            reason = (
-                "the worker is busy with another client: stop that one, or start another worker"
-            )
-            refuse(connection, reason, _GREETING_SECONDS)
-            return False
+    def _greet(self, stream: socket.socket) -> None:
+        """Hand a client that proves itself over to the main thread; hang up on others."""
+        admitted = False
+
+        def admit() -> str:
+            nonlocal admitted
+            # The wait lets a client that has just left be noticed.
+            admitted = self._busy.acquire(timeout=_LEAVING_SECONDS)
+            if admitted:
+                return ""
+            return "the worker is busy with another client: stop that one, or start another worker"
+
         try:
-            greet_client(connection, self._secret, self._about, _GREETING_SECONDS)
-        except BaseException:
-            self._busy.release()
-            raise
-        self._clients.put(connection)
-        return True
+            connection = Connection(stream, self._max_frame_bytes)
+            greet_client(connection, self._secret, self._about, _GREETING_SECONDS, admit)
+            self._clients.put(connection)
+        except Exception as error:  # whatever a stranger sends, the next client is served
+            print(f"turned a client away: {error}", file=sys.stderr, flush=True)
+            stream.close()
+            if admitted:
+                self._busy.release()
+        finally:
+            self._greetings.release()
 
     def _serve_client(self, client: Connection) -> None:
         try:

@@ -190,6 +190,12 @@ def test_it_can_be_saved_and_loaded(tmp_path):
     np.savez(path, spikes=np.zeros(3))
     with pytest.raises(ValueError, match=r"chip.npz is no saved calibration"):
         hardware.Calibration.load(path)
+    np.savez(path, format=1, name="chip")
+    with pytest.raises(ValueError, match=r"chip.npz is no saved calibration: it has no network"):
+        hardware.Calibration.load(path)
+    np.savez(path, format=[1, 2], name="chip")
+    with pytest.raises(ValueError, match=r"chip.npz is no saved calibration"):
+        hardware.Calibration.load(path)
 
 
 def test_a_chip_in_another_process_is_measured_alike():

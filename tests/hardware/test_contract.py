@@ -50,7 +50,7 @@ def test_constants_become_one_value_per_neuron():
         ("v_reset", 1.0, "v_reset must be below v_threshold"),
         ("v_threshold", [1.0, 2.0, 3.0], r"v_threshold must be a number or have shape \(2,\)"),
         ("weight", np.ones(3), "weight must be finite and"),
-        ("weight", np.full((2, 2), np.nan), "weight must be finite and"),
+        ("weight", [[1.0, 2.0], [math.nan, 1.0]], r"weight must be finite.*weight\[1, 0\] = nan"),
         ("max_spikes", -1, "max_spikes must be >= 0"),
         ("weight_unit", 0.0, "weight_unit must be finite and > 0"),
     ],
@@ -75,6 +75,8 @@ def test_scaling():
     assert scaling.hardware_weight(weight, None) == pytest.approx([1.4, -1.6, 70, -70])
     with pytest.raises(ValueError, match="time must be finite and > 0"):
         hardware.Scaling(time=0.0)
+    with pytest.raises(ValueError, match=r"weight must be finite.*weight\[0, 1\] = inf"):
+        scaling.hardware_weight(np.array([[0.0, INF]]), 63)
 
 
 def test_weights_beyond_the_hardware_are_refused():
@@ -121,6 +123,39 @@ def test_wrong_shapes_are_refused():
         hardware.check_input(network(2, 1), np.zeros((1, 3, 1)), 1.0)
     with pytest.raises(ValueError, match="duration must be > 0"):
         hardware.check_input(network(2, 1), np.zeros((1, 2, 1)), 0.0)
+
+
+SPIKES = {"spikes": (np.full((2, 1, 2), INF),)}
+LOOKS = np.zeros(3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"spikes": 7}, "chip: spikes must be a tuple of one array per layer, got int"),
+        ({"overflow": ()}, "chip: overflow of 0 layers, the network has 1"),
+        ({"overflow": (np.array([math.nan]),)}, r"layer 0: overflow must be a count, .*\[0\] is n"),
+        ({"overflow": (np.array([-1]),)}, r"layer 0: overflow must be a count, .*\[0\] is -1"),
+        ({"lost": None}, "chip: lost must map names to counts, got NoneType"),
+        ({"lost": {"a": "x"}}, r"chip: lost\['a'\] must be a count >= 0, got 'x'"),
+        ({"lost": {"a": -1}}, r"chip: lost\['a'\] must be a count >= 0, got -1"),
+        ({"voltages": 7}, "chip: voltages must be a tuple of one array per layer, got int"),
+        (
+            {"voltages": (np.full((2, 1, 3), INF),)},
+            r"0: voltages must be finite.*\[0, 0, 0\] is inf",
+        ),
+        ({"voltages": (np.full((2, 1, 3), math.nan),)}, "layer 0: voltages must be finite"),
+    ],
+)
+def test_malformed_observations_are_refused_by_field(fields, message):
+    seen = hardware.Observation(**{**SPIKES, "voltages": (np.zeros((2, 1, 3)),), **fields})
+    with pytest.raises(hardware.BackendError, match=message):
+        hardware.check_observation(seen, network(1, 1), 2, 1.0, voltage_times=LOOKS, name="chip")
+
+
+def test_what_is_no_observation_is_refused():
+    with pytest.raises(hardware.BackendError, match="chip must return an Observation, got NoneT"):
+        hardware.check_observation(None, network(1, 1), 2, 1.0, name="chip")
 
 
 def test_good_observations_pass():

@@ -132,8 +132,12 @@ def test_a_full_link_loses_events_and_counts_them():
     seen = chip.run(net, np.zeros((2, 1, 1)), INF)
     assert np.isfinite(first(seen)).sum() == 20
     assert seen.lost == {"output link": 40}
-    wide = hardware.Network((hardware.Layer(np.ones((1, 15)), **CONSTANTS),))
+    wide = hardware.Network((hardware.Layer(np.zeros((1, 15)), **CONSTANTS),))
     assert chip.run(wide, np.zeros((3, 15, 1)), INF).lost == {"input link": 15}
+    # An event each 10 µs.
+    slow, spread = hardware.MockBSS2.ideal(link_rate=1e5), np.arange(15).reshape(1, 15, 1) * 2 * US
+    assert slow.run(wide, spread, INF).lost == {"input link": 12}
+    assert hardware.MockBSS2.ideal(link_rate=1e6).run(wide, spread, INF).lost == {}
 
 
 def test_spikes_after_the_recording_window_are_counted(rng):
@@ -158,6 +162,65 @@ def test_refractory_periods_have_a_minimum_and_bursts_are_reported(rng):
     seen = hardware.MockBSS2.ideal().run(hardware.Network((bursting,)), spikes[:, :1], INF)
     assert seen.overflow is not None
     assert seen.overflow[0].tolist() == [2]
+
+
+def bursts(max_spikes):
+    """A neuron with more than eight spikes in 50 µs, whose first few do not excite the next."""
+    constants = {**CONSTANTS, "refractory": 0.0}
+    return hardware.Network(
+        (
+            hardware.Layer([[40.0]], **constants, max_spikes=max_spikes),
+            hardware.Layer([[0.9]], **CONSTANTS),
+        )
+    )
+
+
+def test_how_many_spikes_are_returned_changes_nothing_on_the_chip():
+    spikes, looks = np.full((2, 1, 1), 1 * US, np.float32), np.linspace(0, 50 * US, 40)
+    chip = hardware.MockBSS2.ideal()
+    few, many = (chip.run(bursts(count), spikes, 50 * US, voltage_times=looks) for count in (1, 40))
+    burst = many.spikes[0][0, 0]
+    assert 8 < np.isfinite(burst).sum() < 40
+    np.testing.assert_array_equal(few.spikes[0], many.spikes[0][..., :1])
+    np.testing.assert_array_equal(few.spikes[1], many.spikes[1])
+    assert burst[1] < few.spikes[1].min() < 50 * US
+    assert few.voltages is not None
+    assert many.voltages is not None
+    for one, other in zip(few.voltages, many.voltages, strict=True):
+        assert one.max() < 1 + 1e-6
+        np.testing.assert_allclose(one, other, atol=1e-6)  # of a threshold of 1, in float32
+    assert few.overflow is not None
+    assert many.overflow is not None
+    assert [x.tolist() for x in few.overflow] == [[2], [0]]
+    assert [x.tolist() for x in many.overflow] == [[0], [0]]
+    constants = {**CONSTANTS, "refractory": 0.0}
+    alone = jax.jit(
+        functools.partial(jax_core.lif, **constants, t_max=50 * US, on_overflow="truncate")
+    )
+    np.testing.assert_array_equal(alone(spikes, np.array([[40.0]], np.float32)), few.spikes[0])
+
+
+def test_spikes_without_end_are_refused(monkeypatch):
+    spikes = np.full((1, 1, 1), 1 * US, np.float32)
+    monkeypatch.setattr("evtorch.jax_core.hardware._mock._MOST_ROOM", 8)
+    with pytest.raises(hardware.HardwareLimitError, match="layer 0 has more than 8 spikes in a sa"):
+        hardware.MockBSS2.ideal().run(bursts(1), spikes, 50 * US)
+    tonic = hardware.Layer([[1.0]], **{**CONSTANTS, "v_leak": 2.0, "refractory": 0.0})
+    with pytest.raises(hardware.HardwareLimitError, match=r"layer 0 spike without end.*t_max"):
+        hardware.MockBSS2.ideal().run(hardware.Network((tonic,)), spikes, INF)
+
+
+def test_spikes_that_come_to_lie_after_the_end_are_counted(rng):
+    net, spikes = network(rng, 5, 8), np.zeros((3, 5, 1))
+    last = first(hardware.MockBSS2.ideal().run(net, spikes, INF))
+    last = last[np.isfinite(last)].max()
+    chip = hardware.MockBSS2.ideal(link_resolution=1.5 * last)
+    seen = chip.run(net, spikes, 1.2 * last)
+    assert seen.lost["end of the run"] > 0
+    hardware.check_observation(seen, net, 3, 1.2 * last)
+    before = hardware.MockBSS2.ideal().run(net, spikes, 1.2 * last)
+    kept, all_of_them = (int(np.isfinite(first(x)).sum()) for x in (seen, before))
+    assert kept + seen.lost["end of the run"] == all_of_them
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.01])
@@ -195,6 +258,11 @@ def test_what_the_chip_cannot_do_is_refused_with_numbers(rng):
     chip, spikes = hardware.MockBSS2(), np.zeros((1, 200, 1))
     with pytest.raises(hardware.HardwareLimitError, match=r"needs 600 neuron circuits.*has 512"):
         chip.run(network(rng, 200, 300), spikes, 1e-4)
+    unlimited = hardware.MockBSS2.ideal(circuits=5)
+    with pytest.raises(
+        hardware.HardwareLimitError, match="needs 6 neuron circuits, the chip has 5"
+    ):
+        unlimited.run(network(rng, 200, 6), spikes, 1e-4)
     with pytest.raises(hardware.HardwareLimitError, match="whole numbers from -63 to 63"):
         chip.run(network(rng, 200, 5, whole=False), spikes, 1e-4)
     with pytest.raises(hardware.HardwareLimitError, match=r"tau_mem.*tau_mem\[0\] = 0.02"):
@@ -225,10 +293,31 @@ def test_constants_have_steps():
         hardware.MockBSS2.ideal(constant_bits=8)
 
 
-def test_bad_effects_are_refused():
-    with pytest.raises(ValueError, match="spike_jitter must be >= 0"):
-        hardware.MockBSS2(spike_jitter=-1.0)
-    with pytest.raises(ValueError, match="membrane_range must be"):
-        hardware.MockBSS2(membrane_range=(1.0, -1.0))
+@pytest.mark.parametrize(
+    ("effects", "message"),
+    [
+        ({"spike_jitter": -1.0}, "spike_jitter must be >= 0 and finite, got -1"),
+        ({"spike_jitter": INF}, "spike_jitter must be >= 0 and finite, got inf"),
+        ({"link_resolution": INF}, "link_resolution must be >= 0 and finite"),
+        ({"cadc_period": INF}, "cadc_period must be >= 0 and finite"),
+        ({"membrane_noise": math.nan}, "membrane_noise must be >= 0 and finite"),
+        ({"recording_window": math.nan}, "recording_window must be >= 0"),
+        ({"link_rate": 0.0}, "link_rate must be > 0, got 0"),
+        ({"weight_limit": 6.5}, "weight_limit must be a whole number >= 1, got 6.5"),
+        ({"weight_limit": True}, "weight_limit must be a whole number >= 1, got True"),
+        ({"fan_in": 0}, "fan_in must be a whole number >= 1, got 0"),
+        ({"constant_bits": 0}, "constant_bits must be a whole number >= 1, got 0"),
+        ({"cadc_bits": 2.5}, "cadc_bits must be a whole number >= 1, got 2.5"),
+        ({"membrane_range": (1.0, -1.0)}, "membrane_range must be .* with low < high"),
+        ({"tau_range": (1e-6,)}, r"tau_range must be \(low, high\), got"),
+    ],
+)
+def test_bad_effects_are_refused(effects, message):
+    with pytest.raises(ValueError, match=message):
+        hardware.MockBSS2(**effects)
+
+
+def test_unknown_effects_are_refused_and_ranges_may_be_lists():
     with pytest.raises(TypeError, match="no_such_effect"):
         hardware.MockBSS2(no_such_effect=1)
+    assert hardware.MockBSS2(tau_range=[1e-6, 1e-4]).effects.tau_range == (1e-6, 1e-4)

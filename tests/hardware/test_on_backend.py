@@ -125,6 +125,36 @@ def test_a_stack_is_one_run_per_batch_and_what_stands_between_parts_it():
     assert torch.equal(observed, model(values))
 
 
+@pytest.mark.parametrize("kind", ["axonal", "Delay", "between"])
+def test_spikes_that_the_model_delays_beyond_the_end_are_dropped(kind):
+    options = {"refractory": INF, "t_max": 0.02}
+    first, last = snn.LIF(5, 12, **options), snn.LIF(12, 3, **options)
+    delay = snn.Delay(5 if kind == "Delay" else 12, init=0.01)
+    if kind == "axonal":
+        delay = snn.LIF(12, 3, delay="axonal", **options)
+    model = {
+        "axonal": nn.Sequential(first, delay),
+        "Delay": nn.Sequential(delay, first, last),
+        "between": nn.Sequential(first, delay, last),
+    }[kind]
+    assert delay.delay is not None
+    with torch.no_grad():
+        delay.delay[: len(delay.delay) // 2] = 0.015
+        delay.delay[0] = 0.0
+    chip = snn.hardware.on_backend(model, MOCK.ideal())
+    x, parameters = times(4, 5, 1), list(model.parameters())
+    before = {"axonal": first, "Delay": nn.Identity(), "between": first}[kind]
+    delayed = before(x)[..., 0] + delay.delay
+    assert (torch.isfinite(delayed) & (delayed > 0.02)).any()
+    simulated, observed = run(model, x, parameters), run(chip, x, parameters)
+    assert torch.equal(simulated[0], observed[0])
+    for a, b in zip(simulated[1], observed[1], strict=True):
+        assert torch.equal(a, b)
+    if kind != "Delay":
+        with pytest.raises(ValueError, match="later than the duration"):
+            chip(torch.full((1, 5, 1), 0.03))
+
+
 def test_it_trains_on_a_realistic_chip_and_reports_what_the_model_did_not_see():
     torch.manual_seed(1)
     model = stack(**CHIP_TIMES, t_max=0.1)
@@ -247,5 +277,14 @@ def test_what_cannot_run_is_refused():
     events = snn.Events(torch.zeros(1, 1), torch.zeros(1, 1, dtype=torch.int32))
     with pytest.raises(TypeError, match="spike_times_from_events"):
         snn.LIF(1, 1, backend=MOCK.ideal())(events)
+    with pytest.raises(snn.hardware.HardwareLimitError, match=r"set a refractory period, inf"):
+        snn.LIF(5, 2, **TAUS, t_max=0.1, backend=MOCK(), scaling=CHIP)(times(1, 5, 1))
+    for value, shown in ((INF, "inf"), (math.nan, "nan")):
+        model = stack(t_max=1.0)
+        with torch.no_grad():
+            list(model.parameters())[1][2, 7] = value
+        expected = rf"layer 1 for MockBSS2 chip 0: weight must be .*weight\[2, 7\] = {shown}"
+        with pytest.raises(ValueError, match=expected):
+            snn.hardware.on_backend(model, MOCK(), scaling=CHIP)(times(1, 5, 1))
     with pytest.raises(snn.hardware.HardwareLimitError, match=r"is Scaling.time set\?"):
         snn.hardware.on_backend(stack(), MOCK(), scaling=snn.hardware.Scaling(10.0))(times(1, 5, 1))

@@ -79,5 +79,8 @@ def test_what_cannot_be_split_is_refused(rng):
         hardware.Split(hardware.MockBSS2.ideal(), circuits=2, fan_in=2).run(
             network(rng, 6, 3), np.zeros((1, 6, 1)), DURATION
         )
-    with pytest.raises(ValueError, match="circuits must be >= 1"):
-        hardware.Split(hardware.MockBSS2.ideal(), circuits=0)
+    for value in (0, 2.5, True, None):
+        with pytest.raises(ValueError, match="circuits must be a whole number >= 1, got"):
+            hardware.Split(hardware.MockBSS2.ideal(), circuits=value)
+    with pytest.raises(ValueError, match=r"fan_in must be a whole number >= 1, got 2\.5"):
+        hardware.Split(hardware.MockBSS2.ideal(), fan_in=2.5)

@@ -1,6 +1,8 @@
 """No process, folder or socket outlives its owner; nobody ends a worker that is not theirs."""
 
 import gc
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -119,6 +121,59 @@ assert run() == 0.25 and worker.restarts == 0
     assert ended.returncode == 0, ended.stderr
     assert "a forked process must start or attach its own" in ended.stdout
     assert_gone(tmp_path / "pids")
+
+
+def test_a_process_forked_in_the_middle_of_a_run_is_told_so_at_once():
+    program = """
+import os, signal, sys, threading, time
+from evtorch.jax_core.hardware import WorkerError
+from tests.hardware._workers import network, start, INPUT
+worker = start("Slow")
+runs = threading.Thread(target=worker.run, args=(network(), INPUT, 2.0))
+runs.start()
+while not worker._lock.locked():
+    time.sleep(0.01)
+child = os.fork()
+if not child:
+    signal.alarm(20)
+    try:
+        worker.run(network(), INPUT, 1e-3)
+    except WorkerError as error:
+        os._exit(3)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+runs.join()
+worker.stop()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        cwd=BACKENDS.parents[2],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_a_worker_ends_with_its_client_though_a_forked_process_lives_on(tmp_path):
+    ended = run_program(
+        """
+child = os.fork()
+if not child:
+    os.closerange(0, 3)
+    while True:
+        signal.pause()
+print(child, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+""",
+        tmp_path / "pids",
+    )
+    child = int(ended.stdout)
+    try:
+        assert ended.returncode == -9, ended.stderr
+        assert is_alive(child)
+        assert_gone(tmp_path / "pids")
+    finally:
+        os.kill(child, signal.SIGKILL)
 
 
 def test_a_worker_that_does_not_start_leaves_no_folder(short_path, monkeypatch):

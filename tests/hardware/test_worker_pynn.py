@@ -17,6 +17,7 @@ from evtorch.jax_core.hardware import (
     Network,
     Observation,
     WorkerBackend,
+    WorkerError,
     check_observation,
 )
 from evtorch.torch_api.datasets import YinYang
@@ -178,3 +179,6 @@ def test_what_cannot_be_translated_is_an_error_of_its_own_kind(brian2, rng):
     mixed = layer(np.ones((2, 1)), refractory=np.array([1e-6, 2e-6]))
     with pytest.raises(HardwareLimitError, match=r"one refractory period per layer.*layer 0"):
         brian2.run(Network((mixed,)), rng.random((1, 1, 1)) * 1e-5, DURATION)
+    one, late = Network((layer(np.ones((1, 1))),)), np.array([0.0, 2 * DURATION])
+    with pytest.raises(WorkerError, match=r"voltage_times must be .*voltage_times\[1\]"):
+        brian2.run(one, rng.random((1, 1, 1)) * 1e-5, DURATION, voltage_times=late)

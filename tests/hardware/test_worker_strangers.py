@@ -170,8 +170,8 @@ def tcp_worker(tmp_path_factory) -> Iterator[TCPWorker]:
         process.wait(30)
 
 
-def attach(worker: TCPWorker, secret: str = "right") -> WorkerBackend:
-    return WorkerBackend.attach(f"tcp:127.0.0.1:{worker.port}", secret=secret)
+def attach(worker: TCPWorker, secret: str = "right", **options: float) -> WorkerBackend:
+    return WorkerBackend.attach(f"tcp:127.0.0.1:{worker.port}", secret=secret, **options)
 
 
 def test_a_wrong_secret_is_refused(tcp_worker):
@@ -237,6 +237,31 @@ def test_an_answer_in_no_ascii_is_a_wrong_secret(tcp_worker):
         assert "secret is wrong" in connection.receive(10).values["message"]
     with attach(tcp_worker) as worker:
         assert_answers(worker)
+
+
+@pytest.mark.parametrize("key", ["challenge", "answer"])
+def test_half_a_character_is_no_text_and_the_worker_serves_on(tcp_worker, key):
+    with socket.create_connection(("127.0.0.1", tcp_worker.port), 10) as stream:
+        connection = Connection(stream)
+        connection.receive(10)
+        hello = {"version": 1, "challenge": "00", "max_frame_bytes": 2**20, "answer": "00"}
+        connection.send(message("hello", **{**hello, key: "\ud800"}), 10)
+        with pytest.raises(Disconnected):
+            connection.receive(10)
+    with attach(tcp_worker) as worker:
+        assert_answers(worker)
+    assert f"'{key}' of a 'hello' message is no Unicode text" in tcp_worker.log.read_text()
+
+
+def test_silent_strangers_keep_nobody_out(tcp_worker):
+    with contextlib.ExitStack() as stack:
+        for _ in range(8):
+            stack.enter_context(socket.create_connection(("127.0.0.1", tcp_worker.port), 10))
+        # Less than the 5 s after which the worker hangs up on one of them.
+        with attach(tcp_worker, connect_timeout=3.0) as worker:
+            assert_answers(worker)
+            with pytest.raises(WorkerError, match="the shared secret is wrong"):
+                attach(tcp_worker, "wrong")
 
 
 def test_a_run_that_cannot_be_read_is_answered_with_the_reason(tcp_worker):

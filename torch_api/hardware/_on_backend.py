@@ -1,14 +1,17 @@
 """A whole model on a backend, in one run per batch."""
 
-from typing import Any, cast
+from collections.abc import Collection
+from typing import Any
 
 from torch import nn
 
 from ...jax_core.hardware import Backend, Network, Scaling
 from .._backend import Stack, check_backend, run_stack
-from .._li import LI
+from .._delay import Delay
 from .._lif import LIF
+from .._neuron_layer import NeuronLayer
 from .._validate import check_size
+from ._parts import Plan
 
 
 class OnBackend(nn.Module):
@@ -21,6 +24,7 @@ class OnBackend(nn.Module):
         scaling: Scaling,
         count_missing: bool,
         voltage_samples: int | None,
+        simulate: Collection[str],
     ) -> None:
         super().__init__()
         self.model = model
@@ -28,8 +32,12 @@ class OnBackend(nn.Module):
         self.scaling = scaling
         self.count_missing = count_missing
         self.voltage_samples = voltage_samples
+        self.simulate = simulate
+        self.register_load_state_dict_pre_hook(_as_in_here)
 
     def forward(self, x: Any) -> Any:
+        """What the model makes of ``x``, which is as the model takes it."""
+        internal = False
         for part in self._parts():
             if isinstance(part, Stack):
                 x = run_stack(
@@ -37,15 +45,22 @@ class OnBackend(nn.Module):
                     x,
                     self.backend,
                     self.scaling,
+                    internal=internal,
                     count_missing=self.count_missing,
                     voltage_samples=self.voltage_samples,
                 )
             else:
                 x = part(x)
+            internal = internal or isinstance(part, Stack | Delay | NeuronLayer)
         return x
 
     def _parts(self) -> list[nn.Module | Stack]:
-        return _parts(self.model, self.voltage_samples is not None)
+        plan = Plan(self.backend, self.voltage_samples is not None, self.simulate)
+        return plan.parts(self.model)
+
+    def state_dict(self, *args: Any, **options: Any) -> Any:
+        """That of the model, so that either loads what the other saved."""
+        return self.model.state_dict(*args, **options)
 
     def networks(self) -> tuple[Network, ...]:
         """What the backend is given: one network per run that a batch takes.
@@ -69,6 +84,7 @@ def on_backend(
     scaling: Scaling | None = None,
     count_missing: bool = False,
     voltage_samples: int | None = None,
+    simulate: Collection[str] = (),
 ) -> OnBackend:
     """Run the `LIF` layers of a model on a backend, and train it there.
 
@@ -88,6 +104,9 @@ def on_backend(
     - ``voltage_samples``: run `LI` layers on the hardware too, if it records voltages, and take
       ``"max"`` and ``"integral"`` from that many samples over [0, t_max] (``"value"`` needs one
       only). The gradient is that of the model's read-out of the observed spikes.
+    - ``simulate``: names of modules, as in ``model.named_modules()``, that torch runs as they are.
+      Any other spiking layer that would not run on the hardware is an error: within a module that
+      is no ``nn.Sequential``, recurrent, with a backend, a forward or hooks of its own.
 
     **Returns:** a module that takes and returns what ``model`` does.
 
@@ -104,32 +123,13 @@ def on_backend(
         )
     if voltage_samples is not None and check_size(voltage_samples, "voltage_samples") < 2:
         raise ValueError(f"voltage_samples must be None or >= 2, got {voltage_samples}")
-    parts = _parts(model, voltage_samples is not None)
-    if not any(isinstance(part, Stack) for part in parts):
+    chip = OnBackend(model, backend, scaling, count_missing, voltage_samples, simulate)
+    if not any(isinstance(part, Stack) for part in chip._parts()):
         raise ValueError("model has no LIF layer that could run on a backend")
-    return OnBackend(model, backend, scaling, count_missing, voltage_samples)
+    return chip
 
 
-def _parts(model: nn.Sequential, with_readouts: bool) -> list[nn.Module | Stack]:
-    """The modules in order, with those layers together that fit into one run."""
-    parts: list[nn.Module | Stack] = []
-    stack: Stack | None = None
-    for module in model:
-        is_readout = isinstance(module, LI) and with_readouts
-        if isinstance(module, nn.Sequential):
-            parts += _parts(module, with_readouts)
-            stack = None
-        elif not (isinstance(module, LIF) or is_readout):
-            parts.append(module)
-            stack = None
-        else:
-            if stack is None or (isinstance(module, LIF) and module.delay_type == "axonal"):
-                stack = Stack()
-                parts.append(stack)
-            if isinstance(module, LIF):
-                stack.layers.append(module)
-            else:
-                stack.readout = cast(LI, module)
-            if is_readout or module.delay_type == "dendritic":
-                stack = None
-    return parts
+def _as_in_here(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Give what the model is to load the names that it has within `OnBackend`."""
+    for key in [key for key in state if key.startswith(prefix)]:
+        state[f"{prefix}model.{key.removeprefix(prefix)}"] = state.pop(key)
