@@ -110,13 +110,16 @@ class LIFObservables(Handle):
 
     names = ("current", "membrane_cadc", "membrane_madc", "spikes")
 
-    def times(self, dt: float) -> Tensor:
+    def times(self, dt: float, reader: str = "times()") -> Tensor:
         """Spike times ``(batch, neurons, k)``, seconds, ascending, ``inf`` where there is none.
 
-        Those of the event engine are exact and differentiable; ``dt`` is used for a raster
-        without exact times.
+        Those of the event engine are exact and differentiable. A raster that was given has steps
+        of ``dt``.
+
+        **Raises:** ``ValueError``, which names the ``reader``, for a raster that needs a gradient
+        and has no exact times.
         """
-        return self._times if self._times is not None else times_of(self.spikes, dt)
+        return self._times if self._times is not None else times_of(self.spikes, dt, reader)
 
 
 class LIObservables(Handle):

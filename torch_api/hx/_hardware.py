@@ -100,8 +100,8 @@ def _observe(
     clock: Clock,
 ) -> bool:
     """One run; **returns** whether all spikes had room, which is doubled where they had not."""
-    first = spiking[0][0].inputs[0]
-    sent = first.times(clock.dt)  # pyright: ignore[reportAttributeAccessIssue]
+    first = spiking[0][0]
+    sent = first.inputs[0].times(clock.dt, first.module.title)
     for _, call in spiking:
         call.module._room = max(call.module._room, _FIRST_ROOM)
         check_room(call.module._room)

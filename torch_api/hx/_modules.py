@@ -125,7 +125,7 @@ class InputNeuron(HXModule):
     def fill_events(self, inputs: tuple, output: Handle, clock: Clock) -> None:
         """Hand on the times too."""
         source = self.only(inputs)
-        times = source.times(clock.dt)
+        times = source.times(clock.dt, self.title)
         _check_size(self, times.shape[1])
         output.fill(times, spikes=lambda: source.spikes)
 
@@ -157,7 +157,7 @@ class BatchDropout(HXModule):
     def fill_events(self, inputs: tuple, output: Handle, clock: Clock) -> None:
         """Remove the times of silenced neurons."""
         source = self.only(inputs)
-        times = source.times(clock.dt)
+        times = source.times(clock.dt, self.title)
         _check_size(self, times.shape[1])
         mask = self.set_mask().to(times.device)
         left = torch.where(mask[:, None], times, NEVER)

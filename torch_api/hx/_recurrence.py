@@ -13,7 +13,7 @@ from ._call import Call, Clock
 from ._events import joined, spikes_with_room
 from ._handles import Handle
 from ._neuron import AELIF, LI
-from ._raster import NEVER
+from ._raster import with_same_room
 from ._synapse import Projection
 
 
@@ -99,9 +99,7 @@ def _input_from_outside(title: str, populations: Sequence[Call]) -> tuple[Tensor
         next(blocks) if any(map(_is_filled, call.inputs)) else like.new_zeros(call.module.size, 0)
         for call in populations
     ]
-    k = max(each.shape[-1] for each in times)
-    padded = [torch.nn.functional.pad(t, (0, k - t.shape[-1]), value=NEVER) for t in times]
-    return torch.cat(padded, dim=1), torch.block_diag(*rows)
+    return torch.cat(with_same_room(times), dim=1), torch.block_diag(*rows)
 
 
 def _is_filled(handle: Handle) -> bool:

@@ -67,7 +67,7 @@ class Projection(HXModule):
     def fill_events(self, inputs: tuple, output: SynapseHandle, clock: Clock) -> None:
         """Hand on spike times and weights; the dense product is computed if it is read."""
         source = self.only(inputs)
-        times = source.times(clock.dt)
+        times = source.times(clock.dt, self.title)
         self.check_input(times.shape[1])
         weight = self.used_weight()
         output.fill(graded_spikes=lambda: F.linear(source.spikes, weight))
