@@ -34,7 +34,11 @@ def test_spikes_are_those_of_the_event_based_layer():
     assert torch.isfinite(own).any()
     drawn = network.hidden.spikes
     assert drawn.shape == (40, 3, 8)
-    assert int(drawn.sum()) == len({*map(tuple, torch.nonzero(drawn).tolist())})
+    there = torch.isfinite(own)
+    sample, neuron, _ = torch.nonzero(there, as_tuple=True)
+    step = (own[there] / 1e-6).round().long()
+    drawn_at = {*zip(step.tolist(), sample.tolist(), neuron.tolist(), strict=True)}
+    assert {*map(tuple, torch.nonzero(drawn).tolist())} == drawn_at
 
 
 def test_euler_approaches_it_as_the_steps_shrink():
