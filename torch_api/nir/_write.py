@@ -14,7 +14,7 @@ from .._neuron_layer import NeuronLayer
 from .._recurrent_lif import RecurrentLIF
 from ._convention import Convention, find_convention, noted
 from ._new_nodes import new_loop, new_nodes
-from ._node import SPIKING
+from ._node import NEURONS, NOTED, SPIKING
 from ._package import nir_package
 from ._record import record_of
 from ._remembered_nodes import has_projection, remembered_loop, remembered_nodes
@@ -98,10 +98,8 @@ def _layers(module: nn.Module, path: str) -> Iterator[tuple[str, Layer]]:
 
 def _note(written: Nodes, layer: nn.Module, path: str, held: float, policy: str) -> None:
     """Put beside the node what NIR does not have; ``held`` is a refractory time that it implies."""
-    if not isinstance(layer, NeuronLayer):
-        return
-    notes: dict[str, Any] = {name: getattr(layer, name) for name in ("max_spikes", "t_max")}
-    refractory = values(layer.refractory)
+    notes: dict[str, Any] = {name: getattr(layer, name) for name in NOTED if hasattr(layer, name)}
+    refractory = values(layer.refractory) if isinstance(layer, NeuronLayer) else np.zeros(0)
     if (refractory != held).any():
         if policy == "error":
             raise ValueError(
@@ -111,7 +109,7 @@ def _note(written: Nodes, layer: nn.Module, path: str, held: float, policy: str)
             )
         notes["refractory"] = refractory if refractory.size > 1 else float(refractory[0])
     for _, node in written:
-        if type(node).__name__ in SPIKING:
+        if type(node).__name__ in NEURONS:
             node.metadata = {**node.metadata, "evtorch": notes}
 
 
