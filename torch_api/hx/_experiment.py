@@ -94,6 +94,6 @@ def _wrapped(wrapper: Any, calls: list[Call]) -> list[Call]:
     inner = [own[id(module)] for module in wrapper.modules.values()]
     outputs = tuple(handle for call in inner for handle in call.outputs)
     internal = {id(handle) for handle in outputs}
-    inputs = {id(h): h for call in inner for h in call.inputs if id(h) not in internal}
+    inputs = tuple(h for call in inner for h in call.inputs if id(h) not in internal)
     rest = [call for call in calls if call not in inner]
-    return [*rest, Call(wrapper, tuple(inputs.values()), outputs, tuple(inner))]
+    return [*rest, Call(wrapper, inputs, outputs, tuple(inner))]
