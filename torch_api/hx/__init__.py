@@ -11,6 +11,7 @@ from . import datasets as datasets
 from . import functional as functional
 from . import transforms as transforms
 from ._experiment import Experiment as Experiment
+from ._handles import AELIFObservables as AELIFObservables
 from ._handles import Handle as Handle
 from ._handles import LIFObservables as LIFObservables
 from ._handles import LIObservables as LIObservables

@@ -37,6 +37,7 @@ def joined(title: str, inputs: Sequence[SynapseHandle]) -> tuple[Tensor, Tensor]
 def constant(value: Any, like: Tensor) -> Any:
     """A model value as the functional layers take it: a float, or a tensor of the right dtype."""
     if isinstance(value, Tensor):
+        value = value.reshape(()) if value.numel() == 1 else value
         return value.to(dtype=like.dtype, device=like.device)
     return float(value)
 

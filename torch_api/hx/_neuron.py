@@ -11,7 +11,7 @@ from . import functional as F
 from ._call import Clock
 from ._events import constant, current_trace, integrator_trace, looks, spikes_with_room
 from ._experiment import Experiment
-from ._handles import Handle, LIFObservables, LIObservables, SynapseHandle
+from ._handles import AELIFObservables, Handle, LIFObservables, LIObservables, SynapseHandle
 from ._parameters import HXBaseParameter, HXTransformedModelParameter, Value
 from ._population import Population
 from ._raster import NEVER, SpikeRaster
@@ -19,8 +19,10 @@ from ._raster import NEVER, SpikeRaster
 ModuleParameterType = HXBaseParameter | Value
 
 
-def default_capacitance() -> HXTransformedModelParameter:
-    """10 µs times the unit conductance, 63 of the hardware's steps."""
+def _capacitance(given: ModuleParameterType | None) -> ModuleParameterType:
+    """What was given, else 10 µs times the unit conductance, 63 of the hardware's steps."""
+    if given is not None:
+        return given
     return HXTransformedModelParameter(10e-6, lambda model_value: model_value / 10e-6 * 63)
 
 
@@ -76,7 +78,7 @@ class AELIF(Population):
             "tau_mem": tau_mem,
             "tau_syn": tau_syn,
             "i_synin_gm": i_synin_gm,
-            "membrane_capacitance": membrane_capacitance or default_capacitance(),
+            "membrane_capacitance": _capacitance(membrane_capacitance),
             "refractory_time": refractory_time,
             "synapse_dac_bias": synapse_dac_bias,
             "holdoff_time": holdoff_time,
@@ -99,8 +101,24 @@ class AELIF(Population):
         self.leaky, self.fire, self.exponential = leaky, fire, exponential
         self.subthreshold_adaptation = subthreshold_adaptation
         self.spike_triggered_adaptation = spike_triggered_adaptation
+        if subthreshold_adaptation or spike_triggered_adaptation:
+            self.output_type = AELIFObservables
+            self.renew_output()
 
-    def forward_func(self, *input: SynapseHandle) -> LIFObservables:
+    def check_parameters(self) -> None:
+        super().check_parameters()
+        if not self.fire:
+            return
+        self.check_parameter("refractory_time", ">= 0", lambda value: value >= 0)
+        self.check_parameter("threshold", "finite", torch.isfinite)
+        threshold = torch.as_tensor(self.model("threshold")).detach()
+        self.check_parameter(
+            "reset",
+            "finite and below threshold",
+            lambda value: value.isfinite() & (value < threshold),
+        )
+
+    def forward_func(self, *input: SynapseHandle, hw_data: Any = None) -> LIFObservables:
         found = self.grid(
             input,
             reset=self.model("reset"),
@@ -120,7 +138,10 @@ class AELIF(Population):
             spike_triggered_adaptation=self.spike_triggered_adaptation,
         )
         spikes = found.spikes if self.mask is None else found.spikes * self.mask
-        return LIFObservables(current=found.current, membrane_cadc=found.membrane, spikes=spikes)
+        filled = {"current": found.current, "membrane_cadc": found.membrane, "spikes": spikes}
+        if self.output_type is AELIFObservables:
+            return AELIFObservables(adaptation_cadc=found.adaptation, **filled)
+        return LIFObservables(**filled)
 
     def check_terms(self) -> None:
         """Refuse terms that continuous time does not have."""
@@ -250,7 +271,7 @@ class LIF(AELIF):
             shift_cadc_to_first=shift_cadc_to_first,
             interpolation_mode=interpolation_mode,
             neuron_structure=neuron_structure,
-            extra_params=extra_params,
+            **extra_params,
         )
 
 
@@ -261,7 +282,8 @@ class EventPropLIF(LIF):
     is that of `LIF`, which is exact.
     """
 
-    def forward_func(self, *input: SynapseHandle) -> LIFObservables:
+    def forward_func(self, *input: SynapseHandle, hw_data: Any = None) -> LIFObservables:
+        self.check_parameters()
         if len(input) != 1 or input[0].graded_spikes.ndim != 4:
             raise ValueError(f"{self.title} needs one input, from an EventPropSynapse")
         spikes, membrane, current = F.EventPropLIFFunction.apply(  # pyright: ignore[reportGeneralTypeIssues]
@@ -309,7 +331,7 @@ class LI(Population):
             "tau_mem": tau_mem,
             "tau_syn": tau_syn,
             "i_synin_gm": i_synin_gm,
-            "membrane_capacitance": membrane_capacitance or default_capacitance(),
+            "membrane_capacitance": _capacitance(membrane_capacitance),
             "synapse_dac_bias": synapse_dac_bias,
         }
         options = {
@@ -325,11 +347,11 @@ class LI(Population):
             "shift_cadc_to_first": shift_cadc_to_first,
             "interpolation_mode": interpolation_mode,
             "neuron_structure": neuron_structure,
-            "extra_params": extra_params,
+            **extra_params,
         }
         super().__init__(size, experiment, parameters, options)
 
-    def forward_func(self, *input: SynapseHandle) -> LIObservables:
+    def forward_func(self, *input: SynapseHandle, hw_data: Any = None) -> LIObservables:
         found = self.grid(input, reset=self.model("leak"), threshold=float("inf"), fire=False)
         return LIObservables(current=found.current, membrane_cadc=found.membrane)
 

@@ -142,10 +142,16 @@ def exact_times(raster: Tensor) -> tuple[Tensor, float] | None:
     return exact[:2]
 
 
-def times_of(raster: Tensor, dt: float, reader: str = "spike times") -> Tensor:
+def times_of(
+    raster: Tensor,
+    dt: float,
+    reader: str = "spike times",
+    dtype: torch.dtype | None = None,
+) -> Tensor:
     """Spike times ``(batch, neurons, k)``, seconds: exact ones, or those of the time steps.
 
-    A step takes ``dt`` seconds, whatever it took where the raster was drawn.
+    A step takes ``dt`` seconds, whatever it took where the raster was drawn. ``dtype``: of the
+    times of a raster of integers or truth values; torch's default for ``None``.
 
     **Raises:** ``ValueError``, which names the ``reader``, for spikes that need a gradient and have
     no exact times, through which it would pass.
@@ -161,7 +167,8 @@ def times_of(raster: Tensor, dt: float, reader: str = "spike times") -> Tensor:
             f"neurons, joined with torch.cat, or times a mask of 0 and 1; or detach() them"
         )
     raster = raster.detach()
-    raster = (raster > 0).to(raster.dtype if raster.is_floating_point() else torch.float32)
+    dtype = raster.dtype if raster.is_floating_point() else dtype or torch.get_default_dtype()
+    raster = (raster > 0).to(dtype)
     most = int(raster.sum(dim=0).max().item()) if raster.numel() else 0
     # Few different shapes, as each is compiled.
     room = 1 << max(most - 1, 0).bit_length()

@@ -75,6 +75,28 @@ def test_mistakes_are_named(connect, error, message):
     network(spikes)
 
 
+def test_handles_of_any_observables_can_be_made():
+    handle = hx.Handle("voltage", "current")
+    assert (handle.voltage, handle.current) == (None, None)
+    kind = type(handle)
+    assert kind is type(hx.Handle(current=1, voltage=2))
+    assert (kind(1, 2).current, kind(voltage=3).voltage) == (1, 3)
+    assert hx.Handle(spikes=1, current=2).holds("spikes")
+    assert type(hx.Handle("graded_spikes")) is hx.SynapseHandle
+    assert isinstance(handle, hx.Handle)
+
+    class Own(hx.HXModule):
+        output_type = kind
+
+        def forward_func(self, input):
+            return kind(voltage=input.tensor + 1)
+
+    exp = hx.Experiment(mock=True)
+    out = Own(exp)(hx.TensorHandle(torch.zeros(2)))
+    hx.run(exp, None)
+    assert out.voltage.tolist() == [1.0, 1.0]
+
+
 def test_unsupported_terms_say_so():
     exp = hx.Experiment(mock=True)
     neurons, synapse = hx.AELIF(2, exp), hx.Synapse(5, 2, exp)
@@ -108,6 +130,12 @@ def test_parameters_have_two_values():
     same = hx.HXParameter(3).make_trainable()
     assert same.is_trainable()
     assert same.hardware_value is same.model_value
+    model = hx.ModelParameter(1.0)
+    model.hardware_value = 5
+    assert (model.model_value, model.hardware_value) == (1.0, 1.0)
+    capacitance = torch.tensor([1e-5, 2e-5])
+    found = hx.LIF(2, hx.Experiment(mock=True), membrane_capacitance=capacitance)
+    assert torch.equal(found.model("membrane_capacitance"), capacitance)
     network = Network()
     assert not network.lif.has_trainable_params()
     network.lif.threshold.make_trainable()
