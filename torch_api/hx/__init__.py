@@ -41,6 +41,7 @@ from ._parameters import HXParameter as HXParameter
 from ._parameters import HXTransformedModelParameter as HXTransformedModelParameter
 from ._parameters import MixedHXModelParameter as MixedHXModelParameter
 from ._parameters import ModelParameter as ModelParameter
+from ._placement import ExecutionInstance as ExecutionInstance
 from ._raster import SpikeRaster as SpikeRaster
 from ._run import run as run
 from ._synapse import EventPropSynapse as EventPropSynapse

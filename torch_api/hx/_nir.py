@@ -22,7 +22,7 @@ from ..nir._neurons import meaning
 from ..nir._package import nir_package
 from ..nir._read import open_graph
 from ..nir._values import array, values
-from ._call import Call
+from ._call import Call, Engine
 from ._experiment import Experiment
 from ._handles import LIFObservables
 from ._modules import InputNeuron
@@ -56,7 +56,7 @@ class ConversionConfig:
     mock: bool = True
     input_loopback: bool = True
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    engine: Any = "event"
+    engine: Engine | None = None
 
 
 class NIRNetwork(nn.Module):

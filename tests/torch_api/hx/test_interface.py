@@ -1,5 +1,6 @@
 """What scripts meet: handles, errors, parameters, encoders, and hxtorch's own module names."""
 
+import logging
 import sys
 
 import numpy as np
@@ -235,3 +236,67 @@ def test_scripts_run_under_the_original_names():
     finally:
         hx.compat.uninstall()
     assert not [name for name in set(sys.modules) - before if name.startswith("hxtorch")]
+
+
+PARTS = """
+import hxtorch
+import hxtorch.snn
+import hxtorch.spiking as hxsnn
+import pylogging
+from hxtorch.snn.functional.lif import cuba_lif_integration
+from hxtorch.spiking.execution_instance import ExecutionInstance
+from hxtorch.spiking.modules.hx_module import HXModule
+from hxtorch.spiking.modules.types import Projection
+from hxtorch.spiking.run import run
+
+assert hxsnn.run is run and hxsnn.functional.cuba_lif_integration is cuba_lif_integration
+if pylogging.get_root().get_number_of_appenders() == 0:
+    pylogging.reset()
+pylogging.set_loglevel(pylogging.get("evtorch.script"), pylogging.LogLevel.FATAL)
+experiment = hxsnn.Experiment(mock=True)
+experiment.default_execution_instance.load_calib("calibration.pbin")
+instance = hxsnn.ExecutionInstance(calib_path="calibration.pbin")
+synapse = hxsnn.Synapse(2, 3, experiment, execution_instance=instance)
+assert issubclass(hxsnn.Synapse, (HXModule, Projection)) and isinstance(instance, ExecutionInstance)
+"""
+
+
+def test_engine_and_placement_of_scripts():
+    with pytest.raises(ValueError, match="engine must be 'event' or 'euler', got 'steps'"):
+        hx.compat.install(engine="steps")
+    assert "hxtorch" not in sys.modules
+    finders = list(sys.meta_path)
+    hx.compat.install(engine="euler")
+    try:
+        names = {}
+        exec(compile(PARTS, "script", "exec"), names)
+        assert names["experiment"].engine == "euler"
+        assert names["hxsnn"].Experiment(mock=False).engine == "event"
+        assert repr(names["synapse"].execution_instance).endswith("(calib_path='calibration.pbin')")
+        assert logging.getLogger("evtorch.script").level == logging.CRITICAL
+        hx.compat.install()
+        assert hx.Experiment(mock=True).engine == "event"
+    finally:
+        hx.compat.uninstall()
+    assert sys.meta_path == finders
+
+
+@pytest.mark.parametrize(
+    ("statement", "name"),
+    [
+        ("import hxtorch.perceptron", "hxtorch.perceptron"),
+        ("from hxtorch import perceptron", "hxtorch.perceptron"),
+        ("from hxtorch.spiking.modules import NeuronExp", "hxtorch.spiking.modules.NeuronExp"),
+        ("from hxtorch.spiking.observables import X", "hxtorch.spiking.observables"),
+        ("import pygrenade_vx", "pygrenade_vx"),
+    ],
+)
+def test_what_scripts_import_in_vain_is_named(statement, name):
+    hx.compat.install()
+    try:
+        with pytest.raises(ModuleNotFoundError, match=rf"^{name} is not supported by evtorch"):
+            exec(statement, {})
+    finally:
+        hx.compat.uninstall()
+    with pytest.raises(ModuleNotFoundError, match="No module named"):
+        exec(statement, {})
