@@ -222,6 +222,8 @@ def _modules(block: Block, exp: Experiment, cfg: ConversionConfig) -> dict[str, 
     inputs, outputs = math.prod(block.in_shape), math.prod(block.out_shape)
     found = meaning(neuron, outputs, _CONVENTION)
     resistance = neuron.array("r").astype(np.float64)
+    if not resistance.all():
+        neuron.refuse("has r = 0, an infinite capacitance", "correct r")
     gain = found.factor / np.broadcast_to(resistance, outputs)
     scale = partial(weight_transforms.linear_saturating, scale=cfg.weight_scale)
     synapse = Synapse(inputs, outputs, exp, transform=scale)

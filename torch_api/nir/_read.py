@@ -12,6 +12,7 @@ from ._convention import Convention, find_convention
 from ._graph import read_chain
 from ._layers import Reader
 from ._package import nir_package
+from ._record import record_of
 
 
 def from_nir(
@@ -62,6 +63,10 @@ def from_nir(
     chain = read_chain(graph)
     layers = [reader.layer(block) for block in chain.blocks]
     chain.blocks[-1].chain.extend(chain.trailing)
+    for layer in layers:
+        record = record_of(layer)
+        assert record is not None
+        record.source, record.target = chain.source.name, chain.target.name
     return nn.Sequential(*layers)
 
 

@@ -79,7 +79,9 @@ def to_nir(
         if loop:
             neuron = next(name for name, node in written if type(node).__name__ in SPIKING)
             loops.append((neuron, loop))
-    return _graph(nir, nodes, loops, found)
+    first, last = (record_of(layers[place][1]) for place in (0, -1))
+    ends = (first.source if first else "input", last.target if last else "output")
+    return _graph(nir, nodes, loops, found, ends)
 
 
 def _layers(module: nn.Module, path: str) -> Iterator[tuple[str, Layer]]:
@@ -145,9 +147,16 @@ def _unique(name: str, used: set[str]) -> str:
     return found
 
 
-def _graph(nir: Any, nodes: Nodes, loops: list[tuple[str, Nodes]], convention: Convention) -> Any:
+def _graph(
+    nir: Any,
+    nodes: Nodes,
+    loops: list[tuple[str, Nodes]],
+    convention: Convention,
+    ends: tuple[str, str],
+) -> Any:
     named = dict(nodes)
-    first, last = (f"{'_' * (end in named)}{end}" for end in ("input", "output"))
+    first = _unique(ends[0], set(named))
+    last = _unique(ends[1], {first, *named})
     source = nir.Input(input_type={"input": np.ravel(nodes[0][1].input_type["input"])})
     target = nir.Output(output_type={"output": np.ravel(nodes[-1][1].output_type["output"])})
     edges = list(itertools.pairwise([first, *named, last]))
