@@ -118,6 +118,7 @@ class SynapseHandle(Handle):
     """Spike times ``(batch, in, k)`` and the weights ``(out, in)`` through which they act."""
 
     def clone(self, handle: Handle) -> None:
+        """Take over the spike times and weights too."""
         super().clone(handle)
         self.events = getattr(handle, "events", None)
 

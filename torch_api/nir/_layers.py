@@ -43,6 +43,7 @@ class Reader:
         self.place: dict[str, Any] = {"device": device, "dtype": check_dtype(dtype)}
 
     def layer(self, block: Block) -> nn.Module:
+        """Make the layer of a block; it remembers the nodes that it was made of."""
         neuron = block.neuron
         if neuron is None:
             return self._delay(block)
