@@ -56,6 +56,8 @@ class Experiment:
         self.default_execution_instance = ExecutionInstance()
         self.hw_routing_func = hw_routing_func
         self.backend = backend
+        self.has_warned = False
+        """Whether it has been said that a population is silent."""
         self._calls: list[Call] = []
         self._wrappers: list[Wrapper] = []
 

@@ -1,5 +1,6 @@
 """Populations of neurons."""
 
+import warnings
 from functools import partial
 from typing import Any
 
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import functional
+from .._health import Health
 from . import functional as F
 from ._call import Clock
 from ._events import constant, current_trace, integrator_trace, looks, spikes_with_room
@@ -163,7 +165,25 @@ class AELIF(Population):
         )
         out, health, self._room = spikes_with_room(simulate, self._room)
         self.remember(len(out), health)
+        self.check_alive(health, times, weight)
         self.fill_from_spikes(inputs, output, out, clock)
+
+    def check_alive(self, health: Health, times: Tensor, weight: Tensor) -> None:
+        """Warn once per experiment if training meets a population that no input lets spike."""
+        samples = len(times)
+        if self.experiment.has_warned or not (self.training and torch.is_grad_enabled()):
+            return
+        if not weight.requires_grad or not bool(torch.isfinite(times).any()):
+            return
+        if bool((health.silent == samples).all()):
+            self.experiment.has_warned = True
+            warnings.warn(
+                f"{self.title} did not spike in any of {samples} samples. Without spikes there is "
+                f"no exact gradient, and what is before it does not learn: raise the weights of "
+                f"its synapses, or lower its threshold",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def fill_from_spikes(self, inputs: tuple, output: Handle, out: Tensor, clock: Clock) -> None:
         """Fill a handle with spikes, and with traces to be computed on demand."""

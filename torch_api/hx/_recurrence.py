@@ -77,6 +77,7 @@ def _fill_populations(
     counts = zip(*(count.split(sizes) for count in health if count is not None), strict=True)
     for call, spikes, each in zip(populations, out.split(sizes, dim=1), counts, strict=True):
         call.module.remember(len(spikes), Health(*each))
+        call.module.check_alive(Health(*each), times, weight)
         call.module.fill_from_spikes(call.inputs, call.outputs[0], spikes, clock)
     return room
 

@@ -146,6 +146,20 @@ def test_room_for_spikes_grows_as_needed():
     assert int(torch.isfinite(network.hidden.times(1e-6)).sum(-1).max()) > 4
 
 
+def test_training_a_silent_layer_warns_once():
+    network = Network()
+    network.lif.threshold.model_value = 1e3
+    network.eval()
+    network(encoded())
+    network.train()
+    with torch.no_grad():
+        network(encoded())
+    network(0 * encoded())
+    with pytest.warns(RuntimeWarning, match=r"LIF\(8\) did not spike in any of 3 samples.*weights"):
+        network(encoded())
+    network(encoded())
+
+
 def test_rasters_keep_exact_times_until_they_are_changed():
     raster = encoded()
     times = exact(raster)
