@@ -16,7 +16,7 @@ from ._raster import NEVER, SpikeRaster
 class HXBaseExperimentModule(nn.Module):
     """A module whose call registers it with an experiment and **returns** a pending handle."""
 
-    output_type: ClassVar[type[Handle]] = TensorHandle
+    output_type: type[Handle] = TensorHandle
     input_type: ClassVar[type[Handle]] = Handle
 
     def __init__(self, experiment: Experiment) -> None:
@@ -48,10 +48,10 @@ class HXBaseExperimentModule(nn.Module):
         self.experiment.connect(self, input, self._output_handle)
         return self._output_handle
 
-    def forward_func(self, *input: Any, hw_data: Any = None) -> Any:
+    def forward_func(self, *input: Any, **data: Any) -> Any:
         """What the module computes, on dense tensors: from handles to a handle.
 
-        One of your own may leave out ``hw_data``, which is ``None`` here.
+        One of your own may take ``hw_data``, which is ``None`` here.
         """
         return input[0]
 

@@ -19,7 +19,7 @@ from .transforms.weight_transforms import linear_saturating
 class Projection(HXModule):
     """Base of synapses."""
 
-    output_type: ClassVar[type[Handle]] = SynapseHandle
+    output_type: type[Handle] = SynapseHandle
     input_type: ClassVar[type[Handle]] = LIFObservables
 
     def __init__(

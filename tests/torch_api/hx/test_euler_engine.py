@@ -219,6 +219,10 @@ def test_a_wrapper_gets_each_input_of_each_module(takes_data):
     """Handles that two modules read come twice; forward functions may take ``hw_data``."""
 
     class Both(hx.HXModuleWrapper):
+        a: hx.Synapse
+        b: hx.Synapse
+        c: hx.Synapse
+
         def compute(self, first, second, third):
             assert first is second
             assert third is not first

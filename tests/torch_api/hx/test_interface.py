@@ -112,7 +112,7 @@ def test_unsupported_terms_say_so():
 
 def test_a_users_own_forward_func_wins():
     class Doubled(hx.LI):
-        def forward_func(self, *input):
+        def forward_func(self, *input):  # pyright: ignore[reportIncompatibleMethodOverride]
             return hx.LIObservables(membrane_cadc=2 * input[0].graded_spikes)
 
     exp = hx.Experiment(mock=True)
@@ -179,6 +179,9 @@ def test_data_set_gives_numpy_samples():
     assert sample.dtype == np.float64
     assert sample.shape == (4,)
     assert label in (0, 1, 2)
+    assert data.which_class(*sample[:2]) == label
+    assert data.dist_to_right_dot(0.75, 0.2) == pytest.approx(0.3)
+    assert data.dist_to_left_dot(0.65, 0.5) == pytest.approx(0.4)
     batch, _ = next(iter(torch.utils.data.DataLoader(data, batch_size=5)))
     assert batch.shape == (5, 4)
 

@@ -1,6 +1,7 @@
 """Input that cannot be right is refused by name, in both engines."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -104,7 +105,7 @@ def test_arguments_that_do_not_exist_are_refused():
             TypeError, match=r"\(4\) has no argument 'treshold'; parameters of your"
         ):
             kind(4, exp, treshold=3.0)
-    own = hx.LIF(4, exp, extra=hx.HXParameter(3.0), trace_scale=2.0)
+    own: Any = hx.LIF(4, exp, extra=hx.HXParameter(3.0), trace_scale=2.0)
     assert own.extra.model_value == 3.0
     assert own.options["trace_scale"] == 2.0
     for sizes in ((-1, 3), (2.5, 3), (3, True)):
