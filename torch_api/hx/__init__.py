@@ -26,11 +26,9 @@ from ._modules import HXFunctionalModule as HXFunctionalModule
 from ._modules import HXModule as HXModule
 from ._modules import InputNeuron as InputNeuron
 from ._neuron import AELIF as AELIF
-from ._neuron import LI as LI
 from ._neuron import LIF as LIF
 from ._neuron import EventPropLIF as EventPropLIF
 from ._neuron import Neuron as Neuron
-from ._neuron import ReadoutNeuron as ReadoutNeuron
 from ._nir import ConversionConfig as ConversionConfig
 from ._nir import from_nir as from_nir
 from ._nir import from_nir_data as from_nir_data
@@ -43,6 +41,8 @@ from ._parameters import MixedHXModelParameter as MixedHXModelParameter
 from ._parameters import ModelParameter as ModelParameter
 from ._placement import ExecutionInstance as ExecutionInstance
 from ._raster import SpikeRaster as SpikeRaster
+from ._readout import LI as LI
+from ._readout import ReadoutNeuron as ReadoutNeuron
 from ._run import run as run
 from ._synapse import EventPropSynapse as EventPropSynapse
 from ._synapse import SparseSynapse as SparseSynapse

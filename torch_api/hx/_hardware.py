@@ -15,8 +15,9 @@ from ._call import Call, Clock
 from ._events import constant
 from ._handles import Handle
 from ._modules import InputNeuron
-from ._neuron import AELIF, LI
+from ._neuron import AELIF
 from ._raster import check_room
+from ._readout import LI
 from ._synapse import Projection
 
 _FIRST_ROOM = 8

@@ -26,10 +26,11 @@ from ._call import Call, Engine
 from ._experiment import Experiment
 from ._handles import LIFObservables
 from ._modules import InputNeuron
-from ._neuron import AELIF, LI, LIF
+from ._neuron import AELIF, LIF
 from ._parameters import HXTransformedModelParameter, MixedHXModelParameter
 from ._population import Population
 from ._raster import SpikeRaster
+from ._readout import LI
 from ._run import run
 from ._synapse import Projection, Synapse
 from .transforms import weight_transforms

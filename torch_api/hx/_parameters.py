@@ -118,3 +118,13 @@ class HXTransformedModelParameter(HXBaseParameter):
     def hardware_value(self, value: Any) -> None:
         """Raise ``AttributeError``: it follows the model's value."""
         raise AttributeError("hardware_value is a function of model_value; set that one")
+
+
+ModuleParameterType = HXBaseParameter | Value
+
+
+def capacitance(given: ModuleParameterType | None) -> ModuleParameterType:
+    """What was given, else 10 µs times the unit conductance, 63 of the hardware's steps."""
+    if given is not None:
+        return given
+    return HXTransformedModelParameter(10e-6, lambda model_value: model_value / 10e-6 * 63)

@@ -12,8 +12,9 @@ from .._health import Health
 from ._call import Call, Clock
 from ._events import joined, spikes_with_room
 from ._handles import Handle
-from ._neuron import AELIF, LI
+from ._neuron import AELIF
 from ._raster import with_same_room
+from ._readout import LI
 from ._synapse import Projection
 
 

@@ -76,6 +76,20 @@ _FUNCTION_FILES = (
 )
 
 
+def _utils() -> dict[str, dict[str, Any]]:
+    return {
+        "hxtorch.spiking.utils": {},
+        "hxtorch.spiking.utils.calib_helper": {},
+        "hxtorch.spiking.utils.from_nir": {
+            "ConversionConfig": hx.ConversionConfig,
+            "from_nir": hx.from_nir,
+        },
+        "hxtorch.spiking.utils.from_nir_data": {"from_nir_data": hx.from_nir_data},
+        "hxtorch.spiking.utils.to_nir": {"to_nir": hx.to_nir},
+        "hxtorch.spiking.utils.to_nir_data": {"to_nir_data": hx.to_nir_data},
+    }
+
+
 def _modules() -> dict[str, types.ModuleType]:
     names = _public(hx)
     classes = {name: value for name, value in names.items() if isinstance(value, type)}
@@ -109,15 +123,7 @@ def _modules() -> dict[str, types.ModuleType]:
         "hxtorch.spiking.datasets": _public(hx.datasets),
         "hxtorch.spiking.datasets.yinyang": {"YinYangDataset": hx.datasets.YinYangDataset},
         "hxtorch.spiking.morphology": compartment,
-        "hxtorch.spiking.utils": {},
-        "hxtorch.spiking.utils.calib_helper": {},
-        "hxtorch.spiking.utils.from_nir": {
-            "ConversionConfig": hx.ConversionConfig,
-            "from_nir": hx.from_nir,
-        },
-        "hxtorch.spiking.utils.from_nir_data": {"from_nir_data": hx.from_nir_data},
-        "hxtorch.spiking.utils.to_nir": {"to_nir": hx.to_nir},
-        "hxtorch.spiking.utils.to_nir_data": {"to_nir_data": hx.to_nir_data},
+        **_utils(),
         "pylogging": LOGGER,
         "dlens_vx_v3": {},
     }

@@ -16,7 +16,7 @@ from ._convention import Convention, find_convention, noted
 from ._new_nodes import new_loop, new_nodes
 from ._node import NEURONS, NOTED, SPIKING
 from ._package import nir_package
-from ._record import record_of
+from ._record import Record, record_of
 from ._remembered_nodes import has_projection, remembered_loop, remembered_nodes
 from ._values import values
 
@@ -55,18 +55,14 @@ def to_nir(
     layers = list(_layers(model, ""))
     if not layers:
         raise ValueError("model has no layers to write; pass LIF, LI or Delay layers")
-    if convention is None:
-        records = [record_of(layer) for _, layer in layers]
-        found = next((r.convention for r in records if r is not None), Convention())
-    else:
-        found = find_convention(convention, None)
+    records = [record_of(layer) for _, layer in layers]
+    found = _convention(records, convention)
     nodes: Nodes = []
     loops: list[tuple[str, Nodes]] = []
     for position, (path, layer) in enumerate(layers):
         if isinstance(layer, LI) and position < len(layers) - 1:
             raise ValueError(f"layer {path!r} (LI) gives numbers, no spikes; it must come last")
-        record = record_of(layer)
-        held = 0.0
+        record, held = records[position], 0.0
         if record is not None and record.convention == found and has_projection(layer, record):
             written, held = remembered_nodes(nir, layer, record), record.refractory
             loop = remembered_loop(nir, layer, record)
@@ -79,9 +75,16 @@ def to_nir(
         if loop:
             neuron = next(name for name, node in written if type(node).__name__ in SPIKING)
             loops.append((neuron, loop))
-    first, last = (record_of(layers[place][1]) for place in (0, -1))
+    first, last = records[0], records[-1]
     ends = (first.source if first else "input", last.target if last else "output")
     return _graph(nir, nodes, loops, found, ends)
+
+
+def _convention(records: list[Record | None], given: Convention | str | None) -> Convention:
+    """The convention given, or else the one that layers were read with."""
+    if given is not None:
+        return find_convention(given, None)
+    return next((record.convention for record in records if record is not None), Convention())
 
 
 def _layers(module: nn.Module, path: str) -> Iterator[tuple[str, Layer]]:
