@@ -11,6 +11,7 @@ from . import datasets as datasets
 from . import functional as functional
 from . import transforms as transforms
 from ._experiment import Experiment as Experiment
+from ._handles import AELIFObservables as AELIFObservables
 from ._handles import Handle as Handle
 from ._handles import LIFObservables as LIFObservables
 from ._handles import LIObservables as LIObservables
@@ -25,11 +26,9 @@ from ._modules import HXFunctionalModule as HXFunctionalModule
 from ._modules import HXModule as HXModule
 from ._modules import InputNeuron as InputNeuron
 from ._neuron import AELIF as AELIF
-from ._neuron import LI as LI
 from ._neuron import LIF as LIF
 from ._neuron import EventPropLIF as EventPropLIF
 from ._neuron import Neuron as Neuron
-from ._neuron import ReadoutNeuron as ReadoutNeuron
 from ._nir import ConversionConfig as ConversionConfig
 from ._nir import from_nir as from_nir
 from ._nir import from_nir_data as from_nir_data
@@ -40,7 +39,10 @@ from ._parameters import HXParameter as HXParameter
 from ._parameters import HXTransformedModelParameter as HXTransformedModelParameter
 from ._parameters import MixedHXModelParameter as MixedHXModelParameter
 from ._parameters import ModelParameter as ModelParameter
+from ._placement import ExecutionInstance as ExecutionInstance
 from ._raster import SpikeRaster as SpikeRaster
+from ._readout import LI as LI
+from ._readout import ReadoutNeuron as ReadoutNeuron
 from ._run import run as run
 from ._synapse import EventPropSynapse as EventPropSynapse
 from ._synapse import SparseSynapse as SparseSynapse

@@ -12,7 +12,7 @@ from .._health import Health
 from ..functional._layer import call, check_layer
 from ._call import Clock
 from ._handles import SynapseHandle
-from ._raster import NEVER, check_room
+from ._raster import check_room, with_same_room
 
 _FIRST_ROOM = 4
 
@@ -30,17 +30,14 @@ def joined(title: str, inputs: Sequence[SynapseHandle]) -> tuple[Tensor, Tensor]
     outs = {int(weight.shape[0]) for _, weight in events}
     if len(outs) > 1:
         raise ValueError(f"{title}: its synapses end on {sorted(outs)} neurons")
-    room = max(times.shape[-1] for times, _ in events)
-    times = [
-        torch.nn.functional.pad(times, (0, room - times.shape[-1]), value=NEVER)
-        for times, _ in events
-    ]
+    times = with_same_room([times for times, _ in events])
     return torch.cat(times, dim=1), torch.cat([weight for _, weight in events], dim=1)
 
 
 def constant(value: Any, like: Tensor) -> Any:
     """A model value as the functional layers take it: a float, or a tensor of the right dtype."""
     if isinstance(value, Tensor):
+        value = value.reshape(()) if value.numel() == 1 else value
         return value.to(dtype=like.dtype, device=like.device)
     return float(value)
 

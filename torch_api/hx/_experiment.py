@@ -6,6 +6,21 @@ from typing import Any
 from ...jax_core.hardware import Backend
 from ._call import Call, Engine, Module, Wrapper
 from ._handles import Handle
+from ._placement import ExecutionInstance
+
+_default_engine: Engine = "event"
+
+
+def set_default_engine(engine: Engine) -> None:
+    """Choose the engine of experiments that simulate and were not given their own."""
+    global _default_engine
+    _default_engine = _checked(engine)
+
+
+def _checked(engine: Engine) -> Engine:
+    if engine not in ("event", "euler"):
+        raise ValueError(f"engine must be 'event' or 'euler', got {engine!r}")
+    return engine
 
 
 class Experiment:
@@ -17,7 +32,8 @@ class Experiment:
     - ``dt``: time of a step of dense tensors, seconds.
     - ``hw_routing_func``: accepted and ignored.
     - ``engine``: ``"event"``, exact simulation and gradients in continuous time, or ``"euler"``,
-      steps of ``dt`` with a surrogate gradient.
+      steps of ``dt`` with a surrogate gradient. ``None``: the former, or what `compat.install` was
+      given.
     """
 
     def __init__(
@@ -26,19 +42,22 @@ class Experiment:
         dt: float = 1e-6,
         hw_routing_func: Any = None,
         *,
-        engine: Engine = "event",
+        engine: Engine | None = None,
         backend: Backend | None = None,
     ) -> None:
-        if engine not in ("event", "euler"):
-            raise ValueError(f"engine must be 'event' or 'euler', got {engine!r}")
+        if engine is None:
+            engine = _default_engine if mock else "event"
         if not dt > 0:
             raise ValueError(f"dt must be > 0 seconds, got {dt}")
         if not mock and engine == "euler":
             raise ValueError("engine='euler' simulates only: set mock=True, or engine='event'")
         self.mock, self.dt = mock, dt
-        self.engine: Engine = engine
+        self.engine: Engine = _checked(engine)
+        self.default_execution_instance = ExecutionInstance()
         self.hw_routing_func = hw_routing_func
         self.backend = backend
+        self.has_warned = False
+        """Whether it has been said that a population is silent."""
         self._calls: list[Call] = []
         self._wrappers: list[Wrapper] = []
 
@@ -94,6 +113,6 @@ def _wrapped(wrapper: Any, calls: list[Call]) -> list[Call]:
     inner = [own[id(module)] for module in wrapper.modules.values()]
     outputs = tuple(handle for call in inner for handle in call.outputs)
     internal = {id(handle) for handle in outputs}
-    inputs = {id(h): h for call in inner for h in call.inputs if id(h) not in internal}
+    inputs = tuple(h for call in inner for h in call.inputs if id(h) not in internal)
     rest = [call for call in calls if call not in inner]
-    return [*rest, Call(wrapper, tuple(inputs.values()), outputs, tuple(inner))]
+    return [*rest, Call(wrapper, inputs, outputs, tuple(inner))]

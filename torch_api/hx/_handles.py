@@ -3,18 +3,35 @@
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
-from ._raster import times_of
+from ._raster import SpikeRaster, exact_times, times_of
 
 Lazy = Callable[[], Any]
 
 
-class Handle:
+class _HandleType(type):
+    """Lets ``Handle`` itself make handles of any observables."""
+
+    def __call__(cls, *values: Any, **named: Any) -> Any:
+        if cls is not Handle:
+            return super().__call__(*values, **named)
+        names = tuple(sorted({*values, *named}))
+        if names not in _made:
+            title = f"Handle_{'_'.join(names)}"
+            doc = f"Handle for {', '.join(names)}."
+            _made[names] = _HandleType(title, (Handle,), {"names": names, "__doc__": doc})
+        return _made[names](**named)
+
+
+class Handle(metaclass=_HandleType):
     """Observables of a module by name. Before `run` has filled it, reading one raises
     ``ValueError``; afterwards it has a tensor, or ``None`` for what was not recorded.
 
-    Observables that cost work are computed when they are read first.
+    Observables that cost work are computed when they are read first. ``Handle("a", "b")`` is an
+    empty handle with these observables, and ``type`` of it the class of such handles, the same for
+    the same names; ``Handle(a=..., b=...)`` is a filled one.
     """
 
     names: ClassVar[tuple[str, ...]] = ()
@@ -101,6 +118,7 @@ class SynapseHandle(Handle):
     """Spike times ``(batch, in, k)`` and the weights ``(out, in)`` through which they act."""
 
     def clone(self, handle: Handle) -> None:
+        """Take over the spike times and weights too."""
         super().clone(handle)
         self.events = getattr(handle, "events", None)
 
@@ -110,13 +128,35 @@ class LIFObservables(Handle):
 
     names = ("current", "membrane_cadc", "membrane_madc", "spikes")
 
-    def times(self, dt: float) -> Tensor:
+    def times(self, dt: float, reader: str = "times()", dtype: torch.dtype | None = None) -> Tensor:
         """Spike times ``(batch, neurons, k)``, seconds, ascending, ``inf`` where there is none.
 
-        Those of the event engine are exact and differentiable; ``dt`` is used for a raster
-        without exact times.
+        Those of the event engine are exact and differentiable. A raster that was given has steps
+        of ``dt``, and for one of integers or truth values the times have ``dtype``.
+
+        **Raises:** ``ValueError``, which names the ``reader``, for a raster that needs a gradient
+        and has no exact times.
         """
-        return self._times if self._times is not None else times_of(self.spikes, dt)
+        if self._times is not None:
+            return self._times
+        return times_of(self.spikes, dt, reader, dtype)
+
+    def lengthened(self, steps: int) -> "LIFObservables":
+        """Input spikes with silent time steps behind them, ``steps`` in all."""
+        raster = self.spikes
+        padded = torch.nn.functional.pad(raster, (0, 0, 0, 0, 0, steps - len(raster)))
+        exact = exact_times(raster)
+        if exact is not None:
+            padded = SpikeRaster.remembering(padded, *exact)
+        longer = LIFObservables(spikes=padded)
+        longer._times = self._times
+        return longer
+
+
+class AELIFObservables(LIFObservables):
+    """Those of neurons that adapt, with their adaptation current."""
+
+    names = ("adaptation_cadc", "adaptation_madc", *LIFObservables.names)
 
 
 class LIObservables(Handle):
@@ -126,3 +166,7 @@ class LIObservables(Handle):
 
 
 NeuronHandle = LIFObservables
+_made: dict[tuple[str, ...], type[Handle]] = {
+    cls.names: cls
+    for cls in (TensorHandle, SynapseHandle, LIFObservables, AELIFObservables, LIObservables)
+}

@@ -15,8 +15,9 @@ from ._call import Call, Clock
 from ._events import constant
 from ._handles import Handle
 from ._modules import InputNeuron
-from ._neuron import AELIF, LI
+from ._neuron import AELIF
 from ._raster import check_room
+from ._readout import LI
 from ._synapse import Projection
 
 _FIRST_ROOM = 8
@@ -100,8 +101,8 @@ def _observe(
     clock: Clock,
 ) -> bool:
     """One run; **returns** whether all spikes had room, which is doubled where they had not."""
-    first = spiking[0][0].inputs[0]
-    sent = first.times(clock.dt)  # pyright: ignore[reportAttributeAccessIssue]
+    first = spiking[0][0]
+    sent = first.inputs[0].times(clock.dt, first.module.title)
     for _, call in spiking:
         call.module._room = max(call.module._room, _FIRST_ROOM)
         check_room(call.module._room)

@@ -1,5 +1,6 @@
 """The base of all modules, wrappers, input neurons and dropout."""
 
+import inspect
 from typing import Any, ClassVar
 
 import torch
@@ -15,7 +16,7 @@ from ._raster import NEVER, SpikeRaster
 class HXBaseExperimentModule(nn.Module):
     """A module whose call registers it with an experiment and **returns** a pending handle."""
 
-    output_type: ClassVar[type[Handle]] = TensorHandle
+    output_type: type[Handle] = TensorHandle
     input_type: ClassVar[type[Handle]] = Handle
 
     def __init__(self, experiment: Experiment) -> None:
@@ -47,9 +48,18 @@ class HXBaseExperimentModule(nn.Module):
         self.experiment.connect(self, input, self._output_handle)
         return self._output_handle
 
-    def forward_func(self, *input: Any) -> Any:
-        """What the module computes, on dense tensors: from handles to a handle."""
+    def forward_func(self, *input: Any, **data: Any) -> Any:
+        """What the module computes, on dense tensors: from handles to a handle.
+
+        One of your own may take ``hw_data``, which is ``None`` here.
+        """
         return input[0]
+
+    def _compute(self, *input: Handle) -> Any:
+        """Call `forward_func`, whether it takes ``hw_data`` or not."""
+        if "hw_data" in inspect.signature(self.forward_func).parameters:
+            return self.forward_func(*input, hw_data=None)
+        return self.forward_func(*input)
 
     def fill_events(self, inputs: tuple, output: Any, clock: Clock) -> None:
         """`forward_func` in continuous time, where a module has it: fill ``output``."""
@@ -73,7 +83,7 @@ class HXBaseExperimentModule(nn.Module):
                         f"{self.title} computes on dense tensors, through which exact gradients "
                         f"do not pass; use Experiment(engine='euler')"
                     )
-        call.outputs[0].clone(self.forward_func(*call.inputs))
+        call.outputs[0].clone(self._compute(*call.inputs))
 
     def _is_event_based(self) -> bool:
         """A ``forward_func`` that a user overrode takes precedence over the events' code."""
@@ -117,7 +127,7 @@ class InputNeuron(HXModule):
         super().__init__(experiment, execution_instance, chip_coordinate)
         self.size = size
 
-    def forward_func(self, *input: LIFObservables) -> LIFObservables:
+    def forward_func(self, *input: LIFObservables, hw_data: Any = None) -> LIFObservables:
         source = self.only(input)
         _check_size(self, source.spikes.shape[-1])
         return source
@@ -125,7 +135,7 @@ class InputNeuron(HXModule):
     def fill_events(self, inputs: tuple, output: Handle, clock: Clock) -> None:
         """Hand on the times too."""
         source = self.only(inputs)
-        times = source.times(clock.dt)
+        times = source.times(clock.dt, self.title)
         _check_size(self, times.shape[1])
         output.fill(times, spikes=lambda: source.spikes)
 
@@ -149,7 +159,7 @@ class BatchDropout(HXModule):
         self.mask = torch.rand(self.size) > (self._dropout if self.training else -1.0)
         return self.mask
 
-    def forward_func(self, *input: LIFObservables) -> LIFObservables:
+    def forward_func(self, *input: LIFObservables, hw_data: Any = None) -> LIFObservables:
         spikes = self.only(input).spikes
         _check_size(self, spikes.shape[-1])
         return LIFObservables(spikes=F.batch_dropout(spikes, self.set_mask()))
@@ -157,7 +167,7 @@ class BatchDropout(HXModule):
     def fill_events(self, inputs: tuple, output: Handle, clock: Clock) -> None:
         """Remove the times of silenced neurons."""
         source = self.only(inputs)
-        times = source.times(clock.dt)
+        times = source.times(clock.dt, self.title)
         _check_size(self, times.shape[1])
         mask = self.set_mask().to(times.device)
         left = torch.where(mask[:, None], times, NEVER)

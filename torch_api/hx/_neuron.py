@@ -1,5 +1,6 @@
-"""Populations of neurons."""
+"""Populations that spike."""
 
+import warnings
 from functools import partial
 from typing import Any
 
@@ -7,21 +8,15 @@ import torch
 from torch import Tensor
 
 from .. import functional
+from .._health import Health
 from . import functional as F
 from ._call import Clock
-from ._events import constant, current_trace, integrator_trace, looks, spikes_with_room
+from ._events import constant, current_trace, looks, spikes_with_room
 from ._experiment import Experiment
-from ._handles import Handle, LIFObservables, LIObservables, SynapseHandle
-from ._parameters import HXBaseParameter, HXTransformedModelParameter, Value
+from ._handles import AELIFObservables, Handle, LIFObservables, SynapseHandle
+from ._parameters import HXBaseParameter, ModuleParameterType, capacitance
 from ._population import Population
 from ._raster import NEVER, SpikeRaster
-
-ModuleParameterType = HXBaseParameter | Value
-
-
-def default_capacitance() -> HXTransformedModelParameter:
-    """10 µs times the unit conductance, 63 of the hardware's steps."""
-    return HXTransformedModelParameter(10e-6, lambda model_value: model_value / 10e-6 * 63)
 
 
 class AELIF(Population):
@@ -76,7 +71,7 @@ class AELIF(Population):
             "tau_mem": tau_mem,
             "tau_syn": tau_syn,
             "i_synin_gm": i_synin_gm,
-            "membrane_capacitance": membrane_capacitance or default_capacitance(),
+            "membrane_capacitance": capacitance(membrane_capacitance),
             "refractory_time": refractory_time,
             "synapse_dac_bias": synapse_dac_bias,
             "holdoff_time": holdoff_time,
@@ -99,8 +94,24 @@ class AELIF(Population):
         self.leaky, self.fire, self.exponential = leaky, fire, exponential
         self.subthreshold_adaptation = subthreshold_adaptation
         self.spike_triggered_adaptation = spike_triggered_adaptation
+        if subthreshold_adaptation or spike_triggered_adaptation:
+            self.output_type = AELIFObservables
+            self.renew_output()
 
-    def forward_func(self, *input: SynapseHandle) -> LIFObservables:
+    def check_parameters(self) -> None:
+        super().check_parameters()
+        if not self.fire:
+            return
+        self.check_parameter("refractory_time", ">= 0", lambda value: value >= 0)
+        self.check_parameter("threshold", "finite", torch.isfinite)
+        threshold = torch.as_tensor(self.model("threshold")).detach()
+        self.check_parameter(
+            "reset",
+            "finite and below threshold",
+            lambda value: value.isfinite() & (value < threshold),
+        )
+
+    def forward_func(self, *input: SynapseHandle, hw_data: Any = None) -> LIFObservables:
         found = self.grid(
             input,
             reset=self.model("reset"),
@@ -120,7 +131,10 @@ class AELIF(Population):
             spike_triggered_adaptation=self.spike_triggered_adaptation,
         )
         spikes = found.spikes if self.mask is None else found.spikes * self.mask
-        return LIFObservables(current=found.current, membrane_cadc=found.membrane, spikes=spikes)
+        filled = {"current": found.current, "membrane_cadc": found.membrane, "spikes": spikes}
+        if self.output_type is AELIFObservables:
+            return AELIFObservables(adaptation_cadc=found.adaptation, **filled)
+        return LIFObservables(**filled)
 
     def check_terms(self) -> None:
         """Refuse terms that continuous time does not have."""
@@ -142,7 +156,25 @@ class AELIF(Population):
         )
         out, health, self._room = spikes_with_room(simulate, self._room)
         self.remember(len(out), health)
+        self.check_alive(health, times, weight)
         self.fill_from_spikes(inputs, output, out, clock)
+
+    def check_alive(self, health: Health, times: Tensor, weight: Tensor) -> None:
+        """Warn once per experiment if training meets a population that no input lets spike."""
+        samples = len(times)
+        if self.experiment.has_warned or not (self.training and torch.is_grad_enabled()):
+            return
+        if not weight.requires_grad or not bool(torch.isfinite(times).any()):
+            return
+        if bool((health.silent == samples).all()):
+            self.experiment.has_warned = True
+            warnings.warn(
+                f"{self.title} did not spike in any of {samples} samples. Without spikes there is "
+                f"no exact gradient, and what is before it does not learn: raise the weights of "
+                f"its synapses, or lower its threshold",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def fill_from_spikes(self, inputs: tuple, output: Handle, out: Tensor, clock: Clock) -> None:
         """Fill a handle with spikes, and with traces to be computed on demand."""
@@ -250,7 +282,7 @@ class LIF(AELIF):
             shift_cadc_to_first=shift_cadc_to_first,
             interpolation_mode=interpolation_mode,
             neuron_structure=neuron_structure,
-            extra_params=extra_params,
+            **extra_params,
         )
 
 
@@ -261,7 +293,8 @@ class EventPropLIF(LIF):
     is that of `LIF`, which is exact.
     """
 
-    def forward_func(self, *input: SynapseHandle) -> LIFObservables:
+    def forward_func(self, *input: SynapseHandle, hw_data: Any = None) -> LIFObservables:
+        self.check_parameters()
         if len(input) != 1 or input[0].graded_spikes.ndim != 4:
             raise ValueError(f"{self.title} needs one input, from an EventPropSynapse")
         spikes, membrane, current = F.EventPropLIFFunction.apply(  # pyright: ignore[reportGeneralTypeIssues]
@@ -275,77 +308,4 @@ class EventPropLIF(LIF):
     fill_events = AELIF.fill_events
 
 
-class LI(Population):
-    """Leaky integrators, for reading out; arguments as in `LIF`."""
-
-    output_type = LIObservables
-
-    def __init__(
-        self,
-        size: int,
-        experiment: Experiment,
-        leak: ModuleParameterType = 80,
-        tau_mem: ModuleParameterType = 10e-6,
-        tau_syn: ModuleParameterType = 10e-6,
-        i_synin_gm: ModuleParameterType = 500,
-        membrane_capacitance: ModuleParameterType | None = None,
-        synapse_dac_bias: ModuleParameterType = 600,
-        execution_instance: Any = None,
-        enable_cadc_recording: bool = True,
-        enable_cadc_recording_placement_in_dram: bool = False,
-        enable_madc_recording: bool = False,
-        record_neuron_id: int | None = None,
-        placement_constraint: Any = None,
-        trace_offset: Any = 0.0,
-        trace_scale: Any = 1.0,
-        cadc_time_shift: int = 0,
-        shift_cadc_to_first: bool = False,
-        interpolation_mode: str = "linear",
-        neuron_structure: Any = None,
-        **extra_params: Any,
-    ) -> None:
-        parameters = {
-            "leak": leak,
-            "tau_mem": tau_mem,
-            "tau_syn": tau_syn,
-            "i_synin_gm": i_synin_gm,
-            "membrane_capacitance": membrane_capacitance or default_capacitance(),
-            "synapse_dac_bias": synapse_dac_bias,
-        }
-        options = {
-            "execution_instance": execution_instance,
-            "enable_cadc_recording": enable_cadc_recording,
-            "enable_cadc_recording_placement_in_dram": enable_cadc_recording_placement_in_dram,
-            "enable_madc_recording": enable_madc_recording,
-            "record_neuron_id": record_neuron_id,
-            "placement_constraint": placement_constraint,
-            "trace_offset": trace_offset,
-            "trace_scale": trace_scale,
-            "cadc_time_shift": cadc_time_shift,
-            "shift_cadc_to_first": shift_cadc_to_first,
-            "interpolation_mode": interpolation_mode,
-            "neuron_structure": neuron_structure,
-            "extra_params": extra_params,
-        }
-        super().__init__(size, experiment, parameters, options)
-
-    def forward_func(self, *input: SynapseHandle) -> LIObservables:
-        found = self.grid(input, reset=self.model("leak"), threshold=float("inf"), fire=False)
-        return LIObservables(current=found.current, membrane_cadc=found.membrane)
-
-    def fill_events(self, inputs: tuple, output: Handle, clock: Clock) -> None:
-        """Voltages and currents at the time steps, exact and differentiable, when they are read."""
-        times, weight = self.joined_events(inputs)
-        constants = {
-            "tau_mem": constant(self.model("tau_mem"), times),
-            "tau_syn": constant(self.model("tau_syn"), times),
-            "v_leak": constant(self.model("leak"), times),
-        }
-        output.fill(
-            membrane_cadc=lambda: integrator_trace(times, weight, constants, clock),
-            current=lambda: current_trace(times, weight, constants["tau_syn"], clock),
-        )
-
-
 Neuron = LIF
-ReadoutNeuron = LI

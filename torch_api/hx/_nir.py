@@ -22,14 +22,15 @@ from ..nir._neurons import meaning
 from ..nir._package import nir_package
 from ..nir._read import open_graph
 from ..nir._values import array, values
-from ._call import Call
+from ._call import Call, Engine
 from ._experiment import Experiment
 from ._handles import LIFObservables
 from ._modules import InputNeuron
-from ._neuron import AELIF, LI, LIF
+from ._neuron import AELIF, LIF
 from ._parameters import HXTransformedModelParameter, MixedHXModelParameter
 from ._population import Population
 from ._raster import SpikeRaster
+from ._readout import LI
 from ._run import run
 from ._synapse import Projection, Synapse
 from .transforms import weight_transforms
@@ -56,7 +57,7 @@ class ConversionConfig:
     mock: bool = True
     input_loopback: bool = True
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    engine: Any = "event"
+    engine: Engine | None = None
 
 
 class NIRNetwork(nn.Module):
@@ -222,6 +223,8 @@ def _modules(block: Block, exp: Experiment, cfg: ConversionConfig) -> dict[str, 
     inputs, outputs = math.prod(block.in_shape), math.prod(block.out_shape)
     found = meaning(neuron, outputs, _CONVENTION)
     resistance = neuron.array("r").astype(np.float64)
+    if not resistance.all():
+        neuron.refuse("has r = 0, an infinite capacitance", "correct r")
     gain = found.factor / np.broadcast_to(resistance, outputs)
     scale = partial(weight_transforms.linear_saturating, scale=cfg.weight_scale)
     synapse = Synapse(inputs, outputs, exp, transform=scale)

@@ -25,6 +25,7 @@ class HXBaseParameter(nn.Module):
 
     @hardware_value.setter
     def hardware_value(self, value: Any) -> None:
+        """Set the hardware to it."""
         self._hardware_value = value
 
     @property
@@ -34,6 +35,7 @@ class HXBaseParameter(nn.Module):
 
     @model_value.setter
     def model_value(self, value: Any) -> None:
+        """Let the model compute with it."""
         self._model_value = value
 
     def is_trainable(self) -> bool:
@@ -67,18 +69,30 @@ class HXParameter(HXBaseParameter):
 
     @property
     def hardware_value(self) -> Any:
+        """The one value."""
         return self._model_value
 
     @hardware_value.setter
     def hardware_value(self, value: Any) -> None:
+        """Set both."""
         self._model_value = value
 
 
-class ModelParameter(HXParameter):
-    """One value for both, named after the model."""
+class ModelParameter(HXBaseParameter):
+    """One value for both, the model's; setting the hardware's value has no effect."""
 
     def __init__(self, model_value: Value) -> None:
-        super().__init__(model_value)
+        super().__init__(model_value, model_value)
+
+    @property
+    def hardware_value(self) -> Any:
+        """The model's value."""
+        return self._model_value
+
+    @hardware_value.setter
+    def hardware_value(self, value: Any) -> None:
+        """Have no effect, as in hxtorch."""
+        self._hardware_value = value
 
 
 class MixedHXModelParameter(HXBaseParameter):
@@ -97,8 +111,20 @@ class HXTransformedModelParameter(HXBaseParameter):
 
     @property
     def hardware_value(self) -> Any:
+        """The function of the model's value."""
         return self._transform(self.model_value)
 
     @hardware_value.setter
     def hardware_value(self, value: Any) -> None:
+        """Raise ``AttributeError``: it follows the model's value."""
         raise AttributeError("hardware_value is a function of model_value; set that one")
+
+
+ModuleParameterType = HXBaseParameter | Value
+
+
+def capacitance(given: ModuleParameterType | None) -> ModuleParameterType:
+    """What was given, else 10 µs times the unit conductance, 63 of the hardware's steps."""
+    if given is not None:
+        return given
+    return HXTransformedModelParameter(10e-6, lambda model_value: model_value / 10e-6 * 63)

@@ -1,5 +1,7 @@
 """What all populations of neurons have in common."""
 
+import numbers
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -13,6 +15,26 @@ from ._experiment import Experiment
 from ._handles import Handle, SynapseHandle
 from ._modules import HXModule
 from ._parameters import HXBaseParameter, HXParameter
+
+_OPTIONS = (
+    "execution_instance",
+    "chip_coordinate",
+    "enable_spike_recording",
+    "enable_cadc_recording",
+    "enable_cadc_recording_placement_in_dram",
+    "enable_madc_recording",
+    "cadc_readout_source",
+    "madc_readout_source",
+    "record_neuron_id",
+    "placement_constraint",
+    "trace_offset",
+    "trace_scale",
+    "cadc_time_shift",
+    "shift_cadc_to_first",
+    "interpolation_mode",
+    "neuron_structure",
+    "clock_scale_adaptation_pulse",
+)
 
 
 class Population(HXModule, SpikingLayer):
@@ -31,18 +53,22 @@ class Population(HXModule, SpikingLayer):
         parameters: dict[str, Any],
         options: dict[str, Any],
     ) -> None:
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        if isinstance(size, bool) or not isinstance(size, numbers.Integral) or size < 1:
             raise ValueError(f"{type(self).__name__}: size must be an integer >= 1, got {size!r}")
-        self.size = size
+        self.size = int(size)
         super().__init__(
             experiment, options.pop("execution_instance"), options.pop("chip_coordinate", None)
         )
-        extra = options.pop("extra_params", {})
-        for name, value in {**parameters, **extra}.items():
+        extra = {name: value for name, value in options.items() if name not in _OPTIONS}
+        for name, value in extra.items():
             if not isinstance(value, HXBaseParameter):
-                value = HXParameter(value)
-            setattr(self, name, value)
-        self.options = options
+                raise TypeError(
+                    f"{self.title} has no argument {name!r}; parameters of your own are parameter "
+                    f"objects, such as HXParameter({value!r})"
+                )
+        for name, value in {**parameters, **extra}.items():
+            setattr(self, name, value if isinstance(value, HXBaseParameter) else HXParameter(value))
+        self.options = {name: value for name, value in options.items() if name in _OPTIONS}
         """Options of recording and placement, as given; they have no effect in simulation."""
         self.mask: Tensor | None = None
         """Which neurons send spikes, bool ``(size,)``; ``None``: all."""
@@ -65,11 +91,21 @@ class Population(HXModule, SpikingLayer):
         return getattr(self, name).model_value
 
     def check_parameters(self) -> None:
-        """Check what must be positive, by name."""
+        """Check the shapes and values of parameters, by name."""
         for name in ("tau_mem", "tau_syn", "membrane_capacitance"):
-            value = self.model(name)
-            if values_are_checked() and not bool((torch.as_tensor(value) > 0).all()):
-                raise ValueError(f"{self.title}: {name} must be > 0, got {value}")
+            self.check_parameter(name, "> 0", lambda value: value > 0)
+        self.check_parameter("leak", "finite", torch.isfinite)
+
+    def check_parameter(self, name: str, rule: str, good: Callable[[Tensor], Tensor]) -> None:
+        """Check one parameter: a number or one per neuron, each of them ``good``."""
+        value = torch.as_tensor(self.model(name)).detach()
+        if value.numel() != 1 and value.shape != (self.size,):
+            raise ValueError(
+                f"{self.title}: {name} must be a number or have shape ({self.size},), got shape "
+                f"{tuple(value.shape)}"
+            )
+        if values_are_checked() and not bool(good(value).all()):
+            raise ValueError(f"{self.title}: {name} must be {rule}, got {self.model(name)}")
 
     def joined_events(self, inputs: Any) -> tuple[Tensor, Tensor]:
         """Spikes and weights of all synapses, in units of voltage."""
@@ -98,6 +134,11 @@ class Population(HXModule, SpikingLayer):
         self.check_parameters()
         graded = [handle.graded_spikes for handle in inputs]
         for each in graded:
+            if each.ndim == 4:
+                raise ValueError(
+                    f"{self.title}: its input comes from an EventPropSynapse, whose grid EventProp "
+                    f"only EventPropLIF has; use a Synapse, or EventPropLIF"
+                )
             if each.shape[-1] != self.size:
                 raise ValueError(
                     f"{self.title}: its synapse ends on {each.shape[-1]} neurons, not {self.size}"

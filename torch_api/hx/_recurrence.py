@@ -12,8 +12,9 @@ from .._health import Health
 from ._call import Call, Clock
 from ._events import joined, spikes_with_room
 from ._handles import Handle
-from ._neuron import AELIF, LI
-from ._raster import NEVER
+from ._neuron import AELIF
+from ._raster import with_same_room
+from ._readout import LI
 from ._synapse import Projection
 
 
@@ -77,6 +78,7 @@ def _fill_populations(
     counts = zip(*(count.split(sizes) for count in health if count is not None), strict=True)
     for call, spikes, each in zip(populations, out.split(sizes, dim=1), counts, strict=True):
         call.module.remember(len(spikes), Health(*each))
+        call.module.check_alive(Health(*each), times, weight)
         call.module.fill_from_spikes(call.inputs, call.outputs[0], spikes, clock)
     return room
 
@@ -99,9 +101,7 @@ def _input_from_outside(title: str, populations: Sequence[Call]) -> tuple[Tensor
         next(blocks) if any(map(_is_filled, call.inputs)) else like.new_zeros(call.module.size, 0)
         for call in populations
     ]
-    k = max(each.shape[-1] for each in times)
-    padded = [torch.nn.functional.pad(t, (0, k - t.shape[-1]), value=NEVER) for t in times]
-    return torch.cat(padded, dim=1), torch.block_diag(*rows)
+    return torch.cat(with_same_room(times), dim=1), torch.block_diag(*rows)
 
 
 def _is_filled(handle: Handle) -> bool:

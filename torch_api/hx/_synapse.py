@@ -1,6 +1,7 @@
 """Synapses: all-to-all and sparse."""
 
 import math
+import numbers
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -18,7 +19,7 @@ from .transforms.weight_transforms import linear_saturating
 class Projection(HXModule):
     """Base of synapses."""
 
-    output_type: ClassVar[type[Handle]] = SynapseHandle
+    output_type: type[Handle] = SynapseHandle
     input_type: ClassVar[type[Handle]] = LIFObservables
 
     def __init__(
@@ -32,7 +33,13 @@ class Projection(HXModule):
         dtype: torch.dtype | None,
         transform: Callable[..., Tensor],
     ) -> None:
-        self.in_features, self.out_features = in_features, out_features
+        for size in (in_features, out_features):
+            if isinstance(size, bool) or not isinstance(size, numbers.Integral) or size < 1:
+                raise ValueError(
+                    f"{type(self).__name__}: in_features and out_features must be integers >= 1, "
+                    f"got {size!r}"
+                )
+        self.in_features, self.out_features = int(in_features), int(out_features)
         super().__init__(experiment, execution_instance, chip_coordinate)
         self.weight = nn.Parameter(
             torch.empty(out_features, in_features, device=device, dtype=dtype)
@@ -59,18 +66,32 @@ class Projection(HXModule):
                 f"{self.title} expects spikes of {self.in_features} neurons, got {neurons}"
             )
 
-    def forward_func(self, *input: LIFObservables) -> SynapseHandle:
-        spikes = self.only(input).spikes
+    def dense_input(self, inputs: tuple) -> Tensor:
+        """Input spikes ``(time, batch, in)`` in the dtype of the weights."""
+        spikes = self.only(inputs).spikes
         self.check_input(spikes.shape[-1])
-        return SynapseHandle(graded_spikes=F.linear(spikes, self.used_weight()))
+        if not spikes.is_floating_point():
+            return spikes.to(self.weight.dtype)
+        self._check_dtype(spikes)
+        return spikes
+
+    def _check_dtype(self, spikes: Tensor) -> None:
+        if spikes.dtype != self.weight.dtype:
+            raise TypeError(
+                f"{self.title}: its input spikes are {spikes.dtype}, but its weight is "
+                f"{self.weight.dtype}; convert one of them, such as spikes.to({self.weight.dtype})"
+            )
+
+    def forward_func(self, *input: LIFObservables, hw_data: Any = None) -> SynapseHandle:
+        return SynapseHandle(graded_spikes=F.linear(self.dense_input(input), self.used_weight()))
 
     def fill_events(self, inputs: tuple, output: SynapseHandle, clock: Clock) -> None:
         """Hand on spike times and weights; the dense product is computed if it is read."""
-        source = self.only(inputs)
-        times = source.times(clock.dt)
+        times = self.only(inputs).times(clock.dt, self.title, self.weight.dtype)
         self.check_input(times.shape[1])
+        self._check_dtype(times)
         weight = self.used_weight()
-        output.fill(graded_spikes=lambda: F.linear(source.spikes, weight))
+        output.fill(graded_spikes=lambda: F.linear(self.dense_input(inputs), weight))
         output.events = (times, weight)
 
     def extra_repr(self) -> str:
@@ -113,10 +134,9 @@ class Synapse(Projection):
 class EventPropSynapse(Synapse):
     """`Synapse` for `EventPropLIF`. Both engines take it; the event engine is always exact."""
 
-    def forward_func(self, *input: LIFObservables) -> SynapseHandle:
-        spikes = self.only(input).spikes
-        self.check_input(spikes.shape[-1])
-        return SynapseHandle(graded_spikes=F.EventPropSynapseFunction.apply(spikes, self.weight))
+    def forward_func(self, *input: LIFObservables, hw_data: Any = None) -> SynapseHandle:
+        graded = F.EventPropSynapseFunction.apply(self.dense_input(input), self.weight)
+        return SynapseHandle(graded_spikes=graded)
 
     fill_events = Projection.fill_events
 
@@ -136,7 +156,7 @@ class SparseSynapse(Projection):
         dtype: torch.dtype | None = None,
         transform: Callable[..., Tensor] = linear_saturating,
     ) -> None:
-        dense = connections.to_dense() if connections.is_sparse else connections
+        dense = connections.to_dense() if connections.layout != torch.strided else connections
         if dense.ndim != 2:
             raise ValueError(
                 f"SparseSynapse: connections must have shape (in, out), got {tuple(dense.shape)}"
@@ -157,4 +177,5 @@ class SparseSynapse(Projection):
             self.weight.copy_(self.used_weight())
 
     def used_weight(self) -> Tensor:
+        """The weights where there are connections, 0 elsewhere."""
         return torch.where(self.mask, self.weight, 0)

@@ -16,9 +16,10 @@ class HXModuleWrapper(HXBaseExperimentModule):
     """Several modules that are computed together, as those of a recurrence.
 
     Call the modules as usual, then the wrapper without arguments. In the Euler engine its
-    ``forward_func`` gets the handles that come from outside, and returns one handle per module, in
-    their order. The event engine, like hardware, takes synapses and neurons as they are connected;
-    spikes reach the neurons behind a recurrent synapse at once.
+    ``forward_func`` gets the handles that come from outside, module by module (one that two modules
+    read comes twice), and returns one handle per module, in their order. The event engine, like
+    hardware, takes synapses and neurons as they are connected; spikes reach the neurons behind a
+    recurrent synapse at once.
     """
 
     modules: Any
@@ -52,10 +53,11 @@ class HXModuleWrapper(HXBaseExperimentModule):
                 module.renew_output()
 
     def execute(self, call: Call, clock: Clock, engine: Engine) -> None:
+        """Fill the output handles of the wrapped modules."""
         if engine == "event":
             self._room = fill_recurrent(self.title, call.inner, clock, self._room)
             return
-        found = self.forward_func(*call.inputs)
+        found = self._compute(*call.inputs)
         found = found if isinstance(found, tuple) else (found,)
         if len(found) != len(call.outputs):
             raise ValueError(

@@ -1,7 +1,7 @@
 """Networks and spikes from and to NIR, other frameworks and sensors.
 
 What writes NIR objects or reads files of networks needs the package ``nir``
-(``pip install 'evtorch[nir]'``); importing this package does not.
+(``pip install nir``); importing this package does not.
 """
 
 from ._aer import aer_from_events as aer_from_events

@@ -68,9 +68,9 @@ def events_from_tonic(
     Pixel (x, y) of polarity p becomes neuron ``(p height + y) width + x``: flat, in C order of
     (polarities, height, width), as layers read from a NIR Conv2d expect it.
 
-    **Arguments:** ``array``: one sample with the fields ``x``, ``t`` and, where the sensor has
-    them, ``y`` and ``p``; or a list of samples. ``sensor_size``: (width, height, polarities), the
-    data set's ``sensor_size``. The others as in `events_from_aer`.
+    **Arguments:** ``array``: one sample with the fields ``x``, ``t`` and, where the sensor has more
+    than one of them, ``y`` and ``p``; or a list of samples. ``sensor_size``: (width, height,
+    polarities), the data set's ``sensor_size``. The others as in `events_from_aer`.
 
     **Returns:** ``Events`` of shape ``(M,)``, or ``(samples, M)`` for a list, padded.
     """
@@ -142,6 +142,11 @@ def _pixels(array: np.ndarray, size: tuple[int, ...]) -> tuple[np.ndarray, np.nd
     for name, count in (("p", size[2]), ("y", size[1]), ("x", size[0])):
         address *= count
         if name not in (array.dtype.names or ()):
+            if count > 1:
+                raise ValueError(
+                    f"array has no field {name!r}, but sensor_size {size} (width, height, "
+                    f"polarities) has {count} values of it; add the field, or correct sensor_size"
+                )
             continue
         value = array[name].astype(np.int64)
         good = (value >= 0) & (value < count)

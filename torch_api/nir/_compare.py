@@ -1,6 +1,7 @@
 """How far the spikes of a graph, by its own equations, are from those of the layers made of it."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,8 +109,20 @@ def compare(
     end = _end(model, batch, max(constants)) if t_end is None else float(t_end)
     grid = np.arange(0.0, end, min(constants) / _SCANS if dt is None else dt)
     samples: list[Trains] = [[[t for t in row if t <= end] for row in sample] for sample in batch]
-    nodes = []
-    signal = spikes
+    return Comparison(tuple(_nodes(chain, model, spikes, samples, convention, dt, grid, end)))
+
+
+def _nodes(
+    chain: Chain,
+    model: nn.Sequential,
+    signal: Tensor,
+    samples: list[Trains],
+    convention: Convention,
+    dt: float | None,
+    grid: np.ndarray,
+    end: float,
+) -> Iterator[NodeComparison]:
+    """Node by node, with the spikes of the graph and of the layers that enter each."""
     for block, layer in zip(chain.blocks, model, strict=True):
         before = signal
         with torch.no_grad():
@@ -126,10 +139,9 @@ def compare(
         if isinstance(layer, LI):
             seen = np.array([voltages for _, voltages in found])
             times = grid + dt if dt is not None else np.append(grid, end)
-            nodes.append(_voltages(block, layer, before, seen, times))
+            yield _voltages(block, layer, before, seen, times)
         else:
-            nodes.append(_trains(block, samples, signal, end))
-    return Comparison(tuple(nodes))
+            yield _trains(block, samples, signal, end)
 
 
 def _time_constants(chain: Chain, convention: Convention) -> list[float]:

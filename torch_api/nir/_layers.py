@@ -17,12 +17,11 @@ from ._convention import Convention
 from ._convolution import Convolution, kernel_of
 from ._graph import Block
 from ._neurons import Meaning, flat, meaning, voltage_per_bias
-from ._node import SPIKING, Named
+from ._node import NOTED, SPIKING, Named
 from ._record import Kept, Record, remember
 from ._shapes import conv_setting, conv_shapes, parameter_names
 from ._values import values
 
-_NOTED = ("max_spikes", "t_max", "refractory")
 _HELD = 10.0  # Refractory time in tau_syn, until a synapse that stands in for none is empty.
 
 
@@ -44,6 +43,7 @@ class Reader:
         self.place: dict[str, Any] = {"device": device, "dtype": check_dtype(dtype)}
 
     def layer(self, block: Block) -> nn.Module:
+        """Make the layer of a block; it remembers the nodes that it was made of."""
         neuron = block.neuron
         if neuron is None:
             return self._delay(block)
@@ -79,7 +79,7 @@ class Reader:
         options: dict[str, Any] = {k: _constant(v) for k, v in found.constants.items()}
         spiking = neuron.kind in SPIKING
         noted = dict(neuron.node.metadata or {}).get("evtorch", {})
-        options |= {k: _noted(k, noted[k]) for k in _NOTED if k in noted and spiking}
+        options |= {k: _noted(k, noted[k]) for k in (*NOTED, "refractory") if k in noted}
         if neuron.kind == "LIF" and self.tau_syn is not None:
             options["refractory"] = _HELD * self.tau_syn
         options |= self.options["lif" if spiking else "li"]
@@ -232,5 +232,7 @@ def _constant(value: np.ndarray) -> float | Tensor:
 def _noted(name: str, value: Any) -> Any:
     if name == "max_spikes":
         return int(value)
+    if name in ("on_overflow", "gradient", "readout"):
+        return str(value)
     value = np.asarray(value, dtype=np.float64)
     return float(value) if value.ndim == 0 else torch.as_tensor(value.ravel())

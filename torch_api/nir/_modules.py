@@ -52,6 +52,34 @@ def from_torch(
     if not 0 < dt < math.inf:
         raise ValueError(f"dt must be finite and > 0 (seconds), got {dt}")
     nir = nir_package()
+    nodes, loops = _nodes(nir, model, dt)
+    if not nodes:
+        raise ValueError("model has no layers; pass an nn.Sequential of projections and neurons")
+    shape = input_shape
+    if shape is None:
+        shape = next(iter(nodes.values())).input_type["input"]
+    if shape is None:
+        raise ValueError("input_shape must be given for a model that begins with a Conv2d")
+    source, target = (f"{'_' * (end in nodes)}{end}" for end in ("input", "output"))
+    nodes = {
+        source: nir.Input(input_type={"input": np.array(shape)}),
+        **nodes,
+        target: nir.Output(output_type={"output": None}),
+    }
+    edges = list(itertools.pairwise(nodes))
+    for name, (loop_name, loop) in loops.items():
+        nodes[loop_name] = loop
+        edges += [(name, loop_name), (loop_name, name)]
+    graph = nir.NIRGraph(nodes, edges, type_check=False)
+    convention = Convention(current_jump="weight", spike_area=dt)
+    settings = {"tau_syn": tau_syn, "bias": bias, "lif": lif, "li": li}
+    return from_nir(graph, convention, **settings, device=device, dtype=dtype)
+
+
+def _nodes(
+    nir: Any, model: nn.Module, dt: float
+) -> tuple[dict[str, Any], dict[str, tuple[str, Any]]]:
+    """The nodes of all modules by name, and by that of neurons the name and node of their loop."""
     nodes: dict[str, Any] = {}
     loops: dict[str, tuple[str, Any]] = {}
     for name, module in _flat(model, ""):
@@ -66,27 +94,7 @@ def from_torch(
         loop = _loop(nir, module, name, dt)
         if loop is not None:
             loops[name] = f"{name}.recurrent", loop
-    if not nodes:
-        raise ValueError("model has no layers; pass an nn.Sequential of projections and neurons")
-    shape = input_shape
-    if shape is None:
-        shape = next(iter(nodes.values())).input_type["input"]
-    if shape is None:
-        raise ValueError("input_shape must be given for a model that begins with a Conv2d")
-    source, target = "model input", "model output"
-    nodes = {
-        source: nir.Input(input_type={"input": np.array(shape)}),
-        **nodes,
-        target: nir.Output(output_type={"output": None}),
-    }
-    edges = list(itertools.pairwise(nodes))
-    for name, (loop_name, loop) in loops.items():
-        nodes[loop_name] = loop
-        edges += [(name, loop_name), (loop_name, name)]
-    graph = nir.NIRGraph(nodes, edges, type_check=False)
-    convention = Convention(current_jump="weight", spike_area=dt)
-    settings = {"tau_syn": tau_syn, "bias": bias, "lif": lif, "li": li}
-    return from_nir(graph, convention, **settings, device=device, dtype=dtype)
+    return nodes, loops
 
 
 def _flat(module: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:

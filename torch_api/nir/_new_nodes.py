@@ -106,6 +106,7 @@ def _convolution(
 
 
 def conv_node(nir: Any, structure: Convolution, kernel: np.ndarray, bias: np.ndarray) -> Any:
+    """A Conv2d of a kernel ``(out, in / groups, height, width)`` and a bias ``(out,)``."""
     node = nir.Conv2d(
         input_shape=structure.in_shape[1:],
         weight=kernel,

@@ -9,6 +9,8 @@ from torch import Tensor
 PROJECTIONS = ("Linear", "Affine", "Conv2d")
 NEURONS = ("CubaLIF", "CubaLI", "LIF", "LI")
 SPIKING = ("CubaLIF", "LIF")
+# Options of layers that NIR does not have; they are noted beside the node.
+NOTED = ("max_spikes", "t_max", "on_overflow", "gradient", "min_slope", "readout")
 
 
 @dataclass(frozen=True)

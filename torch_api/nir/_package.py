@@ -13,5 +13,5 @@ def nir_package() -> ModuleType:
             raise
         raise ImportError(
             "reading and writing NIR needs the package nir, which is not installed; "
-            "run: pip install 'evtorch[nir]' (or: pip install nir)"
+            "run: pip install nir (or, in a clone of evtorch: pip install '.[nir]')"
         ) from error

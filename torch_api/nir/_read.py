@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from ._convention import Convention, find_convention
-from ._graph import read_chain
+from ._graph import Chain, read_chain
 from ._layers import Reader
 from ._package import nir_package
+from ._record import record_of
 
 
 def from_nir(
@@ -62,7 +63,15 @@ def from_nir(
     chain = read_chain(graph)
     layers = [reader.layer(block) for block in chain.blocks]
     chain.blocks[-1].chain.extend(chain.trailing)
+    _remember_ends(layers, chain)
     return nn.Sequential(*layers)
+
+
+def _remember_ends(layers: list[nn.Module], chain: Chain) -> None:
+    for layer in layers:
+        record = record_of(layer)
+        assert record is not None
+        record.source, record.target = chain.source.name, chain.target.name
 
 
 def open_graph(graph: Any) -> Any:

@@ -37,7 +37,8 @@ class Record:
 
     ``in_shape``: of what enters. ``kept``: their arrays, by the names that nodes use. ``factor``:
     current per weight, ``(neurons,)``. ``refractory``: the time that belongs to a synapse standing
-    in for none, no property of the graph.
+    in for none, no property of the graph. ``source``, ``target``: names of the Input before the
+    first layer and of the Output behind the last one.
     """
 
     convention: Convention
@@ -47,14 +48,19 @@ class Record:
     factor: np.ndarray = field(default_factory=lambda: np.ones(1))
     refractory: float = 0.0
     loop: list[Named] = field(default_factory=list)
+    source: str = "input"
+    target: str = "output"
 
     def keep(self, name: str, original: np.ndarray, loaded: Tensor) -> None:
+        """Remember an array of the graph, and what a layer got for it."""
         self.kept[name] = Kept(original.copy(), values(loaded))
 
 
 def record_of(layer: nn.Module) -> Record | None:
+    """What a layer remembers, if it was read from a graph."""
     return getattr(layer, "_nir_record", None)
 
 
 def remember(layer: nn.Module, record: Record) -> None:
+    """Let a layer keep its record."""
     setattr(layer, "_nir_record", record)  # noqa: B010, an attribute of this package alone

@@ -54,7 +54,7 @@ def _projection(nir: Any, layer: Any, record: Record, named: Named) -> Any:
         current = values(kernel_of(layer))
         structure = convolution_of(layer)
         assert structure is not None
-        kernel = kept.restore(current, current / record.factor[0])
+        kernel = _weight(current, record.factor[:1], kept, named)
         return conv_node(nir, structure, kernel, named.array("bias"))
     return _linear(nir, layer.weight, kept, record, named)
 
@@ -83,10 +83,25 @@ def _delay(nir: Any, delay: Tensor, record: Record, kept: str) -> Any:
 
 def _linear(nir: Any, parameter: Tensor, kept: Kept, record: Record, named: Named) -> Any:
     current = values(parameter)
-    weight = kept.restore(current, current / np.repeat(record.factor, parameter.shape[1]))
+    factor = np.repeat(record.factor, parameter.shape[1])
+    weight = _weight(current, factor, kept, named)
     if named.kind == "Affine":
         return nir.Affine(weight=weight, bias=named.array("bias"))
     return nir.Linear(weight=weight)
+
+
+def _weight(current: np.ndarray, factor: np.ndarray, kept: Kept, named: Named) -> np.ndarray:
+    """Weights of a projection, ``factor`` of which are those of the layer."""
+    # A factor of 0, as of r = 0, has no inverse, and needs none as long as the weight stays 0.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weight = kept.restore(current, current / factor)
+    if not np.isfinite(weight).all():
+        named.refuse(
+            "has weights that have changed since, but leads to neurons with r or w_in = 0, for "
+            "which no weight has an effect",
+            "leave them 0, or make layers of a graph with another r",
+        )
+    return weight
 
 
 def _neuron(nir: Any, layer: NeuronLayer | LI, record: Record, named: Named) -> Any:

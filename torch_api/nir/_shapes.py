@@ -104,6 +104,7 @@ def _flattened(named: Named, shape: Shape) -> Shape:
 
 
 def end_shape(named: Named, end: str) -> Shape:
+    """The shape of an Input (``end="input"``) or Output node; ``(0,)`` for one left open."""
     types = getattr(named.node, f"{end}_type") or {}
     value = types.get(end)
     if value is None:

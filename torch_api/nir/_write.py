@@ -14,9 +14,9 @@ from .._neuron_layer import NeuronLayer
 from .._recurrent_lif import RecurrentLIF
 from ._convention import Convention, find_convention, noted
 from ._new_nodes import new_loop, new_nodes
-from ._node import SPIKING
+from ._node import NEURONS, NOTED, SPIKING
 from ._package import nir_package
-from ._record import record_of
+from ._record import Record, record_of
 from ._remembered_nodes import has_projection, remembered_loop, remembered_nodes
 from ._values import values
 
@@ -55,18 +55,14 @@ def to_nir(
     layers = list(_layers(model, ""))
     if not layers:
         raise ValueError("model has no layers to write; pass LIF, LI or Delay layers")
-    if convention is None:
-        records = [record_of(layer) for _, layer in layers]
-        found = next((r.convention for r in records if r is not None), Convention())
-    else:
-        found = find_convention(convention, None)
+    records = [record_of(layer) for _, layer in layers]
+    found = _convention(records, convention)
     nodes: Nodes = []
     loops: list[tuple[str, Nodes]] = []
     for position, (path, layer) in enumerate(layers):
         if isinstance(layer, LI) and position < len(layers) - 1:
             raise ValueError(f"layer {path!r} (LI) gives numbers, no spikes; it must come last")
-        record = record_of(layer)
-        held = 0.0
+        record, held = records[position], 0.0
         if record is not None and record.convention == found and has_projection(layer, record):
             written, held = remembered_nodes(nir, layer, record), record.refractory
             loop = remembered_loop(nir, layer, record)
@@ -79,7 +75,16 @@ def to_nir(
         if loop:
             neuron = next(name for name, node in written if type(node).__name__ in SPIKING)
             loops.append((neuron, loop))
-    return _graph(nir, nodes, loops, found)
+    first, last = records[0], records[-1]
+    ends = (first.source if first else "input", last.target if last else "output")
+    return _graph(nir, nodes, loops, found, ends)
+
+
+def _convention(records: list[Record | None], given: Convention | str | None) -> Convention:
+    """The convention given, or else the one that layers were read with."""
+    if given is not None:
+        return find_convention(given, None)
+    return next((record.convention for record in records if record is not None), Convention())
 
 
 def _layers(module: nn.Module, path: str) -> Iterator[tuple[str, Layer]]:
@@ -98,10 +103,8 @@ def _layers(module: nn.Module, path: str) -> Iterator[tuple[str, Layer]]:
 
 def _note(written: Nodes, layer: nn.Module, path: str, held: float, policy: str) -> None:
     """Put beside the node what NIR does not have; ``held`` is a refractory time that it implies."""
-    if not isinstance(layer, NeuronLayer):
-        return
-    notes: dict[str, Any] = {name: getattr(layer, name) for name in ("max_spikes", "t_max")}
-    refractory = values(layer.refractory)
+    notes: dict[str, Any] = {name: getattr(layer, name) for name in NOTED if hasattr(layer, name)}
+    refractory = values(layer.refractory) if isinstance(layer, NeuronLayer) else np.zeros(0)
     if (refractory != held).any():
         if policy == "error":
             raise ValueError(
@@ -111,7 +114,7 @@ def _note(written: Nodes, layer: nn.Module, path: str, held: float, policy: str)
             )
         notes["refractory"] = refractory if refractory.size > 1 else float(refractory[0])
     for _, node in written:
-        if type(node).__name__ in SPIKING:
+        if type(node).__name__ in NEURONS:
             node.metadata = {**node.metadata, "evtorch": notes}
 
 
@@ -147,9 +150,16 @@ def _unique(name: str, used: set[str]) -> str:
     return found
 
 
-def _graph(nir: Any, nodes: Nodes, loops: list[tuple[str, Nodes]], convention: Convention) -> Any:
+def _graph(
+    nir: Any,
+    nodes: Nodes,
+    loops: list[tuple[str, Nodes]],
+    convention: Convention,
+    ends: tuple[str, str],
+) -> Any:
     named = dict(nodes)
-    first, last = (f"{'_' * (end in named)}{end}" for end in ("input", "output"))
+    first = _unique(ends[0], set(named))
+    last = _unique(ends[1], {first, *named})
     source = nir.Input(input_type={"input": np.ravel(nodes[0][1].input_type["input"])})
     target = nir.Output(output_type={"output": np.ravel(nodes[-1][1].output_type["output"])})
     edges = list(itertools.pairwise([first, *named, last]))

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from evtorch.torch_api import hx
 from evtorch.torch_api.hx import functional as F
@@ -71,6 +72,50 @@ def test_every_term_of_the_equations(exponential):
             expected = one_neuron(weighted()[:, sample, neuron].numpy(), c)
             actual = [trace[:, sample, neuron].numpy() for trace in found]
             np.testing.assert_allclose(np.stack(actual, -1), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_neurons_that_adapt_below_threshold_start_at_leak():
+    """Also without a leak, as the adaptation counts from there."""
+    exp = hx.Experiment(mock=True, engine="euler")
+    synapse = hx.Synapse(NEURONS, NEURONS, exp, dtype=torch.float64)
+    neurons = hx.AELIF(
+        NEURONS, exp, leak=0.5, reset=0.0, threshold=1.0, leaky=False, exponential=False
+    )
+    out = neurons(synapse(hx.LIFObservables(spikes=torch.zeros(STEPS, BATCH, NEURONS).double())))
+    hx.run(exp, None)
+    assert torch.equal(out.membrane_cadc, torch.full((STEPS, BATCH, NEURONS), 0.5).double())
+    assert torch.equal(out.adaptation_cadc, torch.zeros(STEPS, BATCH, NEURONS).double())
+    assert not out.holds("adaptation_madc")
+    plain = hx.LIF(NEURONS, exp)
+    assert not hasattr(plain._output_handle, "adaptation_cadc")
+
+
+def test_backward_of_a_step_does_not_touch_all_steps():
+    """One gradient of all steps per step would take time that grows with their square."""
+    seen = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            seen.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    x = weighted().requires_grad_()
+    membrane, _ = F.cuba_li_integration(x, leak=0.0, tau_syn=7e-6, tau_mem=9e-6)
+    with Watch():
+        membrane.sum().backward()
+    assert len(seen) > STEPS
+    assert not [name for name in seen if "select_backward" in name]
+
+
+@pytest.mark.parametrize("kind", [hx.LIF, hx.LI])
+def test_grid_eventprop_is_for_its_own_neurons(kind):
+    exp = hx.Experiment(mock=True, engine="euler")
+    neurons = kind(3, exp)
+    neurons(hx.EventPropSynapse(4, 3, exp)(hx.LIFObservables(spikes=torch.zeros(9, 2, 4))))
+    with pytest.raises(
+        ValueError, match=r"\(3\): its input comes from an EventPropSynapse.*PropLIF"
+    ):
+        hx.run(exp, None)
 
 
 def test_superspike_has_its_surrogate_derivative():
@@ -167,3 +212,43 @@ def test_a_wrapper_computes_a_recurrence():
     played = torch.zeros_like(spikes.spikes)
     played[1:] = spikes.spikes[:-1]
     torch.testing.assert_close(own.graded_spikes, played @ back.weight.T)
+
+
+@pytest.mark.parametrize("takes_data", [True, False])
+def test_a_wrapper_gets_each_input_of_each_module(takes_data):
+    """Handles that two modules read come twice; forward functions may take ``hw_data``."""
+
+    class Both(hx.HXModuleWrapper):
+        a: hx.Synapse
+        b: hx.Synapse
+        c: hx.Synapse
+
+        def compute(self, first, second, third):
+            assert first is second
+            assert third is not first
+            found = (first.spikes @ self.a.weight.T, second.spikes @ self.b.weight.T)
+            found += (third.spikes @ self.c.weight.T,)
+            return tuple(hx.SynapseHandle(graded_spikes=each) for each in found)
+
+    class WithData(Both):
+        def forward_func(self, first, second, third, hw_data="none given"):
+            assert hw_data is None
+            return self.compute(first, second, third)
+
+    class Without(Both):
+        def forward_func(self, first, second, third):
+            return self.compute(first, second, third)
+
+    class Silenced(hx.LIF):
+        def forward_func(self, *input, hw_data=None):
+            return super().forward_func(*input, hw_data=hw_data)
+
+    exp = hx.Experiment(mock=True, engine="euler")
+    a, b, c = (hx.Synapse(4, 3, exp) for _ in "abc")
+    wrapper = (WithData if takes_data else Without)(exp, a=a, b=b, c=c)
+    shared = hx.LIFObservables(spikes=(torch.rand(40, 2, 4) < 0.3).float())
+    own = hx.LIFObservables(spikes=shared.spikes.flip(0))
+    out = Silenced(3, exp)(a(shared), b(shared), c(own))
+    wrapper()
+    hx.run(exp, 40)
+    assert out.spikes.shape == (40, 2, 3)

@@ -1,5 +1,6 @@
 """What scripts meet: handles, errors, parameters, encoders, and hxtorch's own module names."""
 
+import logging
 import sys
 
 import numpy as np
@@ -75,6 +76,28 @@ def test_mistakes_are_named(connect, error, message):
     network(spikes)
 
 
+def test_handles_of_any_observables_can_be_made():
+    handle = hx.Handle("voltage", "current")
+    assert (handle.voltage, handle.current) == (None, None)
+    kind = type(handle)
+    assert kind is type(hx.Handle(current=1, voltage=2))
+    assert (kind(1, 2).current, kind(voltage=3).voltage) == (1, 3)
+    assert hx.Handle(spikes=1, current=2).holds("spikes")
+    assert type(hx.Handle("graded_spikes")) is hx.SynapseHandle
+    assert isinstance(handle, hx.Handle)
+
+    class Own(hx.HXModule):
+        output_type = kind
+
+        def forward_func(self, input):
+            return kind(voltage=input.tensor + 1)
+
+    exp = hx.Experiment(mock=True)
+    out = Own(exp)(hx.TensorHandle(torch.zeros(2)))
+    hx.run(exp, None)
+    assert out.voltage.tolist() == [1.0, 1.0]
+
+
 def test_unsupported_terms_say_so():
     exp = hx.Experiment(mock=True)
     neurons, synapse = hx.AELIF(2, exp), hx.Synapse(5, 2, exp)
@@ -89,7 +112,7 @@ def test_unsupported_terms_say_so():
 
 def test_a_users_own_forward_func_wins():
     class Doubled(hx.LI):
-        def forward_func(self, *input):
+        def forward_func(self, *input):  # pyright: ignore[reportIncompatibleMethodOverride]
             return hx.LIObservables(membrane_cadc=2 * input[0].graded_spikes)
 
     exp = hx.Experiment(mock=True)
@@ -108,6 +131,12 @@ def test_parameters_have_two_values():
     same = hx.HXParameter(3).make_trainable()
     assert same.is_trainable()
     assert same.hardware_value is same.model_value
+    model = hx.ModelParameter(1.0)
+    model.hardware_value = 5
+    assert (model.model_value, model.hardware_value) == (1.0, 1.0)
+    capacitance = torch.tensor([1e-5, 2e-5])
+    found = hx.LIF(2, hx.Experiment(mock=True), membrane_capacitance=capacitance)
+    assert torch.equal(found.model("membrane_capacitance"), capacitance)
     network = Network()
     assert not network.lif.has_trainable_params()
     network.lif.threshold.make_trainable()
@@ -150,6 +179,9 @@ def test_data_set_gives_numpy_samples():
     assert sample.dtype == np.float64
     assert sample.shape == (4,)
     assert label in (0, 1, 2)
+    assert data.which_class(*sample[:2]) == label
+    assert data.dist_to_right_dot(0.75, 0.2) == pytest.approx(0.3)
+    assert data.dist_to_left_dot(0.65, 0.5) == pytest.approx(0.4)
     batch, _ = next(iter(torch.utils.data.DataLoader(data, batch_size=5)))
     assert batch.shape == (5, 4)
 
@@ -207,3 +239,67 @@ def test_scripts_run_under_the_original_names():
     finally:
         hx.compat.uninstall()
     assert not [name for name in set(sys.modules) - before if name.startswith("hxtorch")]
+
+
+PARTS = """
+import hxtorch
+import hxtorch.snn
+import hxtorch.spiking as hxsnn
+import pylogging
+from hxtorch.snn.functional.lif import cuba_lif_integration
+from hxtorch.spiking.execution_instance import ExecutionInstance
+from hxtorch.spiking.modules.hx_module import HXModule
+from hxtorch.spiking.modules.types import Projection
+from hxtorch.spiking.run import run
+
+assert hxsnn.run is run and hxsnn.functional.cuba_lif_integration is cuba_lif_integration
+if pylogging.get_root().get_number_of_appenders() == 0:
+    pylogging.reset()
+pylogging.set_loglevel(pylogging.get("evtorch.script"), pylogging.LogLevel.FATAL)
+experiment = hxsnn.Experiment(mock=True)
+experiment.default_execution_instance.load_calib("calibration.pbin")
+instance = hxsnn.ExecutionInstance(calib_path="calibration.pbin")
+synapse = hxsnn.Synapse(2, 3, experiment, execution_instance=instance)
+assert issubclass(hxsnn.Synapse, (HXModule, Projection)) and isinstance(instance, ExecutionInstance)
+"""
+
+
+def test_engine_and_placement_of_scripts():
+    with pytest.raises(ValueError, match="engine must be 'event' or 'euler', got 'steps'"):
+        hx.compat.install(engine="steps")
+    assert "hxtorch" not in sys.modules
+    finders = list(sys.meta_path)
+    hx.compat.install(engine="euler")
+    try:
+        names = {}
+        exec(compile(PARTS, "script", "exec"), names)
+        assert names["experiment"].engine == "euler"
+        assert names["hxsnn"].Experiment(mock=False).engine == "event"
+        assert repr(names["synapse"].execution_instance).endswith("(calib_path='calibration.pbin')")
+        assert logging.getLogger("evtorch.script").level == logging.CRITICAL
+        hx.compat.install()
+        assert hx.Experiment(mock=True).engine == "event"
+    finally:
+        hx.compat.uninstall()
+    assert sys.meta_path == finders
+
+
+@pytest.mark.parametrize(
+    ("statement", "name"),
+    [
+        ("import hxtorch.perceptron", "hxtorch.perceptron"),
+        ("from hxtorch import perceptron", "hxtorch.perceptron"),
+        ("from hxtorch.spiking.modules import NeuronExp", "hxtorch.spiking.modules.NeuronExp"),
+        ("from hxtorch.spiking.observables import X", "hxtorch.spiking.observables"),
+        ("import pygrenade_vx", "pygrenade_vx"),
+    ],
+)
+def test_what_scripts_import_in_vain_is_named(statement, name):
+    hx.compat.install()
+    try:
+        with pytest.raises(ModuleNotFoundError, match=rf"^{name} is not supported by evtorch"):
+            exec(statement, {})
+    finally:
+        hx.compat.uninstall()
+    with pytest.raises(ModuleNotFoundError, match="No module named"):
+        exec(statement, {})

@@ -1,7 +1,9 @@
 """Input that cannot be right is refused by name, in both engines."""
 
 import math
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -47,6 +49,68 @@ def test_sizes_and_values(engine):
     spikes[4, 1, 2] = math.nan
     with pytest.raises(ValueError, match=r"Synapse\(5, 3\): input spikes must be finite"):
         layer(spikes, engine=engine)
+
+
+@pytest.mark.parametrize("engine", ["event", "euler"])
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"refractory_time": -1e-6}, "refractory_time must be >= 0, got -1e-06"),
+        ({"refractory_time": math.nan}, "refractory_time must be >= 0, got nan"),
+        ({"threshold": math.nan}, "threshold must be finite, got nan"),
+        ({"leak": torch.tensor([0.0, math.inf, 1.0])}, r"leak must be finite, got tensor\("),
+        ({"reset": 125}, "reset must be finite and below threshold, got 125"),
+        (
+            {"tau_syn": torch.ones(4)},
+            r"tau_syn must be a number or have shape \(3,\), got shape \(4,",
+        ),
+    ],
+)
+def test_parameters_are_checked_alike(engine, parameters, message):
+    with pytest.raises(ValueError, match=rf"LIF\(3\): {message}"):
+        layer(engine=engine, **parameters)
+
+
+@pytest.mark.parametrize("engine", ["event", "euler"])
+def test_input_of_any_type_and_of_fewer_steps(engine):
+    """Rasters of integers and truth values are taken, and silence follows a short input."""
+
+    def run(spikes, runtime, dtype=torch.float32):
+        exp = hx.Experiment(mock=True, engine=engine)
+        synapse, li = hx.Synapse(5, 3, exp, dtype=dtype), hx.LI(3, exp, leak=0.0)
+        torch.nn.init.constant_(synapse.weight, 0.5)
+        weighted = synapse(hx.LIFObservables(spikes=spikes))
+        out = li(weighted)
+        hx.run(exp, runtime)
+        return weighted.graded_spikes, out.membrane_cadc
+
+    expected = run(SPIKES, np.int64(40))
+    assert expected[0].shape == expected[1].shape == (40, 2, 3)
+    assert expected[1][-1].abs().sum() > 0
+    padded = torch.cat([SPIKES, torch.zeros_like(SPIKES)])
+    for spikes in (padded, SPIKES.int(), SPIKES.bool()):
+        for found, same in zip(run(spikes, 40), expected, strict=True):
+            torch.testing.assert_close(found, same)
+    assert run(SPIKES.bool(), 40, torch.float64)[1].dtype == torch.float64
+    with pytest.raises(
+        TypeError, match=r"Synapse\(5, 3\): its input spikes are torch.float64, but"
+    ):
+        run(SPIKES.double(), 40)
+
+
+def test_arguments_that_do_not_exist_are_refused():
+    exp = hx.Experiment(mock=True)
+    for kind in (hx.AELIF, hx.LIF, hx.LI):
+        with pytest.raises(
+            TypeError, match=r"\(4\) has no argument 'treshold'; parameters of your"
+        ):
+            kind(4, exp, treshold=3.0)
+    own: Any = hx.LIF(4, exp, extra=hx.HXParameter(3.0), trace_scale=2.0)
+    assert own.extra.model_value == 3.0
+    assert own.options["trace_scale"] == 2.0
+    for sizes in ((-1, 3), (2.5, 3), (3, True)):
+        with pytest.raises(ValueError, match="Synapse: in_features and out_features must be"):
+            hx.Synapse(*sizes, exp)
 
 
 def test_graded_input_is_for_the_grid():

@@ -15,6 +15,13 @@ INF = float("inf")
 class TwoPopulations(torch.nn.Module):
     """Input to both, each to the other and to itself; a read-out inside the wrapper."""
 
+    from_input_a: hx.Synapse
+    from_input_b: hx.Synapse
+    a_to_a: hx.Synapse
+    a_to_b: hx.Synapse
+    b_to_a: hx.Synapse
+    b_to_b: hx.Synapse
+
     def __init__(self, **options):
         super().__init__()
         self.exp = hx.Experiment(mock=True)
@@ -136,3 +143,9 @@ def test_mistakes_are_named():
     wrapper()
     with pytest.raises(ValueError, match=r"wraps synapses, spiking neurons.*BatchDropout"):
         hx.run(exp, 40)
+
+
+def test_training_a_silent_layer_warns():
+    network = TwoPopulations(threshold=hx.ModelParameter(1e3))
+    with pytest.warns(RuntimeWarning, match=r"LIF\(4\) did not spike in any of 3 samples"):
+        network(encoded())

@@ -298,7 +298,7 @@ for call in (lambda: snn.nir.to_nir(snn.LIF(3, 2)), lambda: snn.nir.from_nir("a.
     try:
         call()
     except ImportError as error:
-        assert "pip install 'evtorch[nir]'" in str(error), error
+        assert "pip install '.[nir]'" in str(error), error
     else:
         raise AssertionError
 """

@@ -108,6 +108,10 @@ def test_bad_recordings_are_named() -> None:
         snn.nir.events_from_tonic(recording(), (2, 3, 2))
     with pytest.raises(ValueError, match="must have the fields x, t, but has t, p"):
         snn.nir.events_from_tonic(recording()[["t", "p"]], SENSOR)
+    for field in ("y", "p"):
+        names = [name for name in ("x", "y", "t", "p") if name != field]
+        with pytest.raises(ValueError, match=f"array has no field '{field}', but sensor_size"):
+            snn.nir.events_from_tonic(recording()[names], SENSOR)
     with pytest.raises(ValueError, match=r"sensor_size must be \(width, height, polarities\)"):
         snn.nir.events_from_tonic(recording(), (4, 3, 0))
     with pytest.raises(ValueError, match="time_unit must be finite and > 0"):

@@ -69,6 +69,34 @@ def test_graphs_come_back_bit_by_bit(name: str, convention: str, dtype: torch.dt
     assert kinds[0] == kinds[1]
 
 
+def test_names_of_the_ends_come_back() -> None:
+    plain = _graphs.recurrent()
+    names = {"input": "retina", "output": "answer"}
+    graph = nir.NIRGraph(
+        {names.get(name, name): node for name, node in plain.nodes.items()},
+        [(names.get(a, a), names.get(b, b)) for a, b in plain.edges],
+    )
+    model = read(graph, "nir")
+    back = snn.nir.to_nir(model)
+    assert set(back.nodes) == set(graph.nodes)
+    assert set(back.edges) == set(graph.edges)
+    # Behind other layers, the names of the ends are those of what is first and last now.
+    longer = snn.nir.to_nir(nn.Sequential(snn.LIF(2, 5), *model))
+    assert {"input", "answer"} < set(longer.nodes)
+
+
+def test_neurons_without_input_come_back() -> None:
+    """With r = 0 no weight has an effect; in silence, as long as it has not been changed."""
+    graph = _graphs.graph(_graphs.linear(3, 5), _graphs.cuba_lif(3, r=np.array([1.0, 0.0, 2.0])))
+    model = read(graph, "nir")
+    assert not model[0].weight[1].any()
+    same_arrays(graph, snn.nir.to_nir(model))
+    with torch.no_grad():
+        model[0].weight[1, 0] = 1.0
+    with pytest.raises(ValueError, match=r"node 'linear' \(Linear\) has weights that have changed"):
+        snn.nir.to_nir(model)
+
+
 def test_files_come_back_bit_by_bit(tmp_path: Path) -> None:
     graph = _graphs.deep()
     nir.write(tmp_path / "a.nir", graph)
@@ -142,6 +170,23 @@ def test_recurrent_layers_come_back_bit_by_bit() -> None:
     for new, old in zip(back[1:], model, strict=True):
         assert torch.equal(new.weight, old.weight)
         assert torch.equal(new.recurrent_weight, old.recurrent_weight)
+
+
+def test_options_of_layers_come_back_from_a_file(tmp_path: Path) -> None:
+    spiking = {"max_spikes": 3, "t_max": 0.05, "on_overflow": "truncate", "min_slope": 0.25}
+    reading = {"readout": "integral", "t_max": 0.04}
+    model = nn.Sequential(
+        snn.LIF(5, 4, gradient="fast_and_deep", **spiking | {"max_spikes": 1}),
+        snn.RecurrentLIF(4, 4, **spiking),
+        snn.LI(4, 3, **reading),
+    )
+    nir.write(tmp_path / "options.nir", snn.nir.to_nir(model))
+    back = snn.nir.from_nir(tmp_path / "options.nir")
+    for again in (back, snn.nir.from_nir(snn.nir.to_nir(back))):
+        assert again[0].gradient == "fast_and_deep"
+        assert {name: getattr(again[1], name) for name in spiking} == spiking
+        assert {name: getattr(again[2], name) for name in reading} == reading
+    assert snn.nir.from_nir(tmp_path / "options.nir", li={"readout": "max"})[2].readout == "max"
 
 
 def test_neurons_of_a_sub_graph_are_taken_out_of_it() -> None:

@@ -26,7 +26,20 @@ class YinYangDataset(Dataset[Any]):
         transform: nn.Module | None = None,
     ) -> None:
         self._samples = YinYang(size, seed, r_small, r_big)
+        self.r_small, self.r_big = r_small, r_big
         self.transform = transform
+
+    def which_class(self, x: float, y: float) -> int:
+        """The class of a point of the symbol."""
+        return int(self._samples.class_of(x, y))
+
+    def dist_to_right_dot(self, x: float, y: float) -> float:
+        """Distance of a point to the centre of the right dot."""
+        return float(np.hypot(x - 1.5 * self.r_big, y - self.r_big))
+
+    def dist_to_left_dot(self, x: float, y: float) -> float:
+        """Distance of a point to the centre of the left dot."""
+        return float(np.hypot(x - 0.5 * self.r_big, y - self.r_big))
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
         sample: Any = self._samples.values[index].numpy().astype(np.float64)

@@ -55,16 +55,17 @@ def cuba_aelif_integration(
     constants in SI units and voltages, numbers or tensors ``(neurons,)``.
     """
     total = input if isinstance(input, Tensor) else torch.stack(tuple(input)).sum(0)
-    steps, *shape = total.shape
+    shape = total.shape[1:]
     v = torch.zeros(shape, dtype=total.dtype, device=total.device)
     i, w, hold = v, v, v
-    if leaky:
+    if leaky or subthreshold_adaptation:
         v = v + leak
     is_adapting = subthreshold_adaptation or spike_triggered_adaptation
     pauses = fire and not _is_zero(refractory_time)
     z = torch.zeros_like(v)
     traces: list[tuple[Tensor, ...]] = []
-    for step in range(steps):
+    # Not total[step], whose backward would make a gradient of all steps for each of them.
+    for received in total.unbind(0):
         drive = i
         if leaky:
             drive = drive + g_l * (leak - v)
@@ -72,7 +73,7 @@ def cuba_aelif_integration(
             drive = drive + g_l * exp_slope * torch.exp((v - exp_threshold) / exp_slope)
         if is_adapting:
             drive = drive - w
-        i = i * (1 - dt / tau_syn) + total[step]
+        i = i * (1 - dt / tau_syn) + received
         v = v + dt / c_mem * drive
         if fire:
             z = spiking_threshold(v - threshold, method, alpha)
