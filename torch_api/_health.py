@@ -149,8 +149,11 @@ class SpikingLayer(nn.Module):
     """
 
     _health: tuple[int, Health, Mapping[str, int]] | None = None
-    has_health: bool = True
-    """Whether there is anything to count."""
+
+    @property
+    def has_health(self) -> bool:
+        """Whether there is anything to count."""
+        return True
 
     def remember(self, samples: int, counts: Health, lost: Mapping[str, int] | None = None) -> None:
         """Keep the counts of a forward."""
