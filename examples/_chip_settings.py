@@ -10,7 +10,11 @@ class Settings:
     """All that a run depends on, besides the versions of the software."""
 
     seed: int = seed_option()
-    chips: int = option(3, "how many, from 0 on (%(default)s)", type=positive)
+    chips: int = option(
+        3,
+        "how many, from 0 on (%(default)s); with 1 there is no row of moving to another",
+        type=positive,
+    )
     epochs: int = option(100, "in simulation (%(default)s)", type=positive)
     chip_epochs: int = option(
         50, "in the loop, after those in simulation (%(default)s)", type=positive
