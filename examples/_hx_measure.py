@@ -44,6 +44,12 @@ Case = tuple[str, float]
 """A method and its time step, seconds."""
 
 
+def name_of(case: Case) -> str:
+    """For a legend or a progress bar."""
+    method, dt = case
+    return method if method == EXACT else f"{method}, {dt / US:g} µs"
+
+
 def step_seconds(cases: list[Case], hidden: int, batch: int, rounds: int) -> list[float]:
     """Median seconds of a training step for each case.
 

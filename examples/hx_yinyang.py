@@ -12,7 +12,7 @@ The folder --out receives metrics.json and figure.png.
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -139,11 +139,11 @@ def loss_of(scores: Tensor, target: Tensor) -> Tensor:
     return nn.functional.cross_entropy(READOUT_SCALE * scores, target) + penalty
 
 
-def train(model: nn.Module, loader: DataLoader, optimizer: Any, scheduler: Any) -> float:
+def train(model: nn.Module, batches: Iterable[Any], optimizer: Any, scheduler: Any) -> float:
     """One epoch; **returns** the mean loss."""
     model.train()
     losses = []
-    for data, target in loader:
+    for data, target in batches:
         model.zero_grad()
         loss = loss_of(model(data), target)
         loss.backward()

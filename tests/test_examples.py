@@ -172,7 +172,8 @@ def test_fine_tuning_writes_what_it_promises(tmp_path: Path) -> None:
 
 def test_comparison_with_the_grid_writes_what_it_promises(tmp_path: Path) -> None:
     run("compare_hxtorch", *SHORT["compare_hxtorch"], "--out", str(tmp_path), cwd=tmp_path)
-    rows = json.loads((tmp_path / "metrics.json").read_text())["steps"]
+    rows = json.loads((tmp_path / "metrics.json").read_text())["rows"]
+    assert [len(row["accuracy"]) for row in rows] == [1] * 3
     errors = [row["gradient_error"] for row in rows]
     assert errors[0] < 1e-4 < min(errors[1:])
     assert len((tmp_path / "table.md").read_text().splitlines()) == 2 + 3
@@ -263,22 +264,27 @@ def test_fine_tuned_curves_start_at_the_transfer(drawn: list[Figure]) -> None:
     assert ticks(axes) == ["1", "2", "3"]
 
 
-def test_comparison_tells_methods_apart_that_coincide(drawn: list[Figure]) -> None:
-    methods = list(importlib.import_module("_hx_measure").METHODS)
-    training = {name: {"accuracy": [0.4], "elapsed": [3.0]} for name in methods}
-    rows = [
-        {"method": name, "dt": dt, "seconds": 0.1, "gradient_error": 1.0}
-        for name in methods
-        for dt in (1e-7, 1e-6)
-    ]
-    importlib.import_module("_hx_plots").plot(PATH, training, rows)
+def test_comparison_tells_apart_what_coincides(drawn: list[Figure]) -> None:
+    measure = importlib.import_module("_hx_measure")
+    grid = [name for name in measure.METHODS if name != measure.EXACT]
+    cases = [(measure.EXACT, 1e-6), *((name, dt) for name in grid for dt in (1e-6, 1e-7))]
+    same = {"accuracy": [0.4], "elapsed": [3.0], "seconds": 0.1, "gradient_error": 1.0}
+    rows = [{"method": name, "dt": dt, **same} for name, dt in cases]
+    importlib.import_module("_hx_plots").plot(PATH, rows)
     epochs, seconds, cost, error = drawn[0].axes
-    assert legend(drawn[0]) == methods
+    names = [measure.name_of(case) for case in cases]
+    assert legend(drawn[0]) == names
+    assert {name.partition(", ")[2] for name in names[1:3]} == {
+        "surrogate gradient, 1 µs",
+        "surrogate gradient, 0.1 µs",
+    }
     assert ticks(epochs) == ["1"]
     assert "compilation included" in seconds.get_xlabel()
     assert ticks(cost) == ticks(error) == ["0.1", "1"]
-    looks = [(line.get_marker(), line.get_fillstyle()) for line in error.lines[1:]]
-    assert len(set(looks)) == 2
+    for curves, different in ((epochs.lines, 5), (error.lines[1:], 2)):
+        looks = [(line.get_color(), line.get_marker(), line.get_linestyle()) for line in curves]
+        assert len(set(looks)) == different
+    assert len({line.get_fillstyle() for line in error.lines[1:]}) == 2
 
 
 def test_bars_of_accuracies_start_at_zero(drawn: list[Figure]) -> None:
