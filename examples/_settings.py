@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
+from math import inf
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -36,7 +37,7 @@ def _integer(text: str, at_least: int) -> int:
     return int(text)
 
 
-def number(unit: str = "", at_most: float = float("inf")) -> Callable[[str], float]:
+def number(unit: str = "", at_most: float = inf) -> Callable[[str], float]:
     """A type of options: numbers > 0, with a unit for messages and perhaps a limit."""
 
     def read(text: str) -> float:
@@ -45,7 +46,7 @@ def number(unit: str = "", at_most: float = float("inf")) -> Callable[[str], flo
         except ValueError:
             value = float("nan")
         if not 0 < value <= at_most:
-            limit = "" if at_most == float("inf") else f" and at most {at_most:g}"
+            limit = "" if at_most == inf else f" and at most {at_most:g}"
             what = f"a number of {unit}" if unit else "a number"
             raise argparse.ArgumentTypeError(f"must be {what} > 0{limit}, got {text!r}")
         return value
@@ -79,7 +80,11 @@ def parse_arguments(
     )
     arguments = vars(parser.parse_args())
     out = arguments.pop("out")
-    return settings(**arguments), out
+    given = settings(**arguments)
+    batch, size = getattr(given, "batch_size", 1), getattr(given, "train_size", inf)
+    if size < batch:
+        parser.error(f"argument --train-size: must be at least a batch, {batch}, got {size}")
+    return given, out
 
 
 def say(what: str) -> None:

@@ -67,11 +67,20 @@ def test_example_explains_its_options(example: str, tmp_path: Path) -> None:
         assert f" --dt {UNIT_OF_DT[example].upper()}" in printed
 
 
-def test_options_are_checked_where_they_are_given(tmp_path: Path) -> None:
-    command = [sys.executable, str(EXAMPLES / "hx_yinyang.py"), "--dt", "1"]
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--dt 1", "--dt: must be a number of seconds > 0 and at most 5e-06, got '1'"),
+        ("--train-size 49", "--train-size: must be at least a batch, 50, got 49"),
+    ],
+)
+def test_options_are_checked_where_they_are_given(
+    options: str, message: str, tmp_path: Path
+) -> None:
+    command = [sys.executable, str(EXAMPLES / "hx_yinyang.py"), *options.split()]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2
-    assert "--dt: must be a number of seconds > 0 and at most 5e-06, got '1'" in done.stderr
+    assert message in done.stderr
 
 
 @pytest.mark.parametrize(("gradient", "readout"), [("eventprop", "ttfs"), ("fast_and_deep", "li")])
