@@ -28,6 +28,7 @@ def plot(path: Path, rows: list[dict[str, Any]]) -> None:
         plot_accuracy(epochs, row["accuracy"], label=label, **style)
         seconds.plot(row["elapsed"], [100 * value for value in row["accuracy"]], **style)
     seconds.set_xscale("log")
+    seconds.xaxis.set_major_formatter("{x:g}")
     label_accuracy(epochs)
     label_accuracy(seconds, "seconds of training, compilation included")
     _over_steps(cost, rows, "seconds", "seconds per training step, without compilation")
