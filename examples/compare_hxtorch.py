@@ -6,7 +6,7 @@
 Trains the network of hx_yinyang.py in three ways that share everything else: events with exact
 gradients, a time grid with surrogate gradients, and EventProp on the time grid, both for several
 time steps. Then measures what a training step costs and how far its gradient is from the true one.
-Steps of 0.02 microseconds take long, about half an hour; `--dt 1` takes two minutes. The folder
+Steps of 0.02 microseconds take most of an hour; with `--dt 1` it is done in two minutes. The folder
 --out receives metrics.json, table.md and figure.png.
 """
 
