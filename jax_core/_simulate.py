@@ -97,31 +97,41 @@ def first_spikes(
         # Nothing follows an infinite interval, so the state there does not matter.
         return propagator(jnp.where(jnp.isfinite(u), u, 0), tau_mem, tau_syn)
 
-    def at_end(v: Array, i: Array, u_end: Array) -> Array:
-        v_end, _ = advance(v, i, over(u_end))
-        return jnp.where(jnp.isfinite(u_end), v_end, 0)
+    # The lengths of all intervals, with an empty one in front. Where all neurons share their time
+    # constants, what happens over them is computed for all at once, outside of the loop.
+    lengths = jnp.pad(intervals.end - intervals.begin, ((0, 0), (1, 0)))
+    decays = jnp.exp(-lengths / tau_mem) if is_double and tau_mem.ndim == 0 else None
+    steps = over(lengths) if tau_mem.ndim == tau_syn.ndim == 0 else None
 
-    def look(v: Array, i: Array, u_end: Array) -> Bracket:
-        return find_bracket(v, i, u_end, at_end(v, i, u_end), threshold, tau_mem, tau_syn)
+    def step(k: Array) -> Propagator:
+        if steps is None:
+            return over(column(lengths, k)[:, None])
+        return Propagator(*(column(x, k)[:, None] for x in steps))
 
-    def crosses(v: Array, i: Array, u_end: Array) -> Array:
+    def look(v: Array, i: Array, u_end: Array, to_end: Propagator) -> Bracket:
+        v_end, _ = advance(v, i, to_end)
+        rest = jnp.where(jnp.isfinite(u_end), v_end, 0)
+        return find_bracket(v, i, u_end, rest, threshold, tau_mem, tau_syn)
+
+    def crosses(v: Array, i: Array, k: Array) -> Array:
+        u_end = column(lengths, k + 1)[:, None]
         if not is_double:
-            return look(v, i, u_end).exists
-        return crosses_double(v, i, jnp.exp(-u_end / tau_mem), at_end(v, i, u_end), threshold)
+            return look(v, i, u_end, step(k + 1)).exists
+        decay = jnp.exp(-u_end / tau_mem) if decays is None else column(decays, k + 1)[:, None]
+        v_end, _ = advance(v, i, step(k + 1))
+        rest = jnp.where(jnp.isfinite(u_end), v_end, 0)
+        return crosses_double(v, i, decay, rest, threshold)
 
     def is_running(state: State) -> Array:
         return (state.k < intervals.used) & jnp.any(state.found == never)
 
     def walk(state: State) -> State:
-        begin = column(intervals.begin, state.k)[:, None]
-        before = column(intervals.begin, jnp.maximum(state.k - 1, 0))[:, None]
-        end = column(intervals.end, state.k)[:, None]
         arriving = intervals.weight[column(intervals.pre, state.k)]
-        v, i = advance(state.v, state.i, over(begin - before))
+        v, i = advance(state.v, state.i, step(state.k))
         is_searching = state.found == never
         v = jnp.where(is_searching, v, state.v)
         i = jnp.where(is_searching, i + arriving, state.i)
-        new = is_searching & crosses(v, i, end - begin)
+        new = is_searching & crosses(v, i, state.k)
         return State(state.k + 1, v, i, jnp.where(new, state.k, state.found))
 
     start = jnp.broadcast_to(constants.start, shape).astype(dtype)
@@ -135,7 +145,7 @@ def first_spikes(
     begin = jnp.take_along_axis(intervals.begin, k, axis=1)
     u_end = jnp.take_along_axis(intervals.end, k, axis=1) - begin
     # The walk has decided; another rounding here must not undo it.
-    bracket = look(final.v, final.i, u_end)._replace(exists=is_spike)
+    bracket = look(final.v, final.i, u_end, over(u_end))._replace(exists=is_spike)
     u = solve_crossing(final.v, final.i, bracket, threshold, tau_mem, tau_syn, is_double)
     time = jnp.where(is_spike, begin + u, jnp.inf)
     current = jnp.where(is_spike, final.i * jnp.exp(-u / tau_syn), 0)
