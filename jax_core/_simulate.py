@@ -100,7 +100,6 @@ def first_spikes(
     # The lengths of all intervals, with an empty one in front. Where all neurons share their time
     # constants, what happens over them is computed for all at once, outside of the loop.
     lengths = jnp.pad(intervals.end - intervals.begin, ((0, 0), (1, 0)))
-    decays = jnp.exp(-lengths / tau_mem) if is_double and tau_mem.ndim == 0 else None
     steps = over(lengths) if tau_mem.ndim == tau_syn.ndim == 0 else None
 
     def step(k: Array) -> Propagator:
@@ -108,19 +107,19 @@ def first_spikes(
             return over(column(lengths, k)[:, None])
         return Propagator(*(column(x, k)[:, None] for x in steps))
 
-    def look(v: Array, i: Array, u_end: Array, to_end: Propagator) -> Bracket:
+    def at_end(v: Array, i: Array, u_end: Array, to_end: Propagator) -> Array:
         v_end, _ = advance(v, i, to_end)
-        rest = jnp.where(jnp.isfinite(u_end), v_end, 0)
-        return find_bracket(v, i, u_end, rest, threshold, tau_mem, tau_syn)
+        return jnp.where(jnp.isfinite(u_end), v_end, 0)
 
-    def crosses(v: Array, i: Array, k: Array) -> Array:
-        u_end = column(lengths, k + 1)[:, None]
+    def look(v: Array, i: Array, u_end: Array, to_end: Propagator) -> Bracket:
+        v_end = at_end(v, i, u_end, to_end)
+        return find_bracket(v, i, u_end, v_end, threshold, tau_mem, tau_syn)
+
+    def crosses(v: Array, i: Array, u_end: Array, to_end: Propagator) -> Array:
         if not is_double:
-            return look(v, i, u_end, step(k + 1)).exists
-        decay = jnp.exp(-u_end / tau_mem) if decays is None else column(decays, k + 1)[:, None]
-        v_end, _ = advance(v, i, step(k + 1))
-        rest = jnp.where(jnp.isfinite(u_end), v_end, 0)
-        return crosses_double(v, i, decay, rest, threshold)
+            return look(v, i, u_end, to_end).exists
+        decay = jnp.where(jnp.isfinite(u_end), to_end.membrane, 0)
+        return crosses_double(v, i, decay, at_end(v, i, u_end, to_end), threshold)
 
     def is_running(state: State) -> Array:
         return (state.k < intervals.used) & jnp.any(state.found == never)
@@ -131,7 +130,8 @@ def first_spikes(
         is_searching = state.found == never
         v = jnp.where(is_searching, v, state.v)
         i = jnp.where(is_searching, i + arriving, state.i)
-        new = is_searching & crosses(v, i, state.k)
+        u_end = column(lengths, state.k + 1)[:, None]
+        new = is_searching & crosses(v, i, u_end, step(state.k + 1))
         return State(state.k + 1, v, i, jnp.where(new, state.k, state.found))
 
     start = jnp.broadcast_to(constants.start, shape).astype(dtype)
