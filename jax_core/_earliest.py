@@ -24,6 +24,9 @@ from ._crossing import (
 )
 from ._kernel import propagator
 
+# The error of a voltage that comes about through several events, in units of rounding.
+_VOLTAGE_ROUNDING = 16
+
 
 class Population(NamedTuple):
     """The state of all neurons, ``(batch, out)`` each, voltages measured from the leak."""
@@ -36,12 +39,25 @@ class Population(NamedTuple):
     """Whether the neuron may spike."""
 
 
+class _Search(NamedTuple):
+    """How far the search for the first crossing is, ``(batch, out)`` each."""
+
+    crossing: Array
+    """``inf`` where it is not solved for."""
+    solved: Array
+    wanted: Array
+    """Which may still be the first."""
+    touches: Array
+    """Which cross in the moment of the first as far as rounding lets one know."""
+
+
 def earliest_crossings(
     population: Population, now: Array, end: Array, constants: Constants, is_double: bool
 ) -> Array:
     """When from ``now`` on the first neurons spike, ``(batch, out)``; ``inf`` for all others.
 
-    Crossings within floating-point rounding of the first are one moment with it.
+    Crossings within floating-point rounding of the first, of time or of the voltage, are one moment
+    with it: equal neurons spike together, however close they graze the threshold.
 
     **Arguments:** ``now``, ``end``: the interval to look at, ``(batch,)``; a crossing at its end
     is left to the next. ``is_double`` states that ``tau_mem = 2 tau_syn``.
@@ -60,23 +76,28 @@ def earliest_crossings(
     # Finite, so that the least of those that cross is one of them.
     guess = jnp.minimum(wait + guess, jnp.finfo(dtype).max)
 
-    def crosses(limit: Array) -> Array:
+    def crosses(limit: Array) -> tuple[Array, Array]:
+        """Whether neurons cross before, and whether then they rise where that is rounding."""
         u = limit - wait
         is_finite = (u > 0) & jnp.isfinite(u)
-        v_end, _ = advance(v, i, propagator(jnp.where(is_finite, u, 0), tau_mem, tau_syn))
+        step = propagator(jnp.where(is_finite, u, 0), tau_mem, tau_syn)
+        v_end, i_end = advance(v, i, step)
+        rounding, _ = advance(jnp.abs(v), jnp.abs(i), step)
+        rounding = _VOLTAGE_ROUNDING * jnp.finfo(dtype).eps * (rounding + jnp.abs(threshold))
+        touches = is_finite & (jnp.abs(v_end - threshold) <= rounding) & (i_end > v_end)
         v_end = jnp.where(is_finite, v_end, 0)
         if turn is None:
             exists = crosses_double(v, i, jnp.exp(-jnp.maximum(u, 0) / tau_mem), v_end, threshold)
         else:
             exists = bracket_within(turn, u, v_end, threshold).exists
-        return able & (u > 0) & exists
+        return able & (u > 0) & exists, touches
 
     def until(crossing: Array) -> Array:
         first = jnp.min(crossing, axis=1, initial=jnp.inf, keepdims=True)
         return first + 4 * jnp.finfo(dtype).eps * (now[:, None] + first)
 
-    def solve(loop: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        crossing, solved, wanted = loop
+    def solve(loop: _Search) -> _Search:
+        crossing, solved, wanted, _ = loop
         n = jnp.argmin(jnp.where(wanted, guess, jnp.inf), axis=1)
         chosen = jnp.any(wanted, axis=1)
 
@@ -97,11 +118,16 @@ def earliest_crossings(
         here = chosen[:, None] & (neurons == n[:, None])
         crossing = jnp.where(here, (begin + u)[:, None], crossing)
         solved |= here
-        return crossing, solved, crosses(jnp.minimum(until(crossing), u_end)) & ~solved
+        earlier, touches = crosses(jnp.minimum(until(crossing), u_end))
+        return _Search(crossing, solved, earlier & ~solved, touches & able_to_cross)
 
-    start = jnp.full(shape, jnp.inf, dtype), jnp.zeros(shape, bool), crosses(u_end)
-    crossing, _, _ = lax.while_loop(lambda loop: jnp.any(loop[2]), solve, start)
-    return jnp.where(crossing <= until(crossing), crossing, jnp.inf)
+    able_to_cross, _ = crosses(u_end)
+    no = jnp.zeros(shape, bool)
+    start = _Search(jnp.full(shape, jnp.inf, dtype), no, able_to_cross, no)
+    crossing, _, _, touches = lax.while_loop(lambda loop: jnp.any(loop.wanted), solve, start)
+    together = touches | (crossing <= until(crossing))
+    first = jnp.min(crossing, axis=1, initial=jnp.inf, keepdims=True)
+    return jnp.where(together, first, jnp.inf)
 
 
 def _crossing_of_one(

@@ -166,6 +166,38 @@ def test_neurons_that_spike_at_the_same_time_do_so_before_any_spike_arrives(draw
 
 
 @pytest.mark.usefixtures("x64")
+def test_equal_neurons_spike_together_however_they_graze_the_threshold(drawn):
+    """Where the voltage hardly reaches the threshold, its rounding moves the crossing far."""
+    layers, _ = drawn
+    rng = np.random.default_rng(46)
+    tau_mem, tau_syn = rng.uniform(0.6, 2, (2, NETWORKS))
+    threshold, excess = rng.uniform(0.5, 2, NETWORKS), 10 ** rng.uniform(-11, -2, NETWORKS)
+    peak = np.exp(-np.log(tau_mem / tau_syn) * tau_mem / (tau_mem - tau_syn))
+    spikes = np.full_like(layers.arguments["spikes"], math.inf)
+    spikes[:, 0, 0] = rng.uniform(0, 9, NETWORKS)
+
+    def every(value):
+        return np.repeat(value[:, None], NEURONS, axis=1)
+
+    arguments = {
+        "spikes": spikes,
+        "weight": np.zeros_like(layers.arguments["weight"]),
+        # Whoever hears one of them before it spikes does not.
+        "recurrent_weight": np.full_like(layers.recurrent_weight, -1.0),
+        "tau_mem": every(tau_mem),
+        "tau_syn": every(tau_syn),
+        "v_threshold": every(threshold),
+        "v_leak": every(np.zeros(NETWORKS)),
+        "v_reset": every(-rng.uniform(0, 1, NETWORKS)),
+        "refractory": every(np.zeros(NETWORKS)),
+    }
+    arguments["weight"][:, :, 0] = every(threshold * (1 + excess) / peak)
+    times = simulate_all(arguments)
+    assert np.isfinite(times[..., 0]).all()
+    np.testing.assert_array_equal(times, times[:, :1].repeat(NEURONS, axis=1))
+
+
+@pytest.mark.usefixtures("x64")
 def test_leading_dimensions_events_and_eager_calls(drawn):
     layers, _ = drawn
     arguments = {name: value.copy() for name, value in layers.arguments.items()}
