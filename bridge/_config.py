@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
@@ -11,6 +12,11 @@ import jax
 import torch
 
 from ._arrays import as_tensor
+
+# JAX on CPU computes in another thread. To sleep until that is done and be woken takes longer than
+# most small computations, so the bridge looks this often first: for some 40 us, in which it keeps
+# the GIL. With one core that would only keep the other thread from computing.
+_POLLS = 300 if (os.cpu_count() or 1) > 1 else 0
 
 # JAX adds its options to this class at run time.
 _ambient: Any = jax.config
@@ -25,6 +31,15 @@ def ambient_x64() -> bool:
 def _host_device() -> Any:
     """The CPU, where JAX would choose another device for host memory; else None."""
     return None if jax.default_backend() == "cpu" else jax.devices("cpu")[0]
+
+
+def _wait(array: jax.Array) -> None:
+    """Wait for the executable of which ``array`` is an output."""
+    is_ready = array.is_ready
+    for _ in range(_POLLS):
+        if is_ready():
+            return
+    array.block_until_ready()
 
 
 class JaxConfig(NamedTuple):
@@ -61,5 +76,5 @@ class JaxConfig(NamedTuple):
         may overwrite as soon as it has control again. On CUDA torch's stream waits instead.
         """
         if self.on_host and arrays:
-            arrays[0].block_until_ready()
+            _wait(arrays[0])
         return tuple([as_tensor(array, self.on_host) for array in arrays])
