@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
@@ -12,11 +11,7 @@ import jax
 import torch
 
 from ._arrays import as_tensor
-
-# JAX on CPU computes in another thread. To sleep until that is done and be woken takes longer than
-# most small computations, so the bridge looks this often first: for some 40 us, in which it keeps
-# the GIL. With one core that would only keep the other thread from computing.
-_POLLS = 300 if (os.cpu_count() or 1) > 1 else 0
+from ._jax_internals import wait
 
 # JAX adds its options to this class at run time.
 _ambient: Any = jax.config
@@ -31,15 +26,6 @@ def ambient_x64() -> bool:
 def _host_device() -> Any:
     """The CPU, where JAX would choose another device for host memory; else None."""
     return None if jax.default_backend() == "cpu" else jax.devices("cpu")[0]
-
-
-def _wait(array: jax.Array) -> None:
-    """Wait for the executable of which ``array`` is an output."""
-    is_ready = array.is_ready
-    for _ in range(_POLLS):
-        if is_ready():
-            return
-    array.block_until_ready()
 
 
 class JaxConfig(NamedTuple):
@@ -76,5 +62,5 @@ class JaxConfig(NamedTuple):
         may overwrite as soon as it has control again. On CUDA torch's stream waits instead.
         """
         if self.on_host and arrays:
-            _wait(arrays[0])
+            wait(arrays[0])
         return tuple([as_tensor(array, self.on_host) for array in arrays])

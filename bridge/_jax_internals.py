@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import jax
@@ -21,6 +22,21 @@ except ImportError:
 
 _extension = getattr(_lib, "_jax", None)
 _export: Any = getattr(_extension, "buffer_to_dlpack_managed_tensor", None)
+
+# JAX on CPU computes in another thread. To sleep until that is done and be woken takes longer than
+# most small computations, so the bridge looks this often first: for some 40 us, in which it keeps
+# the GIL. With one core that would only keep the other thread from computing.
+_LOOKS = 300 if (os.cpu_count() or 1) > 1 else 0
+
+
+def wait(array: jax.Array) -> None:
+    """Wait until the executable of which ``array`` is an output is done, and raise if it failed."""
+    is_ready = getattr(array, "is_ready", None)
+    if is_ready is not None:
+        for _ in range(_LOOKS):
+            if is_ready():
+                break
+    array.block_until_ready()
 
 
 def capsule_of(array: jax.Array) -> Any:
