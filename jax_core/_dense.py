@@ -5,7 +5,7 @@ so spikes on that grid come back exactly. Rasters are piecewise constant in the 
 their gradient with respect to these is zero.
 """
 
-import functools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -105,9 +105,8 @@ def spike_times_from_dense(
     check_duration(dt, "dt", infinite=False, positive=True)
     check_integer(max_spikes, "max_spikes", 1)
     check_raster(raster, values=validate)
-    spiking = jnp.moveaxis(jnp.asarray(raster).astype(bool), 0, -1)
-    step, lost = _first(spiking, max_spikes)
-    spikes = _time_of(step, spiking.shape[-1], dt, _dtype(raster, dtype))
+    raster = jnp.asarray(raster)
+    spikes, lost = _read_spike_times(raster, dt, max_spikes, _dtype(raster, dtype))
     handle_overflow(
         lost, on_overflow, f"a neuron has more than max_spikes = {max_spikes} spikes; raise it"
     )
@@ -132,13 +131,8 @@ def events_from_dense(
     check_duration(dt, "dt", infinite=False, positive=True)
     check_integer(max_events, "max_events", 0)
     check_raster(raster, values=validate)
-    spiking = jnp.moveaxis(jnp.asarray(raster).astype(bool), 0, -2)
-    steps, neurons = spiking.shape[-2:]
-    cell, lost = _first(spiking.reshape(*spiking.shape[:-2], steps * neurons), max_events)
-    present = cell < steps * neurons
-    per_step = max(neurons, 1)
-    time = _time_of(cell // per_step, steps, dt, _dtype(raster, dtype))
-    events = Events(time, jnp.where(present, cell % per_step, -1).astype(jnp.int32))
+    raster = jnp.asarray(raster)
+    events, lost = _read_events(raster, dt, max_events, _dtype(raster, dtype))
     handle_overflow(
         lost, on_overflow, f"a sample has more than max_events = {max_events} events; raise it"
     )
@@ -150,6 +144,19 @@ def _draw(
 ) -> Array:
     check_duration(dt, "dt", infinite=False, positive=True)
     check_integer(steps, "steps", 0)
+    raster, lost = _count(jax.lax.stop_gradient(time), index, dt, neurons, steps)
+    handle_overflow(
+        lost,
+        on_overflow,
+        f"two spikes of a neuron fall into one step of dt = {dt}, or a spike lies beyond the last "
+        f"of steps = {steps}; lower dt or raise steps",
+    )
+    return raster
+
+
+@partial(jax.jit, static_argnums=(3, 4))
+def _count(time: Array, index: Array, dt: float, neurons: int, steps: int) -> tuple[Array, Array]:
+    """The raster, and how many spikes of each sample are not on it."""
 
     def one_sample(time: Array, index: Array) -> tuple[Array, Array]:
         position = jnp.round(time / dt)
@@ -160,23 +167,36 @@ def _draw(
         lost = jnp.sum(time < jnp.inf) - jnp.sum(drawn)
         return drawn.astype(time.dtype), lost.astype(jnp.int32)
 
-    raster, lost = jnp.vectorize(one_sample, signature="(m),(m)->(s,n),()")(
-        jax.lax.stop_gradient(time), index
-    )
-    raster = jnp.moveaxis(raster, -2, 0)
-    handle_overflow(
-        lost,
-        on_overflow,
-        f"two spikes of a neuron fall into one step of dt = {dt}, or a spike lies beyond the last "
-        f"of steps = {steps}; lower dt or raise steps",
-    )
-    return raster
+    raster, lost = jnp.vectorize(one_sample, signature="(m),(m)->(s,n),()")(time, index)
+    return jnp.moveaxis(raster, -2, 0), lost
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def _read_spike_times(
+    raster: Array, dt: float, max_spikes: int, dtype: DTypeLike
+) -> tuple[Array, Array]:
+    spiking = jnp.moveaxis(raster.astype(bool), 0, -1)
+    step, lost = _first(spiking, max_spikes)
+    return _time_of(step, spiking.shape[-1], dt, dtype), lost
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def _read_events(
+    raster: Array, dt: float, max_events: int, dtype: DTypeLike
+) -> tuple[Events, Array]:
+    spiking = jnp.moveaxis(raster.astype(bool), 0, -2)
+    steps, neurons = spiking.shape[-2:]
+    cell, lost = _first(spiking.reshape(*spiking.shape[:-2], steps * neurons), max_events)
+    per_step = max(neurons, 1)
+    time = _time_of(cell // per_step, steps, dt, dtype)
+    index = jnp.where(cell < steps * neurons, cell % per_step, -1)
+    return Events(time, index.astype(jnp.int32)), lost
 
 
 def _first(spiking: Array, room: int) -> tuple[Array, Array]:
     """Positions of the first ``room`` true entries (missing: the length), and how many are left."""
     length = spiking.shape[-1]
-    find = functools.partial(jnp.nonzero, size=room, fill_value=length)
+    find = partial(jnp.nonzero, size=room, fill_value=length)
     position = jnp.vectorize(lambda x: find(x)[0], signature="(m)->(k)")(spiking)
     return position, jnp.maximum(jnp.sum(spiking, axis=-1, dtype=jnp.int32) - room, 0)
 
@@ -185,9 +205,8 @@ def _time_of(step: Array, steps: int, dt: float, dtype: DTypeLike) -> Array:
     return jnp.where(step < steps, step.astype(dtype) * dt, jnp.inf)
 
 
-def _dtype(raster: ArrayLike, dtype: DTypeLike | None) -> DTypeLike:
+def _dtype(raster: Array, dtype: DTypeLike | None) -> DTypeLike:
     if dtype is not None:
         return dtype
-    raster = jnp.asarray(raster)
     precise = raster.dtype in (jnp.float32, jnp.float64)
     return raster.dtype if precise else jnp.result_type(float)

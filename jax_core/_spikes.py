@@ -1,5 +1,7 @@
 """Spike-time tensors and events, and the way from one to the other."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -26,12 +28,7 @@ def events_from_spike_times(spikes: ArrayLike, *, validate: bool = True) -> Even
     **Returns:** `Events` of shape ``(..., neurons * k)``; no spike becomes ``inf`` / ``-1``.
     """
     check_spike_times(spikes, values=validate)
-    spikes = jnp.asarray(spikes)
-    neurons, k = spikes.shape[-2:]
-    time = _without_gradient_of_inf(spikes).reshape(*spikes.shape[:-2], neurons * k)
-    _, place = sort_times(jax.lax.stop_gradient(time))
-    time = jnp.take_along_axis(time, place, axis=-1)
-    return Events(time, jnp.where(jnp.isinf(time), -1, place // max(k, 1)))
+    return _merge(jnp.asarray(spikes))
 
 
 def spike_times_from_events(
@@ -65,6 +62,28 @@ def spike_times_from_events(
     check_integer(max_spikes, "max_spikes", 1)
     check_events(events, neurons, values=validate)
 
+    spikes, lost = _distribute(
+        jnp.asarray(events.time), jnp.asarray(events.index, jnp.int32), neurons, max_spikes
+    )
+    handle_overflow(
+        lost, on_overflow, f"a neuron has more than max_spikes = {max_spikes} spikes; raise it"
+    )
+    return spikes
+
+
+@jax.jit
+def _merge(spikes: Array) -> Events:
+    neurons, k = spikes.shape[-2:]
+    time = _without_gradient_of_inf(spikes).reshape(*spikes.shape[:-2], neurons * k)
+    _, place = sort_times(jax.lax.stop_gradient(time))
+    time = jnp.take_along_axis(time, place, axis=-1)
+    return Events(time, jnp.where(jnp.isinf(time), -1, place // max(k, 1)))
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def _distribute(time: Array, index: Array, neurons: int, max_spikes: int) -> tuple[Array, Array]:
+    """Spike times, and how many spikes of each sample have no room."""
+
     def one_sample(time: Array, index: Array) -> tuple[Array, Array]:
         inside = (index >= 0) & (index < neurons)
         neuron, time = jax.lax.sort(
@@ -78,13 +97,8 @@ def spike_times_from_events(
         lost = jnp.sum(~placed & (time < jnp.inf), dtype=jnp.int32)
         return spikes.reshape(neurons, max_spikes), lost
 
-    spikes, lost = jnp.vectorize(one_sample, signature="(m),(m)->(n,k),()")(
-        _without_gradient_of_inf(jnp.asarray(events.time)), jnp.asarray(events.index, jnp.int32)
-    )
-    handle_overflow(
-        lost, on_overflow, f"a neuron has more than max_spikes = {max_spikes} spikes; raise it"
-    )
-    return spikes
+    of_samples = jnp.vectorize(one_sample, signature="(m),(m)->(n,k),()")
+    return of_samples(_without_gradient_of_inf(time), index)
 
 
 def _without_gradient_of_inf(time: Array) -> Array:
