@@ -83,8 +83,11 @@ def assert_bitwise(simulated, observed):
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("case", "dtype"),
+    [(case, np.float32) for case in CASES]
+    + [(case, np.float64) for case in ("once", "several, refractory", "per neuron")],
+)
 def test_simulated_spikes_give_the_simulations_gradients_to_the_last_bit(case, dtype, rng):
     with jax.enable_x64(dtype == np.float64):
         given = problem(rng, dtype, **CASES[case])
