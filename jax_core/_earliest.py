@@ -77,7 +77,8 @@ def earliest_crossings(
     guess = jnp.minimum(wait + guess, jnp.finfo(dtype).max)
 
     def crosses(limit: Array) -> tuple[Array, Array]:
-        """Whether neurons cross before, and whether then they rise where that is rounding."""
+        """Whether neurons cross before ``limit``; whether they rise through the threshold there, as
+        far as rounding of the voltage lets one know."""
         u = limit - wait
         is_finite = (u > 0) & jnp.isfinite(u)
         step = propagator(jnp.where(is_finite, u, 0), tau_mem, tau_syn)
@@ -92,9 +93,12 @@ def earliest_crossings(
             exists = bracket_within(turn, u, v_end, threshold).exists
         return able & (u > 0) & exists, touches
 
-    def until(crossing: Array) -> Array:
+    def first_of(crossing: Array) -> tuple[Array, Array]:
+        """The first crossing, and until when others are one moment with it."""
         first = jnp.min(crossing, axis=1, initial=jnp.inf, keepdims=True)
-        return first + 4 * jnp.finfo(dtype).eps * (now[:, None] + first)
+        return first, first + 4 * jnp.finfo(dtype).eps * (now[:, None] + first)
+
+    able_to_cross, _ = crosses(u_end)
 
     def solve(loop: _Search) -> _Search:
         crossing, solved, wanted, _ = loop
@@ -118,16 +122,15 @@ def earliest_crossings(
         here = chosen[:, None] & (neurons == n[:, None])
         crossing = jnp.where(here, (begin + u)[:, None], crossing)
         solved |= here
-        earlier, touches = crosses(jnp.minimum(until(crossing), u_end))
+        _, until = first_of(crossing)
+        earlier, touches = crosses(jnp.minimum(until, u_end))
         return _Search(crossing, solved, earlier & ~solved, touches & able_to_cross)
 
-    able_to_cross, _ = crosses(u_end)
     no = jnp.zeros(shape, bool)
     start = _Search(jnp.full(shape, jnp.inf, dtype), no, able_to_cross, no)
     crossing, _, _, touches = lax.while_loop(lambda loop: jnp.any(loop.wanted), solve, start)
-    together = touches | (crossing <= until(crossing))
-    first = jnp.min(crossing, axis=1, initial=jnp.inf, keepdims=True)
-    return jnp.where(together, first, jnp.inf)
+    first, until = first_of(crossing)
+    return jnp.where(touches | (crossing <= until), first, jnp.inf)
 
 
 def _crossing_of_one(

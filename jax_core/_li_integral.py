@@ -21,17 +21,19 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ._kernel import _relative_decay_slope, relative_decay
-
-# Below this argument 1 - g(x) loses digits; there its Taylor series is exact to float64 rounding.
-_SERIES_BELOW = 0.5
-_SERIES_TERMS = 15
+from ._kernel import (
+    DECAY_SERIES,
+    SERIES_BELOW,
+    power_series,
+    relative_decay,
+    relative_decay_slope,
+)
 
 
 @jax.custom_jvp
 def rise(x: Array) -> Array:
     """``1 - (1 + x) exp(-x)`` for finite ``x >= 0``."""
-    return -x * x * _relative_decay_slope(x)
+    return -x * x * relative_decay_slope(x)
 
 
 @rise.defjvp
@@ -43,17 +45,16 @@ def _rise_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Arr
 @jax.custom_jvp
 def lag(x: Array) -> Array:
     """``1 - (1 - exp(-x)) / x`` for finite ``x >= 0``, with ``lag(0) = 0``."""
-    small = jnp.minimum(x, _SERIES_BELOW)
-    series = jnp.zeros_like(x)
-    for n in range(_SERIES_TERMS, 0, -1):
-        series = (series + (-1) ** (n + 1) / math.factorial(n + 1)) * small
-    return jnp.where(x < _SERIES_BELOW, series, 1 - relative_decay(x))
+    # 1 - g(x) loses digits where g(x) is near 1.
+    small = jnp.minimum(x, SERIES_BELOW)
+    series = -small * power_series(DECAY_SERIES[1:], small)
+    return jnp.where(x < SERIES_BELOW, series, 1 - relative_decay(x))
 
 
 @lag.defjvp
 def _lag_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     (x,), (x_dot,) = primals, tangents
-    return lag(x), -_relative_decay_slope(x) * x_dot
+    return lag(x), -relative_decay_slope(x) * x_dot
 
 
 def psp_integral(

@@ -166,7 +166,8 @@ def test_neurons_that_spike_at_the_same_time_do_so_before_any_spike_arrives(draw
 
 
 @pytest.mark.usefixtures("x64")
-def test_equal_neurons_spike_together_however_they_graze_the_threshold(drawn):
+@pytest.mark.parametrize("sign", [1, -1], ids=["excitatory", "inhibitory"])
+def test_equal_neurons_spike_together_however_they_graze_the_threshold(drawn, sign):
     """Where the voltage hardly reaches the threshold, its rounding moves the crossing far."""
     layers, _ = drawn
     rng = np.random.default_rng(46)
@@ -182,8 +183,8 @@ def test_equal_neurons_spike_together_however_they_graze_the_threshold(drawn):
     arguments = {
         "spikes": spikes,
         "weight": np.zeros_like(layers.arguments["weight"]),
-        # Whoever hears one of them before it spikes does not.
-        "recurrent_weight": np.full_like(layers.recurrent_weight, -1.0),
+        # Whoever hears another before it spikes does so earlier, or not at all.
+        "recurrent_weight": np.full_like(layers.recurrent_weight, sign),
         "tau_mem": every(tau_mem),
         "tau_syn": every(tau_syn),
         "v_threshold": every(threshold),
@@ -195,6 +196,11 @@ def test_equal_neurons_spike_together_however_they_graze_the_threshold(drawn):
     times = simulate_all(arguments)
     assert np.isfinite(times[..., 0]).all()
     np.testing.assert_array_equal(times, times[:, :1].repeat(NEURONS, axis=1))
+    cotangent = np.where(np.isfinite(times), 1.0, 0.0)
+    weight = pull_back_all(arguments, cotangent)["recurrent_weight"]
+    np.testing.assert_allclose(
+        weight, np.broadcast_to(weight[:, :1, :1], weight.shape), rtol=1e-9, atol=1e-12
+    )
 
 
 @pytest.mark.usefixtures("x64")
