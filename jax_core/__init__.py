@@ -1,3 +1,4 @@
+from ._constants import Form as Form
 from ._dense import dense_from_events as dense_from_events
 from ._dense import dense_from_spike_times as dense_from_spike_times
 from ._dense import events_from_dense as events_from_dense

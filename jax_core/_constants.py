@@ -1,13 +1,58 @@
 """The constants of a layer of current-based leaky integrate-and-fire neurons."""
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple, TypeGuard
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import DTypeLike
 
 Constant = float | Array | np.ndarray
 """A neuron constant as users give it: a number for all neurons, or one value per neuron."""
+
+
+class Form(NamedTuple):
+    """What is compiled in of a layer's constants; their values are not.
+
+    Layers find it by themselves in constants that are Python numbers (`form_of`). Where a
+    transformation such as ``jit`` hides the numbers, it states what is known of them.
+    """
+
+    ratio: int | None = None
+    """1 or 2 where ``tau_mem`` is that multiple of ``tau_syn`` for every neuron, which has closed
+    forms."""
+    spikes_once: bool = False
+    """Whether the refractory period of every neuron is infinite."""
+    is_refractory: bool = True
+    """Whether any neuron has a refractory period."""
+
+    @property
+    def pauses(self) -> bool:
+        """Whether any neuron has a refractory period and may spike again."""
+        return self.is_refractory and not self.spikes_once
+
+
+def is_number(x: Constant | None) -> TypeGuard[float]:
+    """Whether a constant is a number of Python or NumPy, whose value is known."""
+    return isinstance(x, int | float | np.number) and not isinstance(x, bool)
+
+
+def as_array(x: Any, dtype: DTypeLike) -> Any:
+    """A constant as an array; of a number, without a call into JAX."""
+    return np.asarray(x, dtype) if is_number(x) else jnp.asarray(x, dtype)
+
+
+def form_of(tau_mem: Constant, tau_syn: Constant, refractory: Constant) -> Form:
+    """The form of a layer, as far as its constants are numbers."""
+    ratio = None
+    if is_number(tau_mem) and is_number(tau_syn):
+        ratio = {float(tau_syn): 1, 2 * float(tau_syn): 2}.get(float(tau_mem))
+    return Form(
+        ratio=ratio,
+        spikes_once=is_number(refractory) and math.isinf(refractory),
+        is_refractory=not (is_number(refractory) and refractory == 0),
+    )
 
 
 class Constants(NamedTuple):

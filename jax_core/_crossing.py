@@ -187,8 +187,6 @@ def solve_crossing(
     else:
         guess = first_guess(v, i, bracket.turn, threshold, tau_mem, tau_syn)
     eps = jnp.finfo(v.dtype).eps
-    # The rounding error of the voltage: no iteration gets below it.
-    noise = 2 * eps * (jnp.abs(v) + jnp.abs(i) * jnp.minimum(tau_syn / tau_mem, 1) + abs(threshold))
 
     def is_running(state: tuple) -> Array:
         iteration, *_, running = state
@@ -196,7 +194,11 @@ def solve_crossing(
 
     def iterate(state: tuple) -> tuple:
         iteration, u, low, high, running = state
-        v_u, i_u = advance(v, i, propagator(u, tau_mem, tau_syn))
+        step = propagator(u, tau_mem, tau_syn)
+        v_u, i_u = advance(v, i, step)
+        # The rounding error of the voltage: no iteration gets below it.
+        size, _ = advance(jnp.abs(v), jnp.abs(i), step)
+        noise = 2 * eps * (size + jnp.abs(threshold))
         excess = v_u - threshold
         low = jnp.where(running & (excess < 0), u, low)
         high = jnp.where(running & (excess >= 0), u, high)

@@ -25,7 +25,7 @@ from ._validate import (
 
 def dense_from_spike_times(
     spikes: ArrayLike,
-    dt: float,
+    dt: float | Array,
     steps: int,
     *,
     on_overflow: OnOverflow = "error",
@@ -58,7 +58,7 @@ def dense_from_spike_times(
 def dense_from_events(
     events: Events,
     neurons: int,
-    dt: float,
+    dt: float | Array,
     steps: int,
     *,
     on_overflow: OnOverflow = "error",
@@ -76,7 +76,7 @@ def dense_from_events(
 
 def spike_times_from_dense(
     raster: ArrayLike,
-    dt: float,
+    dt: float | Array,
     max_spikes: int,
     *,
     dtype: DTypeLike | None = None,
@@ -115,7 +115,7 @@ def spike_times_from_dense(
 
 def events_from_dense(
     raster: ArrayLike,
-    dt: float,
+    dt: float | Array,
     max_events: int,
     *,
     dtype: DTypeLike | None = None,
@@ -140,7 +140,7 @@ def events_from_dense(
 
 
 def _draw(
-    time: Array, index: Array, neurons: int, dt: float, steps: int, on_overflow: OnOverflow
+    time: Array, index: Array, neurons: int, dt: float | Array, steps: int, on_overflow: OnOverflow
 ) -> Array:
     check_duration(dt, "dt", infinite=False, positive=True)
     check_integer(steps, "steps", 0)
@@ -155,7 +155,9 @@ def _draw(
 
 
 @partial(jax.jit, static_argnums=(3, 4))
-def _count(time: Array, index: Array, dt: float, neurons: int, steps: int) -> tuple[Array, Array]:
+def _count(
+    time: Array, index: Array, dt: float | Array, neurons: int, steps: int
+) -> tuple[Array, Array]:
     """The raster, and how many spikes of each sample are not on it."""
 
     def one_sample(time: Array, index: Array) -> tuple[Array, Array]:
@@ -165,7 +167,9 @@ def _count(time: Array, index: Array, dt: float, neurons: int, steps: int) -> tu
         counts = jnp.zeros((steps, neurons), jnp.int32).at[step, index].add(1, mode="drop")
         drawn = counts > 0
         lost = jnp.sum(time < jnp.inf) - jnp.sum(drawn)
-        return drawn.astype(time.dtype), lost.astype(jnp.int32)
+        # No comparison finds a time that is NaN: without one, a raster would show silence.
+        drawn = jnp.where(jnp.any(jnp.isnan(time)), jnp.nan, drawn.astype(time.dtype))
+        return drawn, lost.astype(jnp.int32)
 
     raster, lost = jnp.vectorize(one_sample, signature="(m),(m)->(s,n),()")(time, index)
     return jnp.moveaxis(raster, -2, 0), lost
@@ -173,7 +177,7 @@ def _count(time: Array, index: Array, dt: float, neurons: int, steps: int) -> tu
 
 @partial(jax.jit, static_argnums=(2, 3))
 def _read_spike_times(
-    raster: Array, dt: float, max_spikes: int, dtype: DTypeLike
+    raster: Array, dt: float | Array, max_spikes: int, dtype: DTypeLike
 ) -> tuple[Array, Array]:
     spiking = jnp.moveaxis(raster.astype(bool), 0, -1)
     step, lost = _first(spiking, max_spikes)
@@ -182,7 +186,7 @@ def _read_spike_times(
 
 @partial(jax.jit, static_argnums=(2, 3))
 def _read_events(
-    raster: Array, dt: float, max_events: int, dtype: DTypeLike
+    raster: Array, dt: float | Array, max_events: int, dtype: DTypeLike
 ) -> tuple[Events, Array]:
     spiking = jnp.moveaxis(raster.astype(bool), 0, -2)
     steps, neurons = spiking.shape[-2:]
@@ -201,7 +205,7 @@ def _first(spiking: Array, room: int) -> tuple[Array, Array]:
     return position, jnp.maximum(jnp.sum(spiking, axis=-1, dtype=jnp.int32) - room, 0)
 
 
-def _time_of(step: Array, steps: int, dt: float, dtype: DTypeLike) -> Array:
+def _time_of(step: Array, steps: int, dt: float | Array, dtype: DTypeLike) -> Array:
     return jnp.where(step < steps, step.astype(dtype) * dt, jnp.inf)
 
 

@@ -36,19 +36,24 @@ class Adjoint(NamedTuple):
     """``li`` at the end of the refractory period."""
 
 
-class Gradients(NamedTuple):
-    """Gradients of the loss."""
+class OfEvents(NamedTuple):
+    """Gradients of the loss through input events."""
 
     time: Array
-    """With respect to the times of the input events, ``(batch, M)``."""
+    """With respect to their times, ``(batch, M)``."""
     weight: Array
-    """With respect to the weight of each input event, summed or not as `weights_of` says."""
-    constants: Constants
+    """With respect to the weights through which they act, ``(batch, out, M)``."""
+    tau: tuple[Array, Array]
+    """What they contribute to the gradients of ``(tau_mem, tau_syn)``."""
 
 
-def slope_floor(constants: Constants, min_slope: float) -> Array:
-    """The least value of ``tau_mem dV/dt`` at a spike that the gradients divide by."""
-    return min_slope * (constants.v_threshold - constants.v_reset)
+def slope_floor(constants: Constants, min_slope: Array | float) -> Array:
+    """The least value of ``tau_mem dV/dt`` at a spike that the gradients divide by.
+
+    It is a fraction of the drive that holds a voltage at the threshold, which unlike the distance
+    from the reset says what an ordinary slope is: a deep reset must not bound ordinary spikes.
+    """
+    return min_slope * jnp.abs(constants.threshold)
 
 
 def slope_at_spike(current: Array, constants: Constants) -> Array:
@@ -75,11 +80,12 @@ def before_spike(
     The slopes are ``tau_mem dV/dt`` just before the spike, and at the release.
     """
     pull = slope_after * v_release + gradient
-    return pull / jnp.where(pull == 0, 1, jnp.maximum(slope_before, floor))
+    slope = jnp.maximum(slope_before, floor)
+    return pull / jnp.where((slope == 0) & (pull == 0), 1, slope)
 
 
 def adjoint_at_spikes(
-    spikes: Spikes, gradient: Array, constants: Constants, min_slope: float
+    spikes: Spikes, gradient: Array, constants: Constants, min_slope: Array | float
 ) -> Adjoint:
     """The recursion over own spikes, last to first; ``gradient`` is dL/d(spike times)."""
     tau_mem, tau_syn = constants.tau_mem, constants.tau_syn
@@ -203,14 +209,9 @@ def sensitivity(
 
 
 def _time_constant_gradients(
-    segment: Segments,
-    event_weight: Array,
-    spikes: Spikes,
-    adjoint: Adjoint,
-    constants: Constants,
-    is_refractory: bool,
+    spikes: Spikes, adjoint: Adjoint, constants: Constants, is_refractory: bool
 ) -> tuple[Array, Array]:
-    """Gradients of ``(tau_mem, tau_syn)`` over all segments: their start states and events."""
+    """Gradients of ``(tau_mem, tau_syn)`` through the states in which segments start."""
     is_spike = jnp.isfinite(spikes.time)
     span = segment_lengths(spikes, constants)
     reset = jnp.broadcast_to(_per_neuron(constants.reset), spikes.time.shape)
@@ -225,9 +226,6 @@ def _time_constant_gradients(
             adjoint.v,
             adjoint.i,
             constants,
-        ),
-        sensitivity(
-            jnp.zeros_like(event_weight), event_weight, segment.u, segment.v, segment.i, constants
         ),
     ]
     if is_refractory:
@@ -253,10 +251,11 @@ def segment_lengths(spikes: Spikes, constants: Constants) -> Array:
     return jnp.maximum(jnp.where(is_spike, spikes.time - jnp.where(is_spike, start, 0), 0), 0)
 
 
-def _constant_gradients(
-    tau: tuple[Array, Array], spikes: Spikes, adjoint: Adjoint, constants: Constants
+def of_neurons(
+    spikes: Spikes, adjoint: Adjoint, constants: Constants, is_refractory: bool
 ) -> Constants:
-    """Gradients of all neuron constants, given those of ``(tau_mem, tau_syn)``."""
+    """Gradients of all neuron constants, without what input events contribute."""
+    tau = _time_constant_gradients(spikes, adjoint, constants, is_refractory)
     tau_mem = _per_neuron(constants.tau_mem)
     span = segment_lengths(spikes, constants)
     integral = -tau_mem * jnp.expm1(-span / tau_mem) * adjoint.v
@@ -287,33 +286,29 @@ def _to_width(spikes: Spikes) -> tuple:
     return ((0, 0), (0, 0), (0, spikes.time.shape[-1] - 1))
 
 
-def eventprop(
+def of_events(
     time: Array,
     event_weight: Array,
     spikes: Spikes,
+    adjoint: Adjoint,
     constants: Constants,
-    gradient: Array,
-    min_slope: float,
     is_refractory: bool,
-) -> Gradients:
-    """Gradients of a loss from its gradient with respect to the spike times.
+) -> OfEvents:
+    """What input events contribute to the gradients.
 
     **Arguments:**
 
-    - ``time``: times of the input events, any order, ``(batch, M)``, ``inf`` where there is none.
+    - ``time``: their times, any order, ``(batch, M)``, ``inf`` where there is none.
     - ``event_weight``: weights through which they act, ``(batch or 1, out, M)``.
-    - ``spikes``: what the neurons did, simulated or observed.
-    - ``gradient``: dL/d(spike times), ``(batch, out, K)``.
-    - ``min_slope``: see `slope_floor`.
+    - ``spikes``: what the neurons did, simulated or observed; ``adjoint``: at these spikes.
     - ``is_refractory``: whether any neuron has a refractory period and may spike again.
     """
-    adjoint = adjoint_at_spikes(spikes, gradient, constants, min_slope)
     segment = find_segments(time, spikes, adjoint, constants, is_refractory)
     tau_mem, tau_syn = _per_neuron(constants.tau_mem), _per_neuron(constants.tau_syn)
     v, i = step_back(segment.v, segment.i, segment.u, tau_mem, tau_syn)
-    tau = _time_constant_gradients(segment, event_weight, spikes, adjoint, constants, is_refractory)
-    return Gradients(
+    nothing = jnp.zeros_like(event_weight)
+    return OfEvents(
         time=jnp.sum(event_weight * (v - i), axis=1),
         weight=-tau_syn * i,
-        constants=_constant_gradients(tau, spikes, adjoint, constants),
+        tau=sensitivity(nothing, event_weight, segment.u, segment.v, segment.i, constants),
     )

@@ -2,24 +2,22 @@
 
 import dataclasses
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from ._constants import Constants
-from ._eventprop import eventprop, slope_at_spike, slope_floor
+from ._adjoint import adjoint, tangent
+from ._constants import Constants, Form
+from ._eventprop import slope_at_spike, slope_floor
 from ._events import Events
-from ._first_spike import first_spike_time
-from ._simulate import Input, Spikes, all_spikes, first_spikes
-from ._sort import sort_times
+from ._explicit import with_derivative
+from ._linear import linear_map
+from ._simulate import Spikes, all_spikes, first_spikes, sort_input
 
 Gradient = Literal["eventprop", "fast_and_deep"]
-
-# The backward pass works on arrays (samples, out, input events) of about this size at most.
-_GROUP_SIZE = 1 << 22
 
 
 class Health(NamedTuple):
@@ -34,46 +32,37 @@ class Health(NamedTuple):
     """Spikes with a slope below ``min_slope``: their gradients are bounded, not exact."""
     overflow: Array
     """Samples in which the neuron had more than ``max_spikes`` spikes."""
+    bound: Array
+    """The largest factor, rounded up, by which the gradient of a grazing spike was reduced."""
     unpredicted: Array | None = None
     """Observed spikes at which the model's voltage does not rise; they have no gradient."""
     missing: Array | None = None
     """Spikes that the model predicts and that were not observed, if asked for."""
 
 
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["t_max", "min_slope"],
+    meta_fields=["max_spikes", "gradient", "form"],
+)
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What is fixed when the layer is compiled."""
+    """What a layer does beside its neurons' dynamics; ``t_max`` and ``min_slope`` are values at
+    run time, the rest is fixed when the layer is compiled."""
 
+    t_max: Array | float
+    min_slope: Array | float
     max_spikes: int
-    t_max: float
     gradient: Gradient
-    min_slope: float
-    ratio: int | None
-    """1 or 2 where ``tau_mem`` is known to be that multiple of ``tau_syn``."""
-    spikes_once: bool
-    is_refractory: bool
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _differentiable(
-    settings: Settings, events: Events, weight: Array, constants: Constants
-) -> tuple[Array, Health]:
-    return _forward(settings, events, weight, constants)[0]
-
-
-def _forward(
-    settings: Settings, events: Events, weight: Array, constants: Constants
-) -> tuple[tuple[Array, Health], tuple]:
-    spikes = simulate(settings, events, weight, constants)
-    result = pad_times(settings, spikes), count(settings, spikes, constants)
-    return result, (events, weight, constants, spikes)
+    form: Form
 
 
 def simulate(settings: Settings, events: Events, weight: Array, constants: Constants) -> Spikes:
     """Spikes by simulation, with one slot per neuron where it spikes once at most."""
-    order = sort_input(events, weight)
-    is_double = settings.ratio == 2
-    if settings.spikes_once:
+    order, _ = sort_input(events, weight)
+    form = settings.form
+    is_double = form.ratio == 2
+    if form.spikes_once:
         return first_spikes(order, weight, constants, settings.t_max, is_double)
     return all_spikes(
         order,
@@ -82,7 +71,7 @@ def simulate(settings: Settings, events: Events, weight: Array, constants: Const
         settings.max_spikes,
         settings.t_max,
         is_double,
-        settings.is_refractory,
+        form.is_refractory,
     )
 
 
@@ -90,140 +79,64 @@ def count(settings: Settings, spikes: Spikes, constants: Constants) -> Health:
     """Count what `Health` has of simulated and of observed spikes."""
     slope = slope_at_spike(spikes.current, constants)
     floor = slope_floor(constants, settings.min_slope)[..., None]
-    is_silent = ~jnp.isfinite(spikes.time[..., 0])
+    grazing = spikes.has_gradient & (slope < floor)
+    factor = jnp.where(grazing, floor / jnp.maximum(slope, 0), 0)
     return Health(
-        silent=jnp.sum(is_silent, axis=0, dtype=jnp.int32),
-        grazing=jnp.sum(spikes.has_gradient & (slope < floor), axis=(0, 2), dtype=jnp.int32),
+        silent=jnp.sum(jnp.isinf(spikes.time[..., 0]), axis=0, dtype=jnp.int32),
+        grazing=jnp.sum(grazing, axis=(0, 2), dtype=jnp.int32),
         overflow=jnp.sum(spikes.overflow, axis=0, dtype=jnp.int32),
+        bound=jnp.max(_whole(factor), axis=(0, 2), initial=0),
     )
 
 
-def pad_times(settings: Settings, spikes: Spikes) -> Array:
-    """Spike times ``(batch, out, max_spikes)``."""
-    room = settings.max_spikes - spikes.time.shape[-1]
-    return jnp.pad(spikes.time, ((0, 0), (0, 0), (0, room)), constant_values=jnp.inf)
+def _whole(factor: Array) -> Array:
+    """The next integer, or the largest one."""
+    return jnp.ceil(jnp.minimum(factor, 2.0**30)).astype(jnp.int32)
 
 
-def sort_input(events: Events, weight: Array) -> Input:
-    """Order events by time; a spike-time tensor's place tells the neuron."""
-    if events.index is not None:
-        # Sorted by contract, checked where values are known.
-        return Input(events.time, events.index)
-    time, place = sort_times(events.time)
-    per_neuron = max(events.time.shape[-1] // max(weight.shape[1], 1), 1)
-    return Input(time, place // per_neuron)
+def pad_slots(settings: Settings, of_spikes: Array, absent: float) -> Array:
+    """Something of each spike with ``max_spikes`` slots, ``(batch, out, max_spikes)``."""
+    room = settings.max_spikes - of_spikes.shape[-1]
+    return jnp.pad(of_spikes, ((0, 0), (0, 0), (0, room)), constant_values=absent)
 
 
-def pull_back(settings: Settings, residuals: tuple, cotangents: tuple) -> tuple:
-    """Gradients with respect to events, weights and constants, of simulated or observed spikes."""
-    events, weight, constants, spikes = residuals
-    upstream = cotangents[0][..., : spikes.time.shape[-1]]
-    upstream = jnp.where(spikes.has_gradient, upstream, 0)
-    batch, width = events.time.shape
-    group = max(_GROUP_SIZE // max(weight.shape[0] * width, 1), 1)
-    if group >= batch:
-        time, *shared = _gradients(settings, events, weight, constants, spikes, upstream)
-    else:
-        time, shared = _group_by_group(settings, group, events, weight, constants, spikes, upstream)
-    index_bar = None if events.index is None else np.zeros(events.index.shape, jax.dtypes.float0)
-    return Events(time, index_bar), *shared
+@jax.custom_jvp
+def _by_eventprop(
+    settings: Settings, events: Events, weight: Array, constants: Constants
+) -> tuple[Array, Health]:
+    spikes = simulate(settings, events, weight, constants)
+    return pad_slots(settings, spikes.time, jnp.inf), count(settings, spikes, constants)
 
 
-def _group_by_group(
-    settings: Settings,
-    group: int,
-    events: Events,
-    weight: Array,
-    constants: Constants,
-    spikes: Spikes,
-    upstream: Array,
-) -> tuple[Array, tuple[Array, Constants]]:
-    """`_gradients` of one group of samples after the other, which bounds the memory."""
-    batch, width = events.time.shape
-    groups = -(-batch // group)
-
-    def split(x: Array, absent: float) -> Array:
-        missing = ((0, groups * group - batch), *((0, 0),) * (x.ndim - 1))
-        return jnp.pad(x, missing, constant_values=absent).reshape(groups, group, *x.shape[1:])
-
-    parts = (
-        Events(
-            split(events.time, jnp.inf), None if events.index is None else split(events.index, -1)
-        ),
-        Spikes(split(spikes.time, jnp.inf), *(split(x, 0) for x in spikes[1:])),
-        split(upstream, 0),
-    )
-
-    def add(total: tuple, part: tuple) -> tuple[tuple, Array]:
-        time, *shared = _gradients(settings, part[0], weight, constants, *part[1:])
-        return jax.tree.map(jnp.add, total, tuple(shared)), time
-
-    shared, time = lax.scan(add, jax.tree.map(jnp.zeros_like, (weight, constants)), parts)
-    return time.reshape(groups * group, width)[:batch], shared
+@_by_eventprop.defjvp
+def _eventprop_jvp(primals: tuple, tangents: tuple) -> tuple:
+    settings, events, weight, constants = primals
+    spikes = simulate(settings, events, weight, constants)
+    out = pad_slots(settings, spikes.time, jnp.inf), count(settings, spikes, constants)
+    _, of_events, *others = tangents
+    moves = of_events.time, *others
+    moved = linear_map(tangent, adjoint, (*primals, spikes), moves, spikes.time)
+    return out, (pad_slots(settings, moved, 0), without_derivative(out[1]))
 
 
-def _gradients(
-    settings: Settings,
-    events: Events,
-    weight: Array,
-    constants: Constants,
-    spikes: Spikes,
-    upstream: Array,
-) -> tuple[Array, Array, Constants]:
-    """Gradients with respect to input times, weights and constants."""
-    if settings.gradient == "fast_and_deep":
-        return _fast_and_deep(settings, events, weight, constants, spikes, upstream)
-    event_weight, accumulate = weights_of(events, weight)
-    gradients = eventprop(
-        events.time,
-        event_weight,
-        spikes,
-        constants,
-        upstream,
-        settings.min_slope,
-        settings.is_refractory and not settings.spikes_once,
-    )
-    return gradients.time, accumulate(gradients.weight), gradients.constants
+def _by_fast_and_deep(
+    settings: Settings, events: Events, weight: Array, constants: Constants
+) -> tuple[Array, Health]:
+    fixed = lax.stop_gradient((events, weight, constants))
+    spikes = simulate(settings, *fixed)
+    time = with_derivative(settings, events, weight, constants, spikes)
+    return pad_slots(settings, time, jnp.inf), count(settings, spikes, fixed[-1])
 
 
-def weights_of(events: Events, weight: Array) -> tuple:
-    """The weight of each input event, ``(batch or 1, out, M)``, and the transpose of that map."""
-    if events.index is None:
-        per_neuron = events.time.shape[-1] // max(weight.shape[1], 1)
-
-        def accumulate(x: Array) -> Array:
-            return jnp.sum(x.reshape(x.shape[0], *weight.shape, per_neuron), axis=(0, 3))
-
-        return jnp.repeat(weight, per_neuron, axis=1)[None], accumulate
-
-    def gather(weight: Array) -> Array:
-        columns = jnp.take(weight, events.index, axis=1, mode="clip")
-        return jnp.where(events.index >= 0, columns, 0).swapaxes(0, 1)
-
-    transpose = jax.linear_transpose(gather, weight)
-    return gather(weight), lambda x: transpose(x)[0]
+@jax.jit
+def run(
+    settings: Settings, events: Events, weight: Array, constants: Constants
+) -> tuple[Array, Health]:
+    """Spike times ``(batch, out, max_spikes)`` and health of a layer."""
+    explicit = settings.gradient == "fast_and_deep"
+    return (_by_fast_and_deep if explicit else _by_eventprop)(settings, events, weight, constants)
 
 
-def _fast_and_deep(
-    settings: Settings,
-    events: Events,
-    weight: Array,
-    constants: Constants,
-    spikes: Spikes,
-    upstream: Array,
-) -> tuple[Array, Array, Constants]:
-    spike = spikes.time[..., 0]
-    slope = slope_at_spike(spikes.current, constants)[..., 0]
-    floor = slope_floor(constants, settings.min_slope)
-    floor = jnp.where(slope < floor, floor, 0)
-
-    def explicit(time: Array, weight: Array, constants: Constants) -> Array:
-        event_weight, _ = weights_of(events._replace(time=time), weight)
-        return first_spike_time(time, event_weight, spike, floor, constants, settings.ratio)
-
-    _, pull_back = jax.vjp(explicit, events.time, weight, constants)
-    return pull_back(jnp.where(jnp.isfinite(spike), upstream[..., 0], 0))
-
-
-_differentiable.defvjp(_forward, pull_back)
-run = jax.jit(_differentiable, static_argnums=0)
+def without_derivative(tree: Any) -> Any:
+    """The tangents of what is counted: none."""
+    return jax.tree.map(lambda x: np.zeros(x.shape, jax.dtypes.float0), tree)

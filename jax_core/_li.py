@@ -20,11 +20,12 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from ._constants import as_array
 from ._events import Events
 from ._kernel import propagator
 from ._li_integral import psp_integral, weight_integral
 from ._li_max import maximum
-from ._li_response import inputs_of, map_in_pieces, respond
+from ._li_response import inputs_of, map_in_pieces, respond, undefined, with_undefined
 from ._validate import (
     canonical_dtype,
     check_constant,
@@ -46,7 +47,7 @@ def li(
     tau_syn: ArrayLike = 1e-2,
     v_leak: ArrayLike = 0.0,
     readout: Readout = "max",
-    t_max: float = math.inf,
+    t_max: float | Array = math.inf,
     validate: bool = True,
 ) -> Array:
     """One number per leaky integrator: a summary of its voltage over ``[0, t_max]``.
@@ -71,7 +72,7 @@ def li(
         raise ValueError(f'readout must be "max", "integral" or "value", got {readout!r}')
     check_duration(t_max, 't_max (with readout="value")', infinite=False)
     check_spikes(spikes, values=False)
-    times = np.array([t_max], _dtype_of(spikes))
+    times = as_array(t_max, _dtype_of(spikes))[None]
     return li_value(spikes, weight, times, **constants, validate=validate)[..., 0]
 
 
@@ -112,8 +113,8 @@ def li_integral(
     tau_mem: ArrayLike = 2e-2,
     tau_syn: ArrayLike = 1e-2,
     v_leak: ArrayLike = 0.0,
-    t_max: float,
-    tau_weight: float = math.inf,
+    t_max: float | Array,
+    tau_weight: float | Array = math.inf,
     validate: bool = True,
 ) -> Array:
     """Integral of ``V(t) exp(-t / tau_weight)`` over ``[0, t_max]``, in volts times seconds.
@@ -131,17 +132,13 @@ def li_integral(
     spikes, weight, taus, v_leak = _checked(spikes, weight, tau_mem, tau_syn, v_leak, validate)
     check_duration(t_max, "t_max")
     check_duration(tau_weight, "tau_weight", positive=True)
-    rest = weight_integral(float(t_max), float(tau_weight))
-    if math.isinf(rest):
-        if not known(v_leak) or np.any(np.asarray(v_leak)):
-            raise ValueError(
-                "t_max must be finite where v_leak is not 0 and there is no tau_weight: the "
-                "integral of v_leak over all times diverges; choose a t_max or a tau_weight"
-            )
-        rest = 0.0
-    return _integral(
-        spikes, weight, *taus, v_leak, rest, t_max=float(t_max), tau_weight=float(tau_weight)
-    )
+    end, tau = _unless_infinite(t_max), _unless_infinite(tau_weight)
+    if end is None and tau is None and (not known(v_leak) or np.any(np.asarray(v_leak))):
+        raise ValueError(
+            "t_max must be finite where v_leak is not 0 and there is no tau_weight: the "
+            "integral of v_leak over all times diverges; choose a t_max or a tau_weight"
+        )
+    return _integral(spikes, weight, *taus, v_leak, end, tau)
 
 
 def li_max(
@@ -151,7 +148,7 @@ def li_max(
     tau_mem: ArrayLike = 2e-2,
     tau_syn: ArrayLike = 1e-2,
     v_leak: ArrayLike = 0.0,
-    t_max: float = math.inf,
+    t_max: float | Array = math.inf,
     validate: bool = True,
 ) -> Array:
     """Largest voltage of leaky integrators in ``[0, t_max]``; never below ``V(0) = v_leak``.
@@ -166,7 +163,7 @@ def li_max(
     """
     spikes, weight, taus, v_leak = _checked(spikes, weight, tau_mem, tau_syn, v_leak, validate)
     check_duration(t_max, "t_max")
-    return _max(spikes, weight, *taus, v_leak, t_max=float(t_max))
+    return _max(spikes, weight, *taus, v_leak, _unless_infinite(t_max))
 
 
 @jax.jit
@@ -184,39 +181,46 @@ def _value(
             since = jnp.where(arrived, at[:, None] - jnp.where(arrived, time, 0), 0)
             return jnp.where(arrived, propagator(since, tau_mem, tau_syn).psp, 0)
 
-        return respond(kernel, inputs, weight, tau_mem, tau_syn)
+        return respond(kernel, inputs, weight, tau_mem, tau_syn) + undefined(inputs.time)
 
     is_shared = tau_mem.ndim == tau_syn.ndim == 0
     values = inputs.time.size * (1 if is_shared else out)
     voltage = map_in_pieces(voltage_at, (times.T,), values)
-    return jnp.moveaxis(voltage + v_leak, 0, -1).reshape(*batch, out, count)
+    voltage = with_undefined(voltage + v_leak)
+    return jnp.moveaxis(voltage, 0, -1).reshape(*batch, out, count)
 
 
-@functools.partial(jax.jit, static_argnames=("t_max", "tau_weight"))
+@jax.jit
 def _integral(
     spikes: Any,
     weight: Array,
     tau_mem: Array,
     tau_syn: Array,
     v_leak: Array,
-    rest: float,
-    *,
-    t_max: float,
-    tau_weight: float,
+    t_max: Array | None,
+    tau_weight: Array | None,
 ) -> Array:
     inputs, batch = inputs_of(spikes)
     kernel = functools.partial(psp_integral, t_max=t_max, tau_weight=tau_weight)
-    integral = respond(kernel, inputs, weight, tau_mem, tau_syn)
-    return (integral + v_leak * rest).reshape(*batch, weight.shape[0])
+    integral = respond(kernel, inputs, weight, tau_mem, tau_syn) + undefined(inputs.time)
+    if t_max is not None or tau_weight is not None:
+        integral = integral + v_leak * weight_integral(t_max, tau_weight)
+    return with_undefined(integral).reshape(*batch, weight.shape[0])
 
 
-@functools.partial(jax.jit, static_argnames=("t_max",))
+@jax.jit
 def _max(
-    spikes: Any, weight: Array, tau_mem: Array, tau_syn: Array, v_leak: Array, *, t_max: float
+    spikes: Any,
+    weight: Array,
+    tau_mem: Array,
+    tau_syn: Array,
+    v_leak: Array,
+    t_max: Array | None,
 ) -> Array:
     inputs, batch = inputs_of(spikes)
     highest = maximum(inputs, weight, tau_mem, tau_syn, t_max)
-    return (highest + v_leak).reshape(*batch, weight.shape[0])
+    highest = with_undefined(highest + v_leak + undefined(inputs.time))
+    return highest.reshape(*batch, weight.shape[0])
 
 
 def _checked(
@@ -238,8 +242,13 @@ def _checked(
     if pre == 0:
         # Even where there is no input neuron, padding looks up a weight.
         weight = jnp.pad(weight, ((0, 0), (0, 1)))
-    mem, syn, leak = (jnp.asarray(x, dtype) for x in (tau_mem, tau_syn, v_leak))
+    mem, syn, leak = (as_array(x, dtype) for x in (tau_mem, tau_syn, v_leak))
     return spikes, jnp.asarray(weight), (mem, syn), leak
+
+
+def _unless_infinite(x: Any) -> Any:
+    """A time at run time; ``None`` for infinity, for which other formulas are compiled."""
+    return None if known(x) and np.isinf(x) else x
 
 
 def _batch(spikes: Any) -> tuple[int, ...]:

@@ -12,14 +12,15 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ._kernel import propagator
+from ._li_response import undefined, with_undefined
 
 
-@functools.partial(jax.jit, static_argnames=("dt", "steps"))
+@functools.partial(jax.jit, static_argnames="steps")
 def li_grid(
     spikes: Array,
     weight: Array,
     *,
-    dt: float,
+    dt: float | Array,
     steps: int,
     tau_mem: Array | float,
     tau_syn: Array | float,
@@ -60,4 +61,5 @@ def li_grid(
 
     rest = jnp.zeros((batch, weight.shape[0]), weight.dtype)
     _, voltage = lax.scan(follow, (rest, rest), (arriving(until.psp), arriving(until.synapse)))
-    return voltage + leak
+    rows = undefined(spikes.reshape(batch, -1))
+    return with_undefined(voltage + leak + rows)

@@ -15,7 +15,7 @@ larger of ``a + c`` and ``b + c`` it is
 a sum of positive terms.
 """
 
-import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -58,17 +58,26 @@ def _lag_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Arra
 
 
 def psp_integral(
-    time: Array, tau_mem: Array, tau_syn: Array, *, t_max: float, tau_weight: float
+    time: Array,
+    tau_mem: Array,
+    tau_syn: Array,
+    *,
+    t_max: Array | None,
+    tau_weight: Array | None,
 ) -> Array:
-    """``int kappa(t - time) exp(-t/tau_weight) dt`` over ``[time, t_max]``; 0 for later spikes."""
-    a, b, c = 1 / tau_mem, 1 / tau_syn, 1 / tau_weight
-    counts = (time <= t_max) & (time < jnp.inf)
+    """``int kappa(t - time) exp(-t/tau_weight) dt`` over ``[time, t_max]``; 0 for later spikes.
+
+    ``None`` stands for infinity.
+    """
+    a, b = 1 / tau_mem, 1 / tau_syn
+    c = 0 if tau_weight is None else 1 / tau_weight
+    counts = time < jnp.inf if t_max is None else (time <= t_max) & (time < jnp.inf)
     time = jnp.where(counts, time, 0)
     membrane_is_slow = b >= a
     gap = jnp.where(membrane_is_slow, b - a, a - b)
     p = jnp.where(membrane_is_slow, a, b) + c
     q = p + gap
-    if math.isinf(t_max):
+    if t_max is None:
         integral = a / (p * q)
     else:
         u = jnp.where(counts, t_max - time, 0)
@@ -76,8 +85,8 @@ def psp_integral(
     return jnp.where(counts, integral * jnp.exp(-c * time), 0)
 
 
-def weight_integral(t_max: float, tau_weight: float) -> float:
-    """``int_0^t_max exp(-t / tau_weight) dt``, ``inf`` where it diverges."""
-    if math.isinf(tau_weight):
-        return t_max
-    return -tau_weight * math.expm1(-t_max / tau_weight)
+def weight_integral(t_max: Array | None, tau_weight: Array | None) -> Any:
+    """``int_0^t_max exp(-t / tau_weight) dt``; ``None`` stands for infinity, in one of them."""
+    if tau_weight is None or t_max is None:
+        return tau_weight if t_max is None else t_max
+    return -tau_weight * jnp.expm1(-t_max / tau_weight)

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ._kernel import propagator
-from ._li_response import Inputs, map_in_pieces
-from ._sort import sort_times
+from ._li_response import Inputs, in_order, map_in_pieces, sum_over_events
+from ._simulate import column
 
 
 class Peak(NamedTuple):
@@ -41,20 +41,28 @@ class _State(NamedTuple):
     peak: Peak
 
 
-def maximum(inputs: Inputs, weight: Array, tau_mem: Array, tau_syn: Array, t_max: float) -> Array:
-    """Largest voltage in ``[0, t_max]``, measured from the leak potential, ``(batch, out)``."""
-    _, place = sort_times(lax.stop_gradient(inputs.time))
-    time = jnp.take_along_axis(inputs.time, place, axis=-1)
-    index = jnp.take_along_axis(inputs.pre, place, axis=-1)
-    peak = _find(*lax.stop_gradient((time, index, weight, tau_mem, tau_syn)), t_max)
-    return _value_at(peak, time, index, weight, tau_mem, tau_syn)
+def maximum(
+    inputs: Inputs, weight: Array, tau_mem: Array, tau_syn: Array, t_max: Array | None
+) -> Array:
+    """Largest voltage in ``[0, t_max]``, measured from the leak potential, ``(batch, out)``.
+
+    ``t_max = None`` stands for infinity.
+    """
+    time, index = in_order(inputs)
+    if time.shape[-1] == 0:
+        absent = ((0, 0), (0, 1))
+        time, index = jnp.pad(time, absent, constant_values=jnp.inf), jnp.pad(index, absent)
+    fixed = lax.stop_gradient((time, index, weight, tau_mem, tau_syn))
+    peak, undefined = _find(*fixed, t_max)
+    value = _value_at(peak, time, index, weight, tau_mem, tau_syn)
+    return value + jnp.where(undefined, jnp.nan, 0).astype(value.dtype)
 
 
 def _value_at(
     peak: Peak, time: Array, index: Array, weight: Array, tau_mem: Array, tau_syn: Array
 ) -> Array:
     """The voltage at the peak, differentiable; its time is that of the event if it moves."""
-    position = jnp.arange(time.shape[-1], dtype=jnp.int32)
+    position = lax.broadcasted_iota(jnp.int32, time.shape, 1)
 
     def neuron(
         weight: Array,
@@ -65,13 +73,18 @@ def _value_at(
         moves: Array,
         is_interior: Array,
     ) -> Array:
-        arrived = position <= event[:, None]
-        arrival = jnp.where(arrived, time, 0)
-        moving = jnp.sum(jnp.where(position == event[:, None], arrival, 0), axis=-1)
+        moving = jnp.take_along_axis(time, jnp.maximum(event, 0)[:, None], axis=-1)[:, 0]
         at = jnp.where(moves, moving, at)
-        over = propagator(jnp.where(arrived, at[:, None] - arrival, 0), tau_mem, tau_syn)
-        v = jnp.sum(jnp.where(arrived, over.psp * weight[index], 0), axis=-1)
-        i = jnp.sum(jnp.where(arrived, over.synapse * weight[index], 0), axis=-1)
+
+        def of_events(time: Array, position: Array, index: Array) -> tuple[Array, Array]:
+            arrived = (position <= event[:, None]) & (time < jnp.inf)
+            since = jnp.where(arrived, at[:, None] - jnp.where(arrived, time, 0), 0)
+            over = propagator(since, tau_mem, tau_syn)
+            v = jnp.sum(jnp.where(arrived, over.psp * weight[index], 0), axis=-1)
+            i = jnp.sum(jnp.where(arrived, over.synapse * weight[index], 0), axis=-1)
+            return v, i
+
+        v, i = sum_over_events(of_events, time, position, index)
         return v + _rise_by_moving(i - v, is_interior, i, tau_mem, tau_syn)
 
     taus = (jnp.broadcast_to(tau, weight.shape[:1]) for tau in (tau_mem, tau_syn))
@@ -94,10 +107,13 @@ def _rise_by_moving(
 
 
 def _find(
-    time: Array, index: Array, weight: Array, tau_mem: Array, tau_syn: Array, t_max: float
-) -> Peak:
-    """Scan the sorted events for the peak of every neuron."""
-    present = (time <= t_max) & (time < jnp.inf)
+    time: Array, index: Array, weight: Array, tau_mem: Array, tau_syn: Array, t_max: Array | None
+) -> tuple[Peak, Array]:
+    """Go through the sorted events for the peak of every neuron.
+
+    **Returns:** the peaks, and where there is none to know, as the voltage is NaN.
+    """
+    present = time < jnp.inf if t_max is None else (time <= t_max) & (time < jnp.inf)
     last = jnp.max(time, axis=-1, initial=0, where=present)
     # Absent events go with weight 0 to the end of the others, where they change nothing.
     time = jnp.where(present, time, last[:, None])
@@ -108,22 +124,27 @@ def _find(
     no = jnp.zeros(shape, bool)
     peak = Peak(zero, zero, jnp.full(shape, -1, jnp.int32), no, no)
 
-    def step(state: _State, event: tuple[Array, ...]) -> tuple[_State, None]:
-        position, start, end, duration, index, present = event
+    def step(loop: tuple[Array, _State]) -> tuple[Array, _State]:
+        position, state = loop
+        start, end, duration, index, present = (column(x, position) for x in by_event)
         v, i, peak = _over_segment(
             state, start[:, None], duration[:, None], position - 1, tau_mem, tau_syn
         )
         jump = jnp.where(present[:, None], by_input[index], 0)
         turns = (i > v) & (i + jump <= v) & present[:, None]
         peak = _higher(peak, turns, _peak(v, end[:, None], position, moves=True))
-        return _State(v, i + jump, peak), None
+        return position + 1, _State(v, i + jump, peak)
 
     start = jnp.concatenate([jnp.zeros_like(time[:, :1]), time[:, :-1]], axis=-1)
-    position = jnp.arange(time.shape[-1], dtype=jnp.int32)
-    by_event = (position, *(x.T for x in (start, time, duration, index, present)))
-    state, _ = lax.scan(step, _State(zero, zero, peak), by_event)
+    by_event = (start, time, duration, index, present)
+    used = jnp.max(jnp.sum(present, axis=-1, dtype=jnp.int32), initial=0)
+    at_start = jnp.int32(0), _State(zero, zero, peak)
+    _, state = lax.while_loop(lambda loop: loop[0] < used, step, at_start)
     arrived = jnp.sum(present, axis=-1, dtype=jnp.int32)[:, None] - 1
-    return _after_last(state, last[:, None], arrived, tau_mem, tau_syn, t_max)
+    undefined = jnp.isnan(state.v + state.i + tau_mem + tau_syn)
+    peak = _after_last(state, last[:, None], arrived, tau_mem, tau_syn, t_max)
+    # All events, so that the gradients are undefined as well.
+    return peak._replace(event=jnp.where(undefined, time.shape[-1] - 1, peak.event)), undefined
 
 
 def _over_segment(
@@ -142,10 +163,15 @@ def _over_segment(
 
 
 def _after_last(
-    state: _State, last: Array, event: Array, tau_mem: Array, tau_syn: Array, t_max: float
+    state: _State,
+    last: Array,
+    event: Array,
+    tau_mem: Array,
+    tau_syn: Array,
+    t_max: Array | None,
 ) -> Peak:
     """Look for the peak after the last event, up to and including ``t_max``."""
-    if t_max < float("inf"):
+    if t_max is not None:
         end = jnp.full_like(last, t_max)
         v, i, peak = _over_segment(state, last, end - last, event, tau_mem, tau_syn)
         return _higher(peak, i > v, _peak(v, end, event))

@@ -13,9 +13,12 @@ import jax.numpy as jnp
 from jax import Array
 
 from ._events import Events
+from ._sort import sort_times
 
 # Largest number of kernel values held at once; about ten arrays of this size exist in a gradient.
 _LARGEST_PIECE = 2**22
+# Slots for events are looked at all together if they are so few, otherwise so many at a time.
+_FEW_SLOTS, _CHUNK = 64, 32
 
 Kernel = Callable[[Array, Array, Array], Array]
 """``kernel(time, tau_mem, tau_syn)``: response to each spike, 0 for those at ``inf``."""
@@ -46,6 +49,16 @@ def inputs_of(spikes: Array | Events) -> tuple[Inputs, tuple[int, ...]]:
     return Inputs(time, index, k if neurons else None), tuple(batch)
 
 
+def undefined(time: Array) -> Array:
+    """0, or NaN for samples ``(rows, 1)`` with a time that is NaN: no comparison would find it."""
+    return jnp.sum(jnp.where(jnp.isnan(time), time, 0), axis=-1, keepdims=True)
+
+
+def with_undefined(x: Array) -> Array:
+    """``x``, with derivatives that are NaN where it is."""
+    return x * jnp.where(jnp.isnan(x), jnp.nan, 1).astype(x.dtype)
+
+
 def respond(kernel: Kernel, inputs: Inputs, weight: Array, tau_mem: Array, tau_syn: Array) -> Array:
     """Weighted sum of the kernel over all spikes, shape ``(batch, out)``."""
     if tau_mem.ndim == 0 and tau_syn.ndim == 0:
@@ -53,11 +66,53 @@ def respond(kernel: Kernel, inputs: Inputs, weight: Array, tau_mem: Array, tau_s
         # GPUs would otherwise round the factors to 10 bits.
         return jnp.matmul(per_input, weight.T, precision=jax.lax.Precision.HIGHEST)
 
+    time, pre = in_order(inputs)
+
     def neuron(weight: Array, tau_mem: Array, tau_syn: Array) -> Array:
-        return jnp.sum(kernel(inputs.time, tau_mem, tau_syn) * weight[inputs.pre], axis=-1)
+        def of_events(time: Array, pre: Array) -> Array:
+            return jnp.sum(kernel(time, tau_mem, tau_syn) * weight[pre], axis=-1)
+
+        return sum_over_events(of_events, time, pre)
 
     per_neuron = (weight, *(jnp.broadcast_to(tau, weight.shape[:1]) for tau in (tau_mem, tau_syn)))
     return map_in_pieces(neuron, per_neuron, inputs.time.size).T
+
+
+def in_order(inputs: Inputs) -> tuple[Array, Array]:
+    """Times and neurons of the input spikes, first to last, absent ones at the end."""
+    _, place = sort_times(jax.lax.stop_gradient(inputs.time))
+    time = jnp.take_along_axis(inputs.time, place, axis=-1)
+    return time, jnp.take_along_axis(inputs.pre, place, axis=-1)
+
+
+def sum_over_events(function: Callable[..., Any], time: Array, *others: Array) -> Any:
+    """The sum of ``function(time, *others)`` over all events, without looking at those absent.
+
+    **Arguments:** ``function``: takes arrays of some of the events, ``(batch, m)``, and sums over
+    them, into any pytree; ``time``: times of the events, ``(batch, M)``, absent ones last; further
+    arrays of the same shape.
+    """
+    samples, slots = time.shape
+    if slots <= _FEW_SLOTS:
+        return function(time, *others)
+    to_width = ((0, 0), (0, -slots % _CHUNK))
+
+    def cut(x: Array, absent: float) -> Array:
+        padded = jnp.pad(x, to_width, constant_values=absent)
+        return jnp.swapaxes(padded.reshape(samples, -1, _CHUNK), 0, 1)
+
+    chunks = cut(time, jnp.inf), *(cut(x, 0) for x in others)
+    sums = jax.eval_shape(function, *(x[0] for x in chunks))
+    zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), sums)
+    once_more = jax.checkpoint(lambda chunk: function(*chunk))
+
+    def add(total: Any, chunk: tuple) -> tuple[Any, None]:
+        # Not infinite, so that NaN is not overlooked.
+        some = ~jnp.all(jnp.isinf(chunk[0]))
+        part = jax.lax.cond(some, once_more, lambda _: zero, chunk)
+        return jax.tree.map(jnp.add, total, part), None
+
+    return jax.lax.scan(add, zero, chunks)[0]
 
 
 def map_in_pieces(function: Callable[..., Array], arguments: Any, values: int) -> Array:

@@ -2,14 +2,14 @@
 
 import math
 from functools import partial
-from typing import Literal, NamedTuple, TypedDict, TypeGuard, Unpack, overload
+from typing import Literal, NamedTuple, TypedDict, Unpack, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ._constants import Constant, Constants
+from ._constants import Constant, Constants, Form, as_array, form_of
 from ._events import Events
 from ._layer import Gradient, Health, Settings, run
 from ._overflow import OnOverflow, check_policy, handle_overflow
@@ -33,10 +33,11 @@ class Options(TypedDict, total=False):
     v_reset: Constant
     refractory: Constant
     max_spikes: int
-    t_max: float
+    t_max: float | Array
     gradient: Gradient
-    min_slope: float
+    min_slope: float | Array
     on_overflow: OnOverflow
+    form: Form | None
     validate: bool
 
 
@@ -67,10 +68,11 @@ def lif(
     v_reset: Constant = 0.0,
     refractory: Constant = 0.0,
     max_spikes: int = 1,
-    t_max: float = math.inf,
+    t_max: float | Array = math.inf,
     gradient: Gradient = "eventprop",
-    min_slope: float = 1e-3,
+    min_slope: float | Array = 1e-3,
     on_overflow: OnOverflow = "error",
+    form: Form | None = None,
     return_health: bool = False,
     validate: bool = True,
 ) -> Array | tuple[Array, Health]:
@@ -81,9 +83,9 @@ def lif(
     stays at ``v_reset`` for the time ``refractory``. ``V`` starts at ``v_leak`` (at ``v_reset`` if
     ``v_leak >= v_threshold``), ``I`` at 0. Spikes are found in continuous time, to float precision.
 
-    Differentiable with respect to spike times, weights and all neuron constants. Constants given as
-    Python numbers are compiled in; with ``tau_mem`` equal to ``tau_syn`` or twice that, closed
-    forms are used.
+    Differentiable with respect to spike times, weights and all neuron constants. Numbers are values
+    at run time: another one is not compiled anew, unless closed forms apply to it (``tau_mem``
+    equal to ``tau_syn`` or twice that; ``refractory`` 0 or ``inf``).
 
     **Arguments:**
 
@@ -99,9 +101,11 @@ def lif(
     - ``gradient``: ``"eventprop"`` (the adjoint method) or ``"fast_and_deep"`` (explicit
       differentiation of the first spike time; for at most one spike per neuron).
     - ``min_slope``: least slope ``tau_mem dV/dt`` at a spike that gradients divide by, as a
-      fraction of ``v_threshold - v_reset``; 0 for unbounded gradients of grazing spikes.
+      fraction of ``|v_threshold - v_leak|``; 0 for unbounded gradients of grazing spikes.
     - ``on_overflow``: what to do if a neuron has more than ``max_spikes`` spikes: ``"error"``,
       ``"warn"``, or ``"truncate"`` (keep the first ones).
+    - ``form``: what is known of the constants where they are no numbers, as inside of ``jit``;
+      ``None``: see `Form`.
     - ``return_health``: also return `Health`, and leave acting on an overflow to the caller.
     - ``validate``: whether to check the values of arrays (shapes and dtypes always are).
 
@@ -116,19 +120,19 @@ def lif(
     """
     check_policy(on_overflow)
     given = Given(tau_mem, tau_syn, v_threshold, v_leak, v_reset, refractory)
-    settings = check_settings(given, max_spikes, t_max, gradient, min_slope)
+    settings = check_settings(given, max_spikes, t_max, gradient, min_slope, form)
     layer = prepare(spikes, weight, given, validate)
     out, health = run(settings, layer.events, layer.weight, layer.constants)
     out = layer.unflatten(out)
     if return_health:
         return out, health
-    if not settings.spikes_once:
+    if not settings.form.spikes_once:
         handle_overflow(health.overflow, on_overflow, too_many(max_spikes))
     return out
 
 
 class Given(NamedTuple):
-    """Neuron constants as users give them: arrays, or Python numbers to be compiled in."""
+    """Neuron constants as users give them: arrays, or numbers."""
 
     tau_mem: Constant
     tau_syn: Constant
@@ -162,36 +166,27 @@ def too_many(max_spikes: int) -> str:
 
 
 def check_settings(
-    given: Given, max_spikes: int, t_max: float, gradient: Gradient, min_slope: float
+    given: Given,
+    max_spikes: int,
+    t_max: float | Array,
+    gradient: Gradient,
+    min_slope: float | Array,
+    form: Form | None = None,
 ) -> Settings:
-    """Check what is static, and find out what can be exploited at compile time."""
+    """Check settings, and find out what can be exploited at compile time."""
     check_integer(max_spikes, "max_spikes", 1)
     check_duration(t_max, "t_max", positive=True)
     check_duration(min_slope, "min_slope", infinite=False)
-    spikes_once = _is_number(given.refractory) and math.isinf(given.refractory)
+    if form is None:
+        form = form_of(given.tau_mem, given.tau_syn, given.refractory)
     if gradient not in ("eventprop", "fast_and_deep"):
         raise ValueError(f'gradient must be "eventprop" or "fast_and_deep", got {gradient!r}')
-    if gradient == "fast_and_deep" and not (spikes_once or max_spikes == 1):
+    if gradient == "fast_and_deep" and not (form.spikes_once or max_spikes == 1):
         raise ValueError(
             'gradient="fast_and_deep" covers first spikes only: set max_spikes=1 or '
             'refractory=inf, or use gradient="eventprop"'
         )
-    ratio = None
-    if _is_number(given.tau_mem) and _is_number(given.tau_syn):
-        ratio = {float(given.tau_syn): 1, 2 * float(given.tau_syn): 2}.get(float(given.tau_mem))
-    return Settings(
-        max_spikes=int(max_spikes),
-        t_max=float(t_max),
-        gradient=gradient,
-        min_slope=float(min_slope),
-        ratio=ratio,
-        spikes_once=spikes_once,
-        is_refractory=not (_is_number(given.refractory) and given.refractory == 0),
-    )
-
-
-def _is_number(x: Constant) -> TypeGuard[float]:
-    return isinstance(x, int | float | np.number) and not isinstance(x, bool)
+    return Settings(t_max, min_slope, int(max_spikes), gradient, form)
 
 
 def prepare(
@@ -220,6 +215,6 @@ def prepare(
     return Layer(
         jax.tree.map(lambda x: x.reshape(math.prod(leading), width), events),
         weight,
-        Constants(*(jnp.asarray(value, weight.dtype) for value in given)),
+        Constants(*(as_array(value, weight.dtype) for value in given)),
         leading,
     )

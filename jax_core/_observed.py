@@ -8,15 +8,26 @@ from typing import Literal, TypedDict, Unpack, overload
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
-from ._constants import Constant, Constants
+from ._adjoint import adjoint, tangent
+from ._constants import Constant, Constants, Form
 from ._currents import currents_at
 from ._eventprop import slope_at_spike, slope_floor
 from ._events import Events
-from ._layer import Gradient, Health, Settings, count, pull_back, simulate, sort_input
+from ._explicit import with_derivative
+from ._layer import (
+    Gradient,
+    Health,
+    Settings,
+    count,
+    pad_slots,
+    simulate,
+    without_derivative,
+)
 from ._lif import Given, check_settings, prepare
-from ._simulate import Spikes
+from ._linear import linear_map
+from ._simulate import Spikes, sort_input
 from ._validate import check_spike_times
 
 
@@ -29,10 +40,11 @@ class Options(TypedDict, total=False):
     v_leak: Constant
     v_reset: Constant
     refractory: Constant
-    t_max: float
+    t_max: float | Array
     gradient: Gradient
-    min_slope: float
+    min_slope: float | Array
     count_missing: bool
+    form: Form | None
     validate: bool
 
 
@@ -65,10 +77,11 @@ def lif_observed(
     v_leak: Constant = 0.0,
     v_reset: Constant = 0.0,
     refractory: Constant = 0.0,
-    t_max: float = math.inf,
+    t_max: float | Array = math.inf,
     gradient: Gradient = "eventprop",
-    min_slope: float = 1e-3,
+    min_slope: float | Array = 1e-3,
     count_missing: bool = False,
+    form: Form | None = None,
     return_health: bool = False,
     validate: bool = True,
 ) -> Array | tuple[Array, Health]:
@@ -106,11 +119,11 @@ def lif_observed(
     given = Given(tau_mem, tau_syn, v_threshold, v_leak, v_reset, refractory)
     layer = prepare(spikes, weight, given, validate)
     check_observed(observed, layer.leading, layer.weight, validate)
-    settings = check_settings(given, max(observed.shape[-1], 1), t_max, gradient, min_slope)
+    settings = check_settings(given, max(observed.shape[-1], 1), t_max, gradient, min_slope, form)
     samples = math.prod(layer.leading)
     time = jnp.asarray(observed).reshape(samples, *observed.shape[-2:])
     out, health = run_observed(
-        settings, bool(count_missing), layer.events, layer.weight, layer.constants, time
+        bool(count_missing), settings, layer.events, layer.weight, layer.constants, time
     )
     out = layer.unflatten(out)
     return (out, health) if return_health else out
@@ -132,26 +145,66 @@ def check_observed(
         )
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _observed(
-    settings: Settings,
+@partial(jax.jit, static_argnums=0)
+def run_observed(
     count_missing: bool,
+    settings: Settings,
     events: Events,
     weight: Array,
     constants: Constants,
     time: Array,
 ) -> tuple[Array, Health]:
-    return _forward(settings, count_missing, events, weight, constants, time)[0]
+    """The observed spikes ``(batch, out, K)``, with the model's gradients, and their health."""
+    if settings.gradient == "eventprop":
+        return _by_eventprop(count_missing, settings, events, weight, constants, time)
+    own, given, chosen, seen = lax.stop_gradient((events, weight, constants, time))
+    spikes, health = _look(count_missing, settings, own, given, chosen, seen)
+    # The closed forms differentiate the model's own crossing, which need not exist here.
+    settings = dataclasses.replace(settings, form=settings.form._replace(ratio=None))
+    first = with_derivative(settings, events, weight, constants, spikes)
+    out = jnp.concatenate([first, time[..., 1:]], axis=-1)[..., : time.shape[-1]]
+    return _shown(out, spikes), health
 
 
-def _forward(
-    settings: Settings,
+def _shown(time: Array, spikes: Spikes) -> Array:
+    """What was observed; NaN of neurons whose voltage in the model is NaN."""
+    undefined = jnp.any(jnp.isnan(spikes.time), axis=-1, keepdims=True)
+    return jnp.where(undefined, jnp.nan, time)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _by_eventprop(
     count_missing: bool,
+    settings: Settings,
     events: Events,
     weight: Array,
     constants: Constants,
     time: Array,
-) -> tuple[tuple[Array, Health], tuple]:
+) -> tuple[Array, Health]:
+    spikes, health = _look(count_missing, settings, events, weight, constants, time)
+    return _shown(time, spikes), health
+
+
+@_by_eventprop.defjvp
+def _eventprop_jvp(count_missing: bool, primals: tuple, tangents: tuple) -> tuple:
+    settings, events, weight, constants, time = primals
+    spikes, health = _look(count_missing, settings, events, weight, constants, time)
+    _, of_events, *others, _ = tangents
+    moves = of_events.time, *others
+    moved = linear_map(tangent, adjoint, (*primals[:-1], spikes), moves, spikes.time)
+    moved = pad_slots(settings, moved, 0)[..., : time.shape[-1]]
+    return (_shown(time, spikes), health), (moved, without_derivative(health))
+
+
+def _look(
+    count_missing: bool,
+    settings: Settings,
+    events: Events,
+    weight: Array,
+    constants: Constants,
+    time: Array,
+) -> tuple[Spikes, Health]:
+    """What a simulation would know of the observed spikes, and their health."""
     is_spike = jnp.isfinite(time)
     spikes = _as_spikes(settings, events, weight, constants, time)
     predicted = jnp.sum(spikes.has_gradient, axis=(0, 2), dtype=jnp.int32)
@@ -163,7 +216,7 @@ def _forward(
         absent = jnp.sum(jnp.isfinite(simulated), axis=-1) - jnp.sum(is_spike, axis=-1)
         missing = jnp.sum(jnp.maximum(absent, 0), axis=0, dtype=jnp.int32)
         health = health._replace(missing=missing)
-    return (time, health), (events, weight, constants, spikes, time)
+    return spikes, health
 
 
 def _as_spikes(
@@ -172,7 +225,7 @@ def _as_spikes(
     """What a simulation would know of the observed spikes."""
     if time.shape[-1] == 0:
         time = jnp.full((*time.shape[:-1], 1), jnp.inf, time.dtype)
-    own = time[..., :1] if settings.spikes_once else time
+    own = time[..., :1] if settings.form.spikes_once else time
     none = jnp.zeros_like(own)
     spikes = Spikes(own, none, none, jnp.zeros(own.shape[:2], bool), jnp.isfinite(own))
     spikes = _with_currents(settings, events, weight, constants, spikes)
@@ -186,7 +239,7 @@ def _as_spikes(
     size = jnp.abs(spikes.current) + jnp.abs(constants.threshold)[..., None]
     rises = slope > -8 * jnp.finfo(slope.dtype).eps * size
     divisible = jnp.maximum(slope, slope_floor(constants, settings.min_slope)[..., None]) > 0
-    return spikes._replace(has_gradient=jnp.isfinite(own) & is_free & rises & divisible)
+    return spikes._replace(has_gradient=jnp.isfinite(spikes.time) & is_free & rises & divisible)
 
 
 def _with_currents(
@@ -200,9 +253,9 @@ def _with_currents(
     simulated = simulate(settings, events, weight, constants)
     time = spikes.time
     query = [time]
-    if settings.is_refractory and not settings.spikes_once:
+    if settings.form.pauses:
         query.append(time + constants.refractory[..., None])
-    order = sort_input(events, weight)
+    order, _ = sort_input(events, weight)
     found = currents_at(order, weight, constants.tau_syn, jnp.concatenate(query, axis=-1))
     room = max(time.shape[-1] - simulated.time.shape[-1], 0)
 
@@ -211,28 +264,12 @@ def _with_currents(
             ..., : time.shape[-1]
         ]
 
+    undefined = jnp.any(jnp.isnan(simulated.time), axis=-1, keepdims=True)
     as_simulated = time == fit(simulated.time, jnp.inf)
     return spikes._replace(
+        time=jnp.where(undefined, jnp.nan, time),
         current=jnp.where(as_simulated, fit(simulated.current, 0), found[..., : time.shape[-1]]),
         release_current=jnp.where(
             as_simulated, fit(simulated.release_current, 0), found[..., -time.shape[-1] :]
         ),
     )
-
-
-def _backward(
-    settings: Settings, count_missing: bool, residuals: tuple, cotangents: tuple
-) -> tuple:
-    *model, spikes, time = residuals
-    if settings.gradient == "fast_and_deep":
-        # The closed forms differentiate the model's own crossing, which need not exist here.
-        settings = dataclasses.replace(settings, ratio=None)
-    upstream = cotangents[0]
-    if upstream.shape[-1] == 0:
-        upstream = jnp.zeros_like(spikes.time)
-    gradients = pull_back(settings, (*model, spikes), (upstream,))
-    return *gradients, jnp.zeros_like(time)
-
-
-_observed.defvjp(_forward, _backward)
-run_observed = jax.jit(_observed, static_argnums=(0, 1))

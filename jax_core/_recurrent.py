@@ -1,21 +1,31 @@
 """The recurrent LIF layer: simulation with exact gradients by EventProp."""
 
 import math
+from collections.abc import Callable
 from functools import partial
-from typing import Literal, TypedDict, Unpack, overload
+from typing import Any, Literal, TypedDict, Unpack, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ._constants import Constant, Constants
+from ._adjoint import adjoint, pull_back_all
+from ._constants import Constant, Constants, Form
 from ._events import Events
-from ._layer import Health, Settings, count, pad_times, pull_back, sort_input
+from ._layer import Health, Settings, count, pad_slots, without_derivative
 from ._lif import Given, Layer, check_settings, prepare
+from ._linear import linear_map
 from ._overflow import OnOverflow, check_policy, handle_overflow
-from ._recurrent_eventprop import time_constant_gradients, total_gradients
+from ._recurrent_eventprop import (
+    go_back,
+    go_back_to_start,
+    time_constant_gradients,
+    total_gradients,
+)
 from ._recurrent_simulate import simulate_recurrent
+from ._recurrent_state import Order
+from ._simulate import Spikes, sort_input
 from ._validate import check_constant, check_recurrent_weight
 
 
@@ -30,9 +40,10 @@ class Options(TypedDict, total=False):
     v_reset: Constant
     refractory: Constant
     max_spikes: int
-    t_max: float
-    min_slope: float
+    t_max: float | Array
+    min_slope: float | Array
     on_overflow: OnOverflow
+    form: Form | None
     validate: bool
 
 
@@ -67,9 +78,10 @@ def recurrent_lif(
     v_reset: Constant = 0.0,
     refractory: Constant = 0.0,
     max_spikes: int = 1,
-    t_max: float = math.inf,
-    min_slope: float = 1e-3,
+    t_max: float | Array = math.inf,
+    min_slope: float | Array = 1e-3,
     on_overflow: OnOverflow = "error",
+    form: Form | None = None,
     return_health: bool = False,
     validate: bool = True,
 ) -> Array | tuple[Array, Health]:
@@ -109,7 +121,7 @@ def recurrent_lif(
     """
     check_policy(on_overflow)
     given = Given(tau_mem, tau_syn, v_threshold, v_leak, v_reset, refractory)
-    settings = check_settings(given, max_spikes, t_max, "eventprop", min_slope)
+    settings = check_settings(given, max_spikes, t_max, "eventprop", min_slope, form)
     layer = prepare(spikes, weight, given, validate)
     recurrent, delay = prepare_recurrence(recurrent_weight, recurrent_delay, layer, validate)
     out, health = run_recurrent(
@@ -118,7 +130,7 @@ def recurrent_lif(
     out = layer.unflatten(out)
     if return_health:
         return out, health
-    if not settings.spikes_once:
+    if not settings.form.spikes_once:
         handle_overflow(health.overflow, on_overflow, ends_samples(max_spikes))
     return out
 
@@ -148,8 +160,8 @@ def ends_samples(max_spikes: int) -> str:
     )
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _differentiable(
+@jax.custom_jvp
+def _by_eventprop(
     settings: Settings,
     events: Events,
     weight: Array,
@@ -157,52 +169,70 @@ def _differentiable(
     delay: Array | None,
     constants: Constants,
 ) -> tuple[Array, Health]:
-    return _forward(settings, events, weight, recurrent_weight, delay, constants)[0]
+    spikes, _ = _simulate(settings, events, weight, recurrent_weight, delay, constants)
+    return pad_slots(settings, spikes.time, jnp.inf), count(settings, spikes, constants)
 
 
-def _forward(
+@_by_eventprop.defjvp
+def _eventprop_jvp(primals: tuple, tangents: tuple) -> tuple:
+    settings, *_, constants = primals
+    spikes, order = _simulate(*primals)
+    out = pad_slots(settings, spikes.time, jnp.inf), count(settings, spikes, constants)
+    _, of_events, *others = tangents
+    moves = of_events.time, *others
+    moved = linear_map(_tangent, _adjoint, (*primals, spikes, order), moves, spikes.time)
+    return out, (pad_slots(settings, moved, 0), without_derivative(out[1]))
+
+
+def _simulate(
     settings: Settings,
     events: Events,
     weight: Array,
     recurrent_weight: Array,
     delay: Array | None,
     constants: Constants,
-) -> tuple[tuple[Array, Health], tuple]:
-    spikes, order = simulate_recurrent(
-        sort_input(events, weight),
+) -> tuple[Spikes, Order]:
+    return simulate_recurrent(
+        sort_input(events, weight)[0],
         weight,
         recurrent_weight,
         delay,
         constants,
-        1 if settings.spikes_once else settings.max_spikes,
+        1 if settings.form.spikes_once else settings.max_spikes,
         settings.t_max,
-        settings.ratio == 2,
-        _pauses(settings),
-        settings.spikes_once,
+        settings.form.ratio == 2,
+        settings.form.pauses,
+        settings.form.spikes_once,
     )
-    result = pad_times(settings, spikes), count(settings, spikes, constants)
-    return result, (events, weight, recurrent_weight, delay, constants, spikes, order)
 
 
-def _pauses(settings: Settings) -> bool:
-    """Whether any neuron has a refractory period and may spike again."""
-    return settings.is_refractory and not settings.spikes_once
+def _adjoint(residuals: tuple, upstream: Array) -> tuple:
+    """Gradients with respect to input times, both weights, the delay and the constants."""
+    return _pull_back(residuals, upstream, adjoint, go_back)
 
 
-def _backward(settings: Settings, residuals: tuple, cotangents: tuple) -> tuple:
-    events, weight, recurrent_weight, delay, constants, spikes, order = residuals
+def _tangent(residuals: tuple, moves: tuple) -> Array:
+    """How spike times move; the transpose of `_adjoint`."""
+    spikes = residuals[-2]
+    backwards = partial(_pull_back, residuals, of_input=pull_back_all, go_back=go_back_to_start)
+    _, transpose = jax.vjp(backwards, jnp.zeros_like(spikes.time))
+    (moved,) = transpose(moves)
+    return jnp.where(jnp.isnan(spikes.time), jnp.nan, moved)
+
+
+def _pull_back(
+    residuals: tuple, upstream: Array, of_input: Callable[..., Any], go_back: Callable[..., Any]
+) -> tuple:
+    settings, events, weight, recurrent_weight, delay, constants, spikes, order = residuals
     common = spikes, order, recurrent_weight, delay, constants
-    options = settings.min_slope, _pauses(settings)
-    upstream = cotangents[0][..., : spikes.time.shape[-1]]
-    total, *recurrent = total_gradients(*common, upstream, *options)
-    residuals = events, weight, constants, spikes
-    *of_input, of_constants = pull_back(settings, residuals, (total,))
+    options = settings.min_slope, settings.form.pauses
+    total, *recurrent = total_gradients(*common, upstream, *options, go_back)
+    time, of_weight, of_constants = of_input((settings, events, weight, constants, spikes), total)
     tau_mem, tau_syn = time_constant_gradients(*common, total, *options)
     of_constants = of_constants._replace(
         tau_mem=of_constants.tau_mem + tau_mem, tau_syn=of_constants.tau_syn + tau_syn
     )
-    return *of_input, *recurrent, of_constants
+    return time, of_weight, *recurrent, of_constants
 
 
-_differentiable.defvjp(_forward, _backward)
-run_recurrent = jax.jit(_differentiable, static_argnums=0)
+run_recurrent = jax.jit(_by_eventprop)

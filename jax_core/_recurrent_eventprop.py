@@ -8,6 +8,7 @@ input. They are found by going through all spikes of a sample backwards, last to
 Wunderlich & Pehle 2021, doi:10.1038/s41598-021-91786-z; docs/gradients.md has the derivation.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -93,6 +94,25 @@ def arrival_times(spikes: Spikes, delay: Array | None) -> Array:
     return spikes.time if delay is None else spikes.time + delay[..., None]
 
 
+_Walk = Callable[[_State], _State]
+GoBack = Callable[[_Walk, Array, int, _State], _State]
+"""``(walk, count, width, start)``: ``walk``, ``count`` times and at most ``width``."""
+
+
+def go_back(walk: _Walk, count: Array, width: int, start: _State) -> _State:
+    """Through all events that are there."""
+    return lax.while_loop(lambda state: state.back < count, walk, start)
+
+
+def go_back_to_start(walk: _Walk, count: Array, width: int, start: _State) -> _State:
+    """The same in ``width`` steps, which JAX can transpose."""
+
+    def step(state: _State, _: None) -> tuple[_State, None]:
+        return lax.cond(state.back < count, walk, lambda state: state, state), None
+
+    return lax.scan(step, start, length=width)[0]
+
+
 def total_gradients(
     spikes: Spikes,
     order: Order,
@@ -100,13 +120,15 @@ def total_gradients(
     delay: Array | None,
     constants: Constants,
     gradient: Array,
-    min_slope: float,
+    min_slope: Array | float,
     is_refractory: bool,
+    go_back: "GoBack",
 ) -> tuple[Array, Array, Array | None]:
     """What spikes do to the loss, by themselves and through the spikes that they influence.
 
     **Arguments:** ``delay``: after which spikes arrive, scalar or ``(out,)``; ``gradient``:
-    dL/d(spike times) as it comes from outside, ``(batch, out, K)``; the others as in `eventprop`.
+    dL/d(spike times) as it comes from outside, ``(batch, out, K)``; ``go_back``: one of the
+    functions above; the others as in `of_events`.
 
     **Returns:** total dL/d(spike times), and the gradients of ``recurrent_weight`` and ``delay``.
     """
@@ -185,9 +207,10 @@ def total_gradients(
         initial=-jnp.inf,
     )
     zero = jnp.zeros(shape, dtype)
-    final = lax.while_loop(
-        lambda state: state.back < count,
+    final = go_back(
         walk,
+        count,
+        width,
         _State(
             back=jnp.int32(0),
             clock=last,
@@ -215,7 +238,7 @@ def time_constant_gradients(
     delay: Array | None,
     constants: Constants,
     gradient: Array,
-    min_slope: float,
+    min_slope: Array | float,
     is_refractory: bool,
 ) -> tuple[Array, Array]:
     """Gradients of ``(tau_mem, tau_syn)`` through the population's own spikes as its input.

@@ -17,7 +17,7 @@ from ._crossing import advance
 from ._earliest import Population, earliest_crossings
 from ._kernel import propagator
 from ._recurrent_state import Order, Record, State, Way, state_at_start
-from ._simulate import Input, Spikes
+from ._simulate import Input, Spikes, undefined_neurons
 
 
 class _Emission(NamedTuple):
@@ -46,7 +46,7 @@ class _Simulation:
     constants: Constants
     inputs: int
     max_spikes: int
-    t_max: float
+    t_max: Array | float
     is_double: bool
     is_refractory: bool
     spikes_once: bool
@@ -210,7 +210,7 @@ def simulate_recurrent(
     delay: Array | None,
     constants: Constants,
     max_spikes: int,
-    t_max: float,
+    t_max: Array | float,
     is_double: bool,
     is_refractory: bool,
     spikes_once: bool,
@@ -246,6 +246,10 @@ def simulate_recurrent(
         state = lax.while_loop(lambda state: ~jnp.all(state.done), simulation.walk, state)
     shape = (batch, out, max_spikes)
     time, current, release_current, emitted, heard = (x.reshape(shape) for x in state.spikes)
+    # What one neuron does, all others may depend on.
+    undefined = undefined_neurons(events, constants, state.v, state.i)
+    undefined = jnp.any(undefined, axis=1)[:, None, None]
+    time = jnp.where(undefined, jnp.nan, time)
     spikes = Spikes(
         time,
         current,

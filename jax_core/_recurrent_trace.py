@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ._constants import Constant
+from ._constants import Constant, Form
 from ._events import Events
 from ._lif import Given, check_settings, prepare
 from ._overflow import OnOverflow, check_policy, handle_overflow
@@ -29,9 +29,10 @@ def recurrent_lif_trace(
     v_reset: Constant = 0.0,
     refractory: Constant = 0.0,
     max_spikes: int = 1,
-    t_max: float = math.inf,
-    min_slope: float = 1e-3,
+    t_max: float | Array = math.inf,
+    min_slope: float | Array = 1e-3,
     on_overflow: OnOverflow = "error",
+    form: Form | None = None,
     validate: bool = True,
 ) -> Array:
     """Membrane voltage of the layer that `recurrent_lif` simulates, as `lif_trace`.
@@ -44,14 +45,14 @@ def recurrent_lif_trace(
     """
     check_policy(on_overflow)
     given = Given(tau_mem, tau_syn, v_threshold, v_leak, v_reset, refractory)
-    settings = check_settings(given, max_spikes, t_max, "eventprop", min_slope)
+    settings = check_settings(given, max_spikes, t_max, "eventprop", min_slope, form)
     layer = prepare(spikes, weight, given, validate)
     recurrent, delay = prepare_recurrence(recurrent_weight, recurrent_delay, layer, validate)
     check_query_times(times, layer.leading, layer.weight.dtype, values=validate)
     own, health = run_recurrent(
         settings, layer.events, layer.weight, recurrent, delay, layer.constants
     )
-    if not settings.spikes_once:
+    if not settings.form.spikes_once:
         handle_overflow(health.overflow, on_overflow, ends_samples(max_spikes))
     received = layer._replace(
         events=_with_own(layer.events, layer.weight.shape[1], own, delay),

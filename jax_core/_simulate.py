@@ -12,7 +12,9 @@ from jax import Array, lax
 
 from ._constants import Constants
 from ._crossing import Bracket, advance, crosses_double, find_bracket, solve_crossing
+from ._events import Events
 from ._kernel import Propagator, propagator
+from ._sort import sort_times
 
 
 class Input(NamedTuple):
@@ -28,7 +30,8 @@ class Spikes(NamedTuple):
     """What the neurons did: all that the gradient needs to know."""
 
     time: Array
-    """Spike times ``(batch, out, K)``, ascending, ``inf`` where there is no spike."""
+    """Spike times ``(batch, out, K)``, ascending, ``inf`` where there is no spike; NaN for a neuron
+    whose voltage is NaN."""
     current: Array
     """Synaptic current at each spike, same shape."""
     release_current: Array
@@ -38,6 +41,19 @@ class Spikes(NamedTuple):
     has_gradient: Array
     """Whether the spike's time has a derivative, bool ``(batch, out, K)``: all spikes found by
     simulation have one; observed ones do not where the model's voltage falls."""
+
+
+def sort_input(events: Events, weight: Array) -> tuple[Input, Array | None]:
+    """Order events by time; a spike-time tensor's place tells the neuron.
+
+    **Returns:** the events, and the place that each had before, ``None`` if the same.
+    """
+    if events.index is not None:
+        # Sorted by contract, checked where values are known.
+        return Input(events.time, events.index), None
+    time, place = sort_times(events.time)
+    per_neuron = max(events.time.shape[-1] // max(weight.shape[1], 1), 1)
+    return Input(time, place // per_neuron), place
 
 
 class Intervals(NamedTuple):
@@ -51,7 +67,7 @@ class Intervals(NamedTuple):
     used: Array
 
 
-def intervals_between(events: Input, weight: Array, t_max: float) -> Intervals:
+def intervals_between(events: Input, weight: Array, t_max: Array | float) -> Intervals:
     """Cut off what comes after ``t_max`` and give absent events a weight of zero."""
     inputs = weight.shape[1]
     present = (events.time <= t_max) & jnp.isfinite(events.time)
@@ -66,13 +82,24 @@ def intervals_between(events: Input, weight: Array, t_max: float) -> Intervals:
     )
 
 
+def undefined_neurons(events: Input, constants: Constants, v: Array, i: Array) -> Array:
+    """Where there is no telling what a neuron does, ``(batch, out)``, given its last state.
+
+    NaN compares as False, so that a search for spikes would take it for silence.
+    """
+    state = v + i
+    for constant in constants:
+        state = jnp.where(jnp.isnan(constant), jnp.nan, state)
+    return jnp.isnan(state) | jnp.any(jnp.isnan(events.time), axis=1, keepdims=True)
+
+
 def column(x: Array, k: Array) -> Array:
     """``x[:, k]`` for a ``k`` that is known at run time only."""
     return lax.dynamic_index_in_dim(x, k, axis=1, keepdims=False)
 
 
 def first_spikes(
-    events: Input, weight: Array, constants: Constants, t_max: float, is_double: bool
+    events: Input, weight: Array, constants: Constants, t_max: Array | float, is_double: bool
 ) -> Spikes:
     """Simulate neurons that spike once at most (infinite refractory period).
 
@@ -148,13 +175,15 @@ def first_spikes(
     bracket = look(final.v, final.i, u_end, over(u_end))._replace(exists=is_spike)
     u = solve_crossing(final.v, final.i, bracket, threshold, tau_mem, tau_syn, is_double)
     time = jnp.where(is_spike, begin + u, jnp.inf)
+    undefined = undefined_neurons(events, constants, final.v, final.i)
+    time = jnp.where(undefined, jnp.nan, time)
     current = jnp.where(is_spike, final.i * jnp.exp(-u / tau_syn), 0)
     return Spikes(
         time[..., None],
         current[..., None],
         jnp.zeros_like(current)[..., None],
         jnp.zeros(shape, bool),
-        is_spike[..., None],
+        jnp.isfinite(time)[..., None],
     )
 
 
@@ -163,7 +192,7 @@ def all_spikes(
     weight: Array,
     constants: Constants,
     max_spikes: int,
-    t_max: float,
+    t_max: Array | float,
     is_double: bool,
     is_refractory: bool,
 ) -> Spikes:
@@ -263,10 +292,12 @@ def all_spikes(
             ),
         ),
     )
+    undefined = undefined_neurons(events, constants, final.v, final.i)
+    time = jnp.where(undefined[..., None], jnp.nan, final.time)
     return Spikes(
-        final.time,
+        time,
         final.current,
         final.release_current if is_refractory else final.current,
         final.fired > max_spikes,
-        jnp.isfinite(final.time),
+        jnp.isfinite(time),
     )

@@ -103,4 +103,4 @@ def _distribute(time: Array, index: Array, neurons: int, max_spikes: int) -> tup
 
 def _without_gradient_of_inf(time: Array) -> Array:
     """The same times; what is not a spike has gradient 0, whatever comes from above."""
-    return jnp.where(time < jnp.inf, time, jnp.inf)
+    return jnp.where(jnp.isinf(time), jnp.inf, time)

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from ._constants import Constant, Constants
+from ._adjoint import weights_of
+from ._constants import Constant, Constants, Form
 from ._events import Events
 from ._kernel import propagator
-from ._layer import run, weights_of
+from ._layer import run
 from ._lif import Given, Layer, check_settings, prepare, too_many
 from ._observed import check_observed
 from ._overflow import OnOverflow, check_policy, handle_overflow
@@ -29,9 +30,10 @@ def lif_trace(
     v_reset: Constant = 0.0,
     refractory: Constant = 0.0,
     max_spikes: int = 1,
-    t_max: float = math.inf,
-    min_slope: float = 1e-3,
+    t_max: float | Array = math.inf,
+    min_slope: float | Array = 1e-3,
     on_overflow: OnOverflow = "error",
+    form: Form | None = None,
     validate: bool = True,
 ) -> Array:
     """Membrane voltage of the layer that `lif` simulates, for plots and for losses on voltages.
@@ -48,11 +50,11 @@ def lif_trace(
     """
     check_policy(on_overflow)
     given = Given(tau_mem, tau_syn, v_threshold, v_leak, v_reset, refractory)
-    settings = check_settings(given, max_spikes, t_max, "eventprop", min_slope)
+    settings = check_settings(given, max_spikes, t_max, "eventprop", min_slope, form)
     layer = prepare(spikes, weight, given, validate)
     check_query_times(times, layer.leading, layer.weight.dtype, values=validate)
     own, health = run(settings, layer.events, layer.weight, layer.constants)
-    if not settings.spikes_once:
+    if not settings.form.spikes_once:
         handle_overflow(health.overflow, on_overflow, too_many(max_spikes))
     return look(layer, own, times)
 

@@ -214,7 +214,11 @@ def check_integer(value: Any, name: str, minimum: int) -> None:
 
 
 def check_duration(value: Any, name: str, *, infinite: bool = True, positive: bool = False) -> None:
-    """Check a static time, such as ``t_max``: a number, >= 0 (or > 0), never NaN."""
+    """Check a time, such as ``t_max``: a number or scalar array, >= 0 (or > 0), never NaN."""
+    if getattr(value, "shape", None) == () and hasattr(value, "dtype"):
+        if not known(value):
+            return
+        value = np.asarray(value).item()
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
     if math.isnan(value) or value < 0 or (positive and value == 0):

@@ -15,19 +15,20 @@ from .. import jax_core
 from ..bridge import TorchFunction, as_torch_function
 from ..jax_core._li_grid import li_grid
 from ._overflow import report_overflow
-from .functional._layer import counting
+from .functional._layer import unpacking
 
 _PUBLIC = [function for function in vars(jax_core).values() if inspect.isfunction(function)]
 _FUNCTIONS = [*_PUBLIC, li_grid]
-_PLAIN = {function: as_torch_function(function) for function in _FUNCTIONS}
-_COUNTING = {
-    function: as_torch_function(functools.partial(counting, function)) for function in _FUNCTIONS
+_BRIDGED = {
+    (function, counts): as_torch_function(functools.partial(unpacking, function, counts))
+    for function in _FUNCTIONS
+    for counts in (False, True)
 }
 
 
 def bridged(function: Callable[..., Any], counts: bool) -> TorchFunction:
-    """A function of ``jax_core`` for tensors, with `counting` or without."""
-    return (_COUNTING if counts else _PLAIN)[function]
+    """`unpacking` of a function of ``jax_core`` for tensors, with its counts or without."""
+    return _BRIDGED[function, counts]
 
 
 # It looks at values. Python does it, and the compiler breaks its graph there without a word.

@@ -20,6 +20,8 @@ class Health(NamedTuple):
     """How many spikes had a slope below ``min_slope``, so that their gradient was limited."""
     overflow: Tensor
     """In how many samples each neuron had more than ``max_spikes`` spikes."""
+    bound: Tensor | None = None
+    """The largest factor, rounded up, by which the gradient of a grazing spike was reduced."""
     unpredicted: Tensor | None = None
     """On hardware: observed spikes where the model's voltage does not rise; without gradient."""
     missing: Tensor | None = None
@@ -136,6 +138,12 @@ class HealthReport:
                     f"{layer.name} is silent throughout: are times and time constants both in "
                     f"seconds, inputs before t_max, and weights large enough?"
                 )
+            bound = layer.counts.bound
+            if bound is not None and bool((bound > 0).any()):
+                lines.append(
+                    f"{layer.name}: gradients of grazing spikes were bounded (min_slope), by up to "
+                    f"a factor of {int(bound.max())}"
+                )
             if layer.lost:
                 each = ", ".join(f"{count} by {what}" for what, count in layer.lost.items())
                 lines.append(f"events lost in the run that began with {layer.name}: {each}")
@@ -196,6 +204,9 @@ def _plain(samples: int, counts: Health) -> tuple[int, Health]:
         None if x is None else x.reshape(mapped, x.shape[-1]).sum(dim=0, dtype=torch.int32)
         for x in plain
     ]
+    if counts.bound is not None:
+        bound = torch.func.debug_unwrap(counts.bound)
+        total[Health._fields.index("bound")] = bound.reshape(mapped, -1).amax(dim=0)
     return samples * mapped, Health(*total)  # pyright: ignore[reportArgumentType]
 
 

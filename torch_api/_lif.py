@@ -40,8 +40,8 @@ class LIF(NeuronLayer):
     - ``v_threshold``, ``v_leak``, ``v_reset``: voltages, in the unit of the weights;
       ``v_reset < v_threshold``.
     - ``refractory``: seconds, >= 0; ``inf`` for at most one spike per neuron. All of these are
-      numbers or tensors ``(out_features,)``. Numbers are compiled in, and ``tau_mem`` equal to
-      ``tau_syn`` or twice that selects a closed form; tensors become buffers.
+      numbers or tensors ``(out_features,)``. Numbers of which ``tau_mem`` is equal to ``tau_syn``
+      or twice that select a closed form; tensors become buffers.
     - ``max_spikes``: room for this many output spikes per neuron.
     - ``t_max``: end of the simulation, seconds; later spikes are not emitted.
     - ``delay``: ``None``; ``"axonal"``: each input has its learnable delay; or ``"dendritic"``:
@@ -56,7 +56,7 @@ class LIF(NeuronLayer):
       `SpikeOverflowError`, ``"warn"`` warns and ``"truncate"`` keeps the first ones; the first two
       wait for the device.
     - ``min_slope``: lower bound that gradients put on ``tau_mem dV/dt`` at a spike, as a fraction
-      of ``v_threshold - v_reset``.
+      of ``|v_threshold - v_leak|``.
     - ``backend``: ``None``, the simulation; or hardware that runs the forward, in which gradients
       are those of the model at the observed spikes; see ``docs/hardware.md``, and
       `hardware.on_backend` for several layers in one run.
@@ -230,7 +230,7 @@ class LIF(NeuronLayer):
             return out
         self._check_rest()
         delayed = functional.delay(out, nonnegative(self.delay))
-        return torch.where(delayed <= self.t_max, delayed, math.inf)
+        return torch.where(delayed > self.t_max, math.inf, delayed)
 
     def _check_rest(self) -> None:
         if values_are_checked() and bool(

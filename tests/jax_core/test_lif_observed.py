@@ -9,7 +9,7 @@ import pytest
 
 from evtorch import jax_core
 from evtorch.jax_core._currents import currents_at
-from evtorch.jax_core._layer import Input
+from evtorch.jax_core._simulate import Input
 
 INF = math.inf
 CASES = {

@@ -1,22 +1,26 @@
 """What the functions of all layers share: checks, and the call into ``jax_core``."""
 
 import functools
+import math
+import numbers
 from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 import torch
 from jax import Array
 from torch import Tensor
 
 from ...bridge import TorchFunction, as_torch_function
 from ...jax_core import Events
+from ...jax_core._constants import form_of
 from .._health import Health
 from .._validate import check_constants, check_spikes, check_times_and_weight, check_weight
 
-# Layers beyond this number with different constants or shapes of options compile anew in turns.
-_MAX_BRIDGED = 1024
+# Layers beyond this number that differ in more than numbers and shapes compile anew in turns.
+_MAX_BRIDGED = 128
+# Numbers that say how many there are of something, and so are part of the program.
+_COUNTS = frozenset({"max_spikes", "max_events", "neurons", "steps"})
 
 
 def check_layer(spikes: Tensor | Events, weight: Tensor, constants: dict[str, Any]) -> Tensor:
@@ -29,7 +33,10 @@ def check_layer(spikes: Tensor | Events, weight: Tensor, constants: dict[str, An
 
 
 def call(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """Call a JAX function with tensors; what is no tensor (numbers, strings) is compiled in."""
+    """Call a JAX function with tensors and with options.
+
+    Finite numbers are values at run time; counts, infinity, strings and the like are compiled in.
+    """
     return _call(function, False, arguments, named)
 
 
@@ -48,29 +55,70 @@ def counting(function: Callable[..., Any], *arguments: Any, **named: Any) -> tup
 def _call(
     function: Callable[..., Any], counts: bool, arguments: tuple[Any, ...], named: dict[str, Any]
 ) -> Any:
+    tensors: dict[str, Tensor] = {}
+    options: dict[str, Any] = {}
+    names, values = [], []
+    for name, value in named.items():
+        if isinstance(value, Tensor):
+            tensors[name] = value
+        elif _is_value(name, value):
+            names.append(name)
+            values.append(float(value))
+        else:
+            options[name] = value
+    if "refractory" in named:
+        options["form"] = form_of(*(named[name] for name in ("tau_mem", "tau_syn", "refractory")))
+    like = arguments[0].time if isinstance(arguments[0], Events) else arguments[0]
     if torch.compiler.is_compiling():
         # Importing torch's compiler takes a second; here it is loaded already.
         from .. import _compile
 
-        return _compile.bridged(function, counts)(*arguments, **named)
-    tensors: dict[str, Tensor] = {}
-    options = []
-    for name, value in named.items():
-        if isinstance(value, Tensor):
-            tensors[name] = value
-        else:
-            value = value.item() if isinstance(value, np.generic) else value
-            # 1, 1.0 and True are equal, but not the same to JAX.
-            options.append((name, type(value), value))
-    return _bridged(function, counts, tuple(options))(*arguments, **tensors)
+        packed = torch.tensor(values, dtype=like.dtype, device=like.device)
+        return _compile.bridged(function, counts)(
+            tuple(names), packed, *arguments, **tensors, **options
+        )
+    packed = _packed(tuple(values), like.dtype, like.device)
+    return _bridged(function, counts, tuple(names), tuple(options.items()))(
+        packed, *arguments, **tensors
+    )
+
+
+def _is_value(name: str, option: Any) -> bool:
+    is_number = isinstance(option, numbers.Real) and not isinstance(option, bool)
+    return is_number and name not in _COUNTS and math.isfinite(option)
+
+
+# A layer's numbers mostly stay as they are, and to make a tensor of them takes microseconds.
+@functools.lru_cache(maxsize=1024)
+def _packed(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Numbers in one tensor, as each array has its price at the bridge."""
+    return torch.tensor(values, dtype=dtype, device=device)
 
 
 @functools.lru_cache(maxsize=_MAX_BRIDGED)
 def _bridged(
-    function: Callable[..., Any], counts: bool, options: tuple[tuple[str, type, Any], ...]
+    function: Callable[..., Any],
+    counts: bool,
+    names: tuple[str, ...],
+    options: tuple[tuple[str, Any], ...],
 ) -> TorchFunction:
     """The bridged function with its options bound, once: it keeps what it compiled."""
-    given = {name: value for name, _, value in options}
-    first = (counting, function) if counts else (function,)
-    bound = functools.partial(*first, **given)
+    bound = functools.partial(unpacking, function, counts, names, **dict(options))
     return as_torch_function(functools.update_wrapper(bound, function))
+
+
+def unpacking(
+    function: Callable[..., Any],
+    counts: bool,
+    names: tuple[str, ...],
+    packed: Array,
+    *arguments: Any,
+    **named: Any,
+) -> Any:
+    """``function`` with the numbers of ``packed`` as options of these ``names``."""
+    given = {name: packed[position] for position, name in enumerate(names)}
+    return (counting if counts else _plain)(function, *arguments, **given, **named)
+
+
+def _plain(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    return function(*arguments, **named)

@@ -80,13 +80,13 @@ def lif(
     - ``v_threshold``, ``v_leak``, ``v_reset``: voltages, in the unit of the weights;
       ``v_reset < v_threshold``.
     - ``refractory``: refractory period, seconds, >= 0; ``inf`` for at most one spike per neuron.
-      All constants are numbers or tensors ``(out,)``. Numbers are compiled in: that may select a
-      faster closed form, but every new number is compiled anew.
+      All constants are numbers or tensors ``(out,)``. Numbers may select a faster closed form;
+      other numbers for which the same holds are not compiled anew.
     - ``max_spikes``: room for this many output spikes per neuron.
     - ``t_max``: end of the simulation, seconds; later spikes are not emitted.
     - ``gradient``: ``"eventprop"`` or ``"fast_and_deep"`` (first spikes only).
     - ``min_slope``: lower bound that gradients put on ``tau_mem dV/dt`` at a spike, as a fraction
-      of ``v_threshold - v_reset``.
+      of ``|v_threshold - v_leak|``.
     - ``on_overflow``: for a neuron with more than ``max_spikes`` spikes, ``"error"`` raises
       `SpikeOverflowError`, ``"warn"`` warns and ``"truncate"`` silently keeps the first ones.
     - ``return_health``: also return ``Health``, the counts ``(out,)`` of silent samples, grazing
@@ -182,7 +182,7 @@ def check_settings(
     on_overflow: str,
     refractory: Constant,
 ) -> None:
-    """Check what is compiled into a layer."""
+    """Check the settings of a layer."""
     check_integer(max_spikes, "max_spikes", 1)
     check_duration(t_max, "t_max", positive=True)
     check_duration(min_slope, "min_slope", infinite=False)

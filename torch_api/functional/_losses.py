@@ -1,4 +1,5 @@
-"""Losses on spike times. No spike (``inf``) never makes a loss or a gradient infinite or NaN."""
+"""Losses on spike times. No spike (``inf``) never makes a loss or a gradient infinite or NaN; a
+time that is NaN always does."""
 
 import math
 from typing import Literal
@@ -36,14 +37,14 @@ def ttfs_cross_entropy(
     _check_classes(target, first.shape[-1])
     target = target.long()
     late = 10 * tau_syn if silent_time is None else silent_time
-    times = torch.where(first < math.inf, first, late)
+    times = torch.where(first == math.inf, late, first)
     classes = times.shape[-1]
     loss = F.cross_entropy(
         times.reshape(-1, classes) / (-xi * tau_syn), target.reshape(-1), reduction="none"
     )
     if alpha:
         correct = first.gather(-1, target.unsqueeze(-1)).reshape(-1)
-        fired = correct < math.inf
+        fired = correct != math.inf
         growth = torch.where(fired, correct, 0) / (beta * tau_syn)
         growth = torch.expm1(growth.clamp(max=_LARGEST_EXPONENT))
         loss = loss + alpha * growth
@@ -71,8 +72,8 @@ def spike_time_mse(
         times = _first_spikes(spikes, target)
         wanted = _class_times(times, target, t_correct, t_wrong)
     late = _twice_the_latest(wanted) if silent_time is None else silent_time
-    error = torch.where(times < math.inf, times, late) - torch.where(
-        wanted < math.inf, wanted, late
+    error = torch.where(times == math.inf, late, times) - torch.where(
+        wanted == math.inf, late, wanted
     )
     return _reduce((error / time_unit) ** 2, reduction)
 

@@ -103,7 +103,7 @@ def first_to_spike(spikes: Tensor) -> Tensor:
     **Arguments:** ``spikes``: spike times ``(..., neurons, k)``.
 
     **Returns:** its index, int64, shape ``(...)``; the lowest one of several at the same time, and
-    -1 where no neuron spikes.
+    -1 where no neuron spikes, or a time is NaN.
     """
     check_spikes(spikes)
     if spikes.shape[-2] == 0 or spikes.shape[-1] == 0:
@@ -113,4 +113,4 @@ def first_to_spike(spikes: Tensor) -> Tensor:
 
 
 def _shift(times: Tensor, by: Tensor) -> Tensor:
-    return torch.where(times < math.inf, times + by, math.inf)
+    return torch.where(times == math.inf, math.inf, times + by)

@@ -1,0 +1,61 @@
+"""The derivative of first spikes by Fast & Deep, in both directions and to second order."""
+
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from ._adjoint import weights_of
+from ._constants import Constants
+from ._eventprop import slope_at_spike, slope_floor
+from ._events import Events
+from ._first_spike import first_spike_time
+from ._li_response import map_in_pieces
+from ._simulate import Spikes
+
+if TYPE_CHECKING:
+    from ._layer import Settings
+
+
+def with_derivative(
+    settings: "Settings", events: Events, weight: Array, constants: Constants, spikes: Spikes
+) -> Array:
+    """The first spikes ``(batch, out, 1)``, as functions of what they depend on."""
+    spikes = jax.tree.map(lax.stop_gradient, spikes)
+    spike = spikes.time[..., 0]
+    slope = slope_at_spike(spikes.current, constants)[..., 0]
+    floor = slope_floor(constants, settings.min_slope)
+    floor = lax.stop_gradient(jnp.where(slope < floor, floor, 0))
+
+    def of_sample(time: Array, index: Array | None, spike: Array, floor: Array) -> Array:
+        own = Events(time[None], None if index is None else index[None])
+        event_weight, _ = weights_of(own, weight)
+        ratio = settings.form.ratio
+        args = own.time, event_weight, spike[None], floor[None], constants, ratio
+        return first_spike_time(*args)[0]
+
+    arguments = events.time, events.index, spike, floor
+    explicit = map_in_pieces(of_sample, arguments, weight.shape[0] * events.time.shape[1])
+    has_gradient = spikes.has_gradient[..., 0] & jnp.isfinite(spike)
+    time = spike + _change(jnp.where(has_gradient, explicit, 0))
+    undefined = jnp.isnan(spike)
+    return (time + _undefined_change(undefined, events, weight, constants))[..., None]
+
+
+def _change(x: Array) -> Array:
+    """0, with the derivatives of ``x``."""
+    return x - lax.stop_gradient(x)
+
+
+def _undefined_change(
+    undefined: Array, events: Events, weight: Array, constants: Constants
+) -> Array:
+    """0, with derivatives that are NaN where ``undefined``, ``(batch, out)``."""
+    finite = jnp.where(jnp.isinf(events.time), 0, events.time)
+    of_neurons = jnp.sum(weight, axis=1)
+    for constant in constants[:-1]:
+        of_neurons = of_neurons + constant
+    depends = of_neurons + jnp.sum(finite, axis=1, keepdims=True)
+    factor = jnp.where(undefined, jnp.nan, 0).astype(depends.dtype)
+    return factor * _change(depends)

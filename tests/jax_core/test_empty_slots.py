@@ -1,0 +1,81 @@
+"""Slots without a spike change nothing, whichever way the gradient goes through the others."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from evtorch import jax_core
+from evtorch.jax_core import _adjoint
+
+ONCE = {"tau_mem": 2.0, "tau_syn": 1.0, "refractory": math.inf}
+SEVERAL = {"tau_mem": 2.5, "tau_syn": 1.0, "max_spikes": 3, "t_max": 4.0}
+
+
+def sparse(rng: np.random.Generator, share: float, batch: int = 4, pre: int = 150):
+    """Spike times of which about ``share`` are there, and the same as events without others."""
+    spikes = rng.uniform(0, 2, (batch, pre, 1)).astype(np.float32)
+    spikes[rng.random(spikes.shape) > share] = np.inf
+    events = jax_core.events_from_spike_times(spikes)
+    most = int(np.isfinite(spikes).sum(axis=(1, 2)).max())
+    return spikes, jax_core.Events(events.time[:, :most], events.index[:, :most])
+
+
+def gradients(layer, spikes, weight, options, seed=0):
+    def run(spikes, weight):
+        out = layer(spikes, weight, **options)
+        return jnp.where(jnp.isfinite(out), out, 0)
+
+    out, pull_back = jax.vjp(jax.jit(run), spikes, weight)
+    upstream = np.random.default_rng(seed).normal(size=out.shape).astype(np.float32)
+    of_spikes, of_weight = pull_back(jnp.asarray(upstream))
+    return out, of_spikes, of_weight
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.8])
+@pytest.mark.parametrize("options", [ONCE, SEVERAL], ids=["once", "several"])
+def test_gradients_are_those_without_the_empty_slots(share, options, rng):
+    spikes, events = sparse(rng, share)
+    weight = rng.normal(0.5, 0.8, (7, 150)).astype(np.float32)
+    options = options if "t_max" in options else {**options, "t_max": 10.0}
+    full = gradients(jax_core.lif, spikes, weight, {**options, "on_overflow": "truncate"})
+    cut = gradients(jax_core.lif, events, weight, {**options, "on_overflow": "truncate"})
+    assert (share == 0) == (not np.any(full[0]))
+    for one, other in zip(full[::2], cut[::2], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    of_events = np.asarray(cut[1].time)
+    of_slots = np.asarray(full[1])[..., 0]
+    for sample in range(len(spikes)):
+        index = np.asarray(events.index[sample])
+        there = index >= 0
+        np.testing.assert_allclose(
+            of_slots[sample, index[there]], of_events[sample, there], rtol=1e-5, atol=1e-6
+        )
+    assert not np.any(of_slots[np.isinf(spikes[..., 0])])
+
+
+def test_chunks_and_all_at_once_agree(rng, monkeypatch):
+    spikes, _ = sparse(rng, 0.9)
+    weight = rng.normal(0.3, 0.5, (6, 150)).astype(np.float32)
+    given = spikes, weight, {**SEVERAL, "on_overflow": "truncate"}
+    at_once = gradients(jax_core.lif, *given)
+    monkeypatch.setattr(_adjoint, "_LARGEST", 0)
+    jax.clear_caches()
+    in_chunks = gradients(jax_core.lif, *given)
+    for one, other in zip(at_once, in_chunks, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("readout", ["max", "integral", "value"])
+@pytest.mark.parametrize("tau_mem", [2.5, np.linspace(1, 3, 3, dtype=np.float32)])
+def test_readouts_are_those_without_the_empty_slots(readout, tau_mem, rng):
+    spikes, events = sparse(rng, 0.05)
+    weight = rng.normal(0, 1, (3, 150)).astype(np.float32)
+    options = {"tau_mem": tau_mem, "tau_syn": 1.0, "readout": readout, "t_max": 3.0}
+    full = gradients(jax_core.li, spikes, weight, options)
+    cut = gradients(jax_core.li, events, weight, options)
+    assert np.any(full[0])
+    for one, other in zip(full[::2], cut[::2], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
