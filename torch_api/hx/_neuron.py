@@ -11,9 +11,10 @@ from .. import functional
 from .._health import Health
 from . import functional as F
 from ._call import Clock
-from ._events import constant, current_trace, looks, spikes_with_room
+from ._events import constant, current_trace, looks, of_neuron, spikes_with_room
 from ._experiment import Experiment
 from ._handles import AELIFObservables, Handle, LIFObservables, SynapseHandle
+from ._madc import recorded
 from ._parameters import HXBaseParameter, ModuleParameterType, capacitance
 from ._population import Population
 from ._raster import NEVER, SpikeRaster
@@ -23,7 +24,8 @@ class AELIF(Population):
     """Neurons up to adaptive exponential integrate-and-fire, each term switched by a flag.
 
     The event engine covers ``exponential=False`` without adaptation, with leak; the others need
-    ``Experiment(engine="euler")``.
+    ``Experiment(engine="euler")``. ``refractory=False``: no refractory time, whatever
+    ``refractory_time`` is.
     """
 
     output_type = LIFObservables
@@ -62,6 +64,7 @@ class AELIF(Population):
         exponential: bool = True,
         subthreshold_adaptation: bool = True,
         spike_triggered_adaptation: bool = True,
+        refractory: bool = True,
         **options: Any,
     ) -> None:
         parameters = {
@@ -94,6 +97,7 @@ class AELIF(Population):
         self.leaky, self.fire, self.exponential = leaky, fire, exponential
         self.subthreshold_adaptation = subthreshold_adaptation
         self.spike_triggered_adaptation = spike_triggered_adaptation
+        self.refractory = refractory
         if subthreshold_adaptation or spike_triggered_adaptation:
             self.output_type = AELIFObservables
             self.renew_output()
@@ -105,18 +109,19 @@ class AELIF(Population):
         self.check_parameter("refractory_time", ">= 0", lambda value: value >= 0)
         self.check_parameter("threshold", "finite", torch.isfinite)
         threshold = torch.as_tensor(self.model("threshold")).detach()
-        self.check_parameter(
-            "reset",
-            "finite and below threshold",
-            lambda value: value.isfinite() & (value < threshold),
-        )
+        if self.experiment.mock:
+            rule, room = "finite and below threshold", torch.lt
+        else:
+            # A chip can be set so; it spikes again as soon as it may.
+            rule, room = "finite and not above threshold", torch.le
+        self.check_parameter("reset", rule, lambda value: value.isfinite() & room(value, threshold))
 
     def forward_func(self, *input: SynapseHandle, hw_data: Any = None) -> LIFObservables:
         found = self.grid(
             input,
             reset=self.model("reset"),
             threshold=self.model("threshold"),
-            refractory_time=self.model("refractory_time"),
+            refractory_time=self.pause(),
             method=self.method,
             alpha=self.alpha,
             exp_slope=self.model("exponential_slope"),
@@ -192,8 +197,21 @@ class AELIF(Population):
         sent = out
         if self.mask is not None:
             sent = torch.where(self.mask.to(out.device)[:, None], out, NEVER)
+        def madc() -> Tensor:
+            times, weight = self.joined_events(inputs)
+            one = self.options["record_neuron_id"]
+            constants = of_neuron(self.event_constants(times), one)
+            return recorded(
+                lambda at: functional.lif_observed_trace(
+                    times, weight[one : one + 1], out[:, one : one + 1], at, **constants
+                )[:, 0],
+                clock,
+                times,
+            )
+
         output.fill(
             sent,
+            membrane_madc=madc if self.is_recorded() else None,
             spikes=lambda: SpikeRaster.draw(sent, clock.dt, clock.steps),
             membrane_cadc=membrane,
             current=current,
@@ -201,15 +219,30 @@ class AELIF(Population):
 
     def event_constants(self, like: Tensor) -> dict[str, Any]:
         """The constants of `evtorch.torch_api.functional.lif`."""
-        names = {
-            "tau_mem": "tau_mem",
-            "tau_syn": "tau_syn",
-            "v_threshold": "threshold",
-            "v_leak": "leak",
-            "v_reset": "reset",
-            "refractory": "refractory_time",
+        values = {
+            "tau_mem": self.seconds("tau_mem"),
+            "tau_syn": self.seconds("tau_syn"),
+            "v_threshold": self.model("threshold"),
+            "v_leak": self.model("leak"),
+            "v_reset": self.model("reset"),
+            "refractory": self.pause(),
         }
-        return {name: constant(self.model(own), like) for name, own in names.items()}
+        constants = {name: constant(value, like) for name, value in values.items()}
+        if not self.experiment.mock:
+            constants["v_reset"] = _below(constants["v_reset"], constants["v_threshold"])
+        return constants
+
+    def pause(self) -> Any:
+        """The refractory time, seconds."""
+        return self.model("refractory_time") if self.refractory else 0.0
+
+
+def _below(reset: Any, threshold: Any) -> Any:
+    """A reset just below the threshold where it is equal, as only from below there are spikes."""
+    both = torch.as_tensor(reset), torch.as_tensor(threshold)
+    below = torch.where(both[1] == 0, -1e-6, both[1] - 1e-6 * both[1].abs())
+    found = torch.where(both[0] == both[1], below, both[0])
+    return found if isinstance(reset, Tensor) or isinstance(threshold, Tensor) else float(found)
 
 
 class LIF(AELIF):
