@@ -11,6 +11,8 @@ from . import datasets as datasets
 from . import functional as functional
 from . import transforms as transforms
 from ._experiment import Experiment as Experiment
+from ._exponential import NeuronExp as NeuronExp
+from ._exponential import ReadoutNeuronExp as ReadoutNeuronExp
 from ._handles import AELIFObservables as AELIFObservables
 from ._handles import Handle as Handle
 from ._handles import LIFObservables as LIFObservables
@@ -18,8 +20,6 @@ from ._handles import LIObservables as LIObservables
 from ._handles import NeuronHandle as NeuronHandle
 from ._handles import SynapseHandle as SynapseHandle
 from ._handles import TensorHandle as TensorHandle
-from ._exponential import NeuronExp as NeuronExp
-from ._exponential import ReadoutNeuronExp as ReadoutNeuronExp
 from ._hardware import init_hardware as init_hardware
 from ._hardware import release_hardware as release_hardware
 from ._modules import BatchDropout as BatchDropout

@@ -30,7 +30,9 @@ def runs_of(calls: Sequence[Call]) -> list[list[Stage]]:
         if not isinstance(call.module, AELIF):
             continue
         synapses = tuple(by_output.get(id(handle)) for handle in call.inputs)
-        if not synapses or not all(each and isinstance(each.module, Projection) for each in synapses):
+        if not synapses or not all(
+            each and isinstance(each.module, Projection) for each in synapses
+        ):
             raise ValueError(f"{call.module.title} needs synapses before it on hardware")
         stage = Stage(synapses, call)  # pyright: ignore[reportArgumentType]
         run = next((run for run in runs if _follows(stage, run[-1])), None)
@@ -46,6 +48,10 @@ def _follows(stage: Stage, last: Stage) -> bool:
     if len(stage.synapses) != 1 or stage.synapses[0].inputs[0] is not last.neurons.outputs[0]:
         return False
     return _instance(stage.neurons.module) is _instance(last.neurons.module)
+
+
+def _is_synapse(call: Call) -> bool:
+    return isinstance(call.module, Projection)
 
 
 def _instance(module: Any) -> Any:

@@ -119,6 +119,7 @@ class AELIF(Population):
     def forward_func(self, *input: SynapseHandle, hw_data: Any = None) -> LIFObservables:
         found = self.grid(
             input,
+            hw_data=hw_data,
             reset=self.model("reset"),
             threshold=self.model("threshold"),
             refractory_time=self.pause(),
@@ -135,8 +136,10 @@ class AELIF(Population):
             subthreshold_adaptation=self.subthreshold_adaptation,
             spike_triggered_adaptation=self.spike_triggered_adaptation,
         )
+        madc = None if hw_data is None else getattr(hw_data.voltage, "madc", None)
         spikes = found.spikes if self.mask is None else found.spikes * self.mask
         filled = {"current": found.current, "membrane_cadc": found.membrane, "spikes": spikes}
+        filled["membrane_madc"] = madc
         if self.output_type is AELIFObservables:
             return AELIFObservables(adaptation_cadc=found.adaptation, **filled)
         return LIFObservables(**filled)
@@ -197,6 +200,7 @@ class AELIF(Population):
         sent = out
         if self.mask is not None:
             sent = torch.where(self.mask.to(out.device)[:, None], out, NEVER)
+
         def madc() -> Tensor:
             times, weight = self.joined_events(inputs)
             one = self.options["record_neuron_id"]

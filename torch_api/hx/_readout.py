@@ -80,8 +80,13 @@ class LI(Population):
         self.alpha, self.method = alpha, method
 
     def forward_func(self, *input: SynapseHandle, hw_data: Any = None) -> LIObservables:
-        found = self.grid(input, reset=self.model("leak"), threshold=float("inf"), fire=False)
-        return LIObservables(current=found.current, membrane_cadc=found.membrane)
+        found = self.grid(
+            input, hw_data=hw_data, reset=self.model("leak"), threshold=float("inf"), fire=False
+        )
+        madc = None if hw_data is None else getattr(hw_data.voltage, "madc", None)
+        return LIObservables(
+            current=found.current, membrane_cadc=found.membrane, membrane_madc=madc
+        )
 
     def fill_events(self, inputs: tuple, output: Handle, clock: Clock) -> None:
         """Voltages and currents at the time steps, exact and differentiable, when they are read."""
