@@ -19,6 +19,11 @@ from ._raster import check_room
 from ._synapse import Projection
 
 _FIRST_ROOM = 8
+_VOLTAGES = ("v_threshold", "v_leak", "v_reset")
+_RANGE = (-2.0, 3.0)
+"""Voltages that the chip can have where a threshold is 1."""
+_STEP = 0.01
+"""What it can tell apart there."""
 _default: hardware.Backend | None = None
 _last: hardware.Backend | None = None
 """What was chosen last, which stays after a release."""
@@ -157,12 +162,31 @@ def _layer(stage: Stage, backend: hardware.Backend, like: Tensor) -> hardware.La
     }
     # A weight is a current there, with a voltage of 1 / conductance; so, voltages become currents.
     conductance = neurons.conductance().detach().cpu().numpy().astype(np.float64)
-    for name in ("v_threshold", "v_leak", "v_reset"):
-        values[name] = values[name] * conductance
+    voltages = np.stack([values[name] * conductance for name in _VOLTAGES])
+    # A reset at threshold is just below it in the model, and a step of the chip below it there.
+    room = 2e-6 * np.where(voltages[0] == 0, 1, np.abs(voltages[0]))
+    is_at_threshold = voltages[0] - voltages[2] <= room
+    voltages, span = _in_range(voltages)
+    voltages[2] = np.where(is_at_threshold, voltages[0] - _STEP, voltages[2])
+    values |= dict(zip(_VOLTAGES, voltages, strict=True))
     weights = [_hardware_weight(call.module, backend) for call in stage.synapses]
     return hardware.Layer(
         np.concatenate(weights, axis=1),
         **values,
         max_spikes=neurons._room,
-        weight_unit=1 / _shared_scale(stage),
+        weight_unit=1 / (_shared_scale(stage) * span),
     )
+
+
+def _in_range(voltages: np.ndarray) -> tuple[np.ndarray, float]:
+    """Voltages as they are, or from 0 to 1 if they are not of the size of a threshold of 1.
+
+    hxtorch's defaults are in units of the chip's converter, 80 to 125.
+
+    **Returns:** them, and what is now 1.
+    """
+    low, high = _RANGE
+    if voltages.min() >= low and voltages.max() <= high:
+        return voltages, 1.0
+    span = float(np.ptp(voltages))
+    return (voltages - voltages.min()) / span, span

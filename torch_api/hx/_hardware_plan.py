@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from ._call import Call
 from ._modules import InputNeuron
 from ._neuron import AELIF
+from ._placement import ReadoutSource
 from ._readout import LI
 from ._synapse import Projection
 
@@ -78,6 +79,11 @@ def _check_recordings(calls: Sequence[Call]) -> None:
             raise ValueError(
                 f"{module.title}: enable_madc_recording needs record_neuron_id, the neuron that is "
                 f"recorded, 0 to {module.size - 1}; got {neuron}"
+            )
+        if module.options.get("madc_readout_source") is ReadoutSource.ADAPTATION:
+            raise ValueError(
+                f"{module.title}: madc_readout_source must be ReadoutSource.VOLTAGE, as neurons on "
+                f"hardware do not adapt here"
             )
         other = recording.setdefault(id(_instance(module)), module)
         if other is not module:
