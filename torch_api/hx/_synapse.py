@@ -117,6 +117,8 @@ class Projection(HXModule):
         spikes[: self.in_features, 0] = torch.eye(self.in_features)
         spikes[-2] = (torch.rand(1, self.in_features, generator=generator) < 0.5).float()
         graded = self.func((LIFObservables(spikes=spikes.to(weight)),)).graded_spikes
+        if isinstance(graded, Tensor) and graded.ndim == 4:
+            graded = graded[0]  # Of grid EventProp, the weighted spikes; see `EventPropSynapse`.
         if not isinstance(graded, Tensor) or graded.shape != (len(spikes), 1, self.out_features):
             return None
         found = graded[: self.in_features, 0]

@@ -43,7 +43,9 @@ class SpikeTimesToSparseTensor(nn.Module):
         step, seen = _steps(spikes, self._dt, self._size)
         at = torch.stack([step[seen], *torch.nonzero(seen, as_tuple=True)])
         ones = torch.ones(at.shape[1], dtype=torch.long, device=spikes.device)
-        return torch.sparse_coo_tensor(at, ones, (self._size, *spikes.shape))
+        return torch.sparse_coo_tensor(
+            at, ones, (self._size, *spikes.shape), check_invariants=False
+        )
 
 
 class SpikeTimesToDense(nn.Module):
