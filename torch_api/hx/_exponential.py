@@ -9,7 +9,7 @@ from torch import Tensor
 
 from . import functional as F
 from ._handles import LIFObservables, LIObservables, SynapseHandle
-from ._neuron import LIF
+from ._lif import LIF
 from ._population import Population
 from ._readout import LI
 

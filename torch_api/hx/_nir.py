@@ -25,8 +25,9 @@ from ..nir._values import array, values
 from ._call import Call, Engine
 from ._experiment import Experiment
 from ._handles import LIFObservables
+from ._lif import LIF
 from ._modules import InputNeuron
-from ._neuron import AELIF, LIF
+from ._neuron import AELIF
 from ._parameters import HXTransformedModelParameter, MixedHXModelParameter
 from ._population import Population
 from ._raster import SpikeRaster

@@ -83,7 +83,7 @@ class LI(Population):
         found = self.grid(
             input, hw_data=hw_data, reset=self.model("leak"), threshold=float("inf"), fire=False
         )
-        madc = None if hw_data is None else getattr(hw_data.voltage, "madc", None)
+        madc = None if hw_data is None else hw_data.voltage.madc
         return LIObservables(
             current=found.current, membrane_cadc=found.membrane, membrane_madc=madc
         )

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ._experiment import Experiment
 from ._handles import LIFObservables
-from ._neuron import LIF
+from ._lif import LIF
 from ._parameters import HXTransformedModelParameter, MixedHXModelParameter
 from ._readout import LI
 from ._run import run
