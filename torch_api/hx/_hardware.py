@@ -57,7 +57,7 @@ def run_on_hardware(experiment: Experiment, calls: Sequence[Call], clock: Clock)
 
     Spikes are observed; membranes and currents are those of the model, given these spikes.
     """
-    backend = experiment.backend or _default
+    backend = _default if experiment.backend is None else experiment.backend
     if backend is None:
         raise ValueError(
             "Experiment(mock=False) needs a backend: Experiment(backend=...) or "

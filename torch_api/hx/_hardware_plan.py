@@ -22,7 +22,8 @@ def runs_of(calls: Sequence[Call]) -> list[list[Stage]]:
     """The spiking populations, those of a run together, in the order of ``calls``.
 
     A population whose one synapse comes from the last one of a run joins it, if both are of the
-    same execution instance. Any other starts a run: what is parallel runs one after the other.
+    same execution instance and that one has no mask. Any other starts a run: what is parallel runs
+    one after the other.
     """
     by_output = {id(call.outputs[0]): call for call in calls}
     runs: list[list[Stage]] = []
@@ -48,7 +49,9 @@ def runs_of(calls: Sequence[Call]) -> list[list[Stage]]:
 def _follows(stage: Stage, last: Stage) -> bool:
     if len(stage.synapses) != 1 or stage.synapses[0].inputs[0] is not last.neurons.outputs[0]:
         return False
-    return _instance(stage.neurons.module) is _instance(last.neurons.module)
+    # What a mask silences is silent behind the chip only.
+    before = last.neurons.module
+    return before.mask is None and _instance(stage.neurons.module) is _instance(before)
 
 
 def _is_synapse(call: Call) -> bool:

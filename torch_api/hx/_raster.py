@@ -107,7 +107,7 @@ def _joined(parts: Any, dim: int) -> tuple[Tensor, float] | None:
     known = (exact_times(p) is not None or (not p.requires_grad and _is_binary(p)) for p in parts)
     if not steps or dim % 3 == 0 or not all(known):
         return None
-    times = with_same_room([times_of(each, steps[0]) for each in parts])
+    times = with_same_room([times_of(each, steps[0], dtype=torch.float64) for each in parts])
     return torch.cat(times, dim=dim % 3 - 1), steps[0]
 
 

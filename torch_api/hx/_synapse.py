@@ -93,18 +93,23 @@ class Projection(HXModule):
                 f"{self.title}: its forward_func is not linear in the spikes, so that events do "
                 f"not pass; use Experiment(mock=True, engine='euler')"
             )
+        self._hand_on(inputs, output, clock, weight)
+
+    def execute(self, call: Call, clock: Clock, engine: Engine) -> None:
+        weight = None
+        if engine == "event" and not self._is_event_based():
+            weight = self._linear_weight()
+        if weight is None:
+            super().execute(call, clock, engine)
+        else:
+            self._hand_on(call.inputs, call.outputs[0], clock, weight)
+
+    def _hand_on(self, inputs: tuple, output: SynapseHandle, clock: Clock, weight: Tensor) -> None:
         times = self.only(inputs).times(clock.dt, self.title, weight.dtype)
         self.check_input(times.shape[1])
         self._check_dtype(times)
         output.fill(graded_spikes=lambda: self.func(inputs).graded_spikes)
         output.events = (times, weight)
-
-    def execute(self, call: Call, clock: Clock, engine: Engine) -> None:
-        is_own = not self._is_event_based()
-        if engine == "event" and is_own and self._linear_weight() is not None:
-            self.fill_events(call.inputs, call.outputs[0], clock)
-        else:
-            super().execute(call, clock, engine)
 
     def _linear_weight(self) -> Tensor | None:
         """The weights ``(out, in)`` with which a `forward_func` of one's own weighs spikes.
@@ -116,7 +121,8 @@ class Projection(HXModule):
         spikes = torch.zeros(self.in_features + 2, 1, self.in_features)
         spikes[: self.in_features, 0] = torch.eye(self.in_features)
         spikes[-2] = (torch.rand(1, self.in_features, generator=generator) < 0.5).float()
-        graded = self.func((LIFObservables(spikes=spikes.to(weight)),)).graded_spikes
+        computed = self.func((LIFObservables(spikes=spikes.to(weight)),))
+        graded = getattr(computed, "graded_spikes", None)
         if isinstance(graded, Tensor) and graded.ndim == 4:
             graded = graded[0]  # Of grid EventProp, the weighted spikes; see `EventPropSynapse`.
         if not isinstance(graded, Tensor) or graded.shape != (len(spikes), 1, self.out_features):

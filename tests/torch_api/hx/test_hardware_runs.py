@@ -87,11 +87,12 @@ def test_parallel_populations_run_one_after_the_other():
 
 
 def test_a_chain_takes_one_run_per_execution_instance():
-    def runs(second):
+    def runs(second, mask=None):
         chip = Recording()
         exp = hx.Experiment(mock=False, backend=chip)
         first = hx.LIF(3, exp, leak=0.0, reset=0.0, threshold=1.0)
         last = hx.LIF(2, exp, leak=0.0, reset=0.0, threshold=1.0, execution_instance=second)
+        first.mask = mask
         handle = hx.LIFObservables(spikes=encoded(dtype=torch.float32))
         last(hx.Synapse(3, 2, exp)(first(hx.Synapse(5, 3, exp)(handle))))
         hx.run(exp, 40)
@@ -99,6 +100,8 @@ def test_a_chain_takes_one_run_per_execution_instance():
 
     assert runs(None) == [2]
     assert runs(hx.ExecutionInstance()) == [1, 1]
+    # The chip does not know the mask, so that what is behind must not get its spikes.
+    assert runs(None, torch.tensor([True, False, True])) == [1, 1]
 
 
 def test_synapses_of_a_population_have_one_scale():
