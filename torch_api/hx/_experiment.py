@@ -30,7 +30,7 @@ class Experiment:
 
     - ``mock``: simulate; otherwise run on ``backend``, or the one given to `init_hardware`.
     - ``dt``: time of a step of dense tensors, seconds.
-    - ``hw_routing_func``: accepted and ignored.
+    - ``hw_routing_func``: ignored where ``mock``, an error otherwise.
     - ``engine``: ``"event"``, exact simulation and gradients in continuous time, or ``"euler"``,
       steps of ``dt`` with a surrogate gradient. ``None``: the former, or what `compat.install` was
       given.
@@ -51,6 +51,11 @@ class Experiment:
             raise ValueError(f"dt must be > 0 seconds, got {dt}")
         if not mock and engine == "euler":
             raise ValueError("engine='euler' simulates only: set mock=True, or engine='event'")
+        if hw_routing_func is not None and not mock:
+            raise ValueError(
+                "hw_routing_func: custom routing is not supported; leave it out, as backends place "
+                "and route on their own"
+            )
         self.mock, self.dt = mock, dt
         self.engine: Engine = _checked(engine)
         self.default_execution_instance = ExecutionInstance()

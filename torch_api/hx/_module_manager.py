@@ -22,8 +22,6 @@ class ModuleManager:
         """Numbers of all modules that were ever called."""
         self.wrappers: dict[Any, str] = {}
         """Names of all wrappers that were ever called."""
-        self.prev_graph = nx.DiGraph()
-        """The graph of the last run."""
         self._calls: dict[Any, Call] = {}
         self._active: list[Any] = []
 
@@ -117,7 +115,6 @@ class ModuleManager:
 
     def clear(self) -> None:
         """Forget what was called; modules keep their numbers."""
-        self.prev_graph = self.graph
         self._calls, self._active = {}, []
 
     def done(self) -> list[tuple[Any, tuple[Handle, ...], Any]]:

@@ -197,7 +197,7 @@ def test_the_manager_of_modules_orders_and_remembers():
     assert manager.graph.edges["s_1_0", 1]["handle"] is handles[0]
     assert [each[0] for each in manager.done()] == modules
     assert not manager.graph.nodes
-    assert manager.prev_graph.nodes
+    assert manager.has_module(modules[0])
     assert (manager.get_id_by_module(modules[0]), manager.get_module_by_id(1)) == (1, modules[0])
 
 

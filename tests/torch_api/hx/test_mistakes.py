@@ -171,6 +171,12 @@ def test_what_the_hardware_interface_lacks(module, message):
         hx.run(exp, 20)
 
 
+def test_custom_routing_is_refused():
+    with pytest.raises(ValueError, match="hw_routing_func: custom routing is not supported"):
+        hx.Experiment(mock=False, hw_routing_func=lambda network: None)
+    assert hx.Experiment(mock=True, hw_routing_func=print).hw_routing_func is print
+
+
 def test_dropout_is_not_on_hardware():
     exp = hx.Experiment(mock=False, backend=hardware.MockBSS2())
     left = hx.BatchDropout(5, 0.5, exp)(hx.LIFObservables(spikes=SPIKES))
