@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._straight_through import straight_through
 from ._experiment import Experiment
 from ._handles import LIFObservables
 from ._lif import LIF
@@ -69,6 +70,10 @@ class SNN(nn.Module):
         self.linear_h = synapse_type(
             n_in * input_repetitions, n_hidden, self.exp, transform=scaled()
         )
+        # In the order of hxtorch's example, so that a seed gives the same weights.
+        if weight_init_hidden is not None:
+            once = torch.empty(n_hidden, n_in).normal_(*weight_init_hidden)
+            self.linear_h.weight.data = once.repeat(1, input_repetitions)
         self.lif_h = neuron_type(
             n_hidden,
             self.exp,
@@ -84,12 +89,8 @@ class SNN(nn.Module):
         )
         self.linear_o = Synapse(n_hidden, n_out, self.exp, transform=scaled())
         self.li_readout = LI(n_out, self.exp, cadc_time_shift=trace_shift_out, **both)
-        with torch.no_grad():
-            if weight_init_hidden is not None:
-                once = torch.empty(n_hidden, n_in).normal_(*weight_init_hidden)
-                self.linear_h.weight.copy_(once.repeat(1, input_repetitions))
-            if weight_init_output is not None:
-                self.linear_o.weight.normal_(*weight_init_output)
+        if weight_init_output is not None:
+            nn.init.normal_(self.linear_o.weight, *weight_init_output)
         self.s_h: Any = None
         """The handle of the hidden layer of the last forward."""
         self.to(device)
@@ -117,7 +118,7 @@ class Model(nn.Module):
         """Scores ``(batch, classes)`` of values ``(batch, channels)``."""
         scores = self.decoder(self.network(self.encoder(inputs)))
         # The gradient is that of the unscaled scores, as in hxtorch.
-        self.scores = scores + (scores * (self.readout_scale - 1)).detach()
+        self.scores = straight_through(scores, scores.detach() * self.readout_scale)
         return self.scores
 
     def regularize(
