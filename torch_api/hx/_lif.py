@@ -97,7 +97,7 @@ class EventPropLIF(LIF):
         spikes, membrane, current = F.EventPropLIFFunction.apply(  # pyright: ignore[reportGeneralTypeIssues]
             input[0].graded_spikes,
             *(self.model(name) for name in ("leak", "reset", "threshold", "tau_syn", "tau_mem")),
-            None,
+            hw_data,
             self.experiment.dt,
         )
         return LIFObservables(spikes=spikes, membrane_cadc=membrane, current=current)
