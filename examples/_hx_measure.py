@@ -36,7 +36,7 @@ def inputs(dt: float, batch: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     times = ((2 + 24 * data.values).round() * US).to(dtype)
     times = torch.nn.functional.pad(times, (0, 1), value=2 * US)
     # In the middle of a step, where rounding cannot move a spike to another one.
-    raster = SpikeTimesToDense(dt, round(_STEPS * US / dt))(times + 1e-3 * dt)
+    raster = SpikeTimesToDense(dt, round(_STEPS * US / dt))(times + 1e-3 * dt).to(dtype)
     return hxsnn.SpikeRaster.remembering(raster, times[..., None], dt), data.classes
 
 

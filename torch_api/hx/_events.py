@@ -19,8 +19,6 @@ _FIRST_ROOM = 4
 
 def joined(title: str, inputs: Sequence[SynapseHandle]) -> tuple[Tensor, Tensor]:
     """The spikes and weights of all synapses of a population as those of one synapse."""
-    for handle in inputs:
-        handle.check_filled("graded_spikes")
     events = [handle.events for handle in inputs if handle.events is not None]
     if len(events) < len(inputs):
         raise ValueError(
@@ -40,6 +38,14 @@ def constant(value: Any, like: Tensor) -> Any:
         value = value.reshape(()) if value.numel() == 1 else value
         return value.to(dtype=like.dtype, device=like.device)
     return float(value)
+
+
+def of_neuron(constants: dict[str, Any], index: int) -> dict[str, Any]:
+    """The constants of one neuron of a population."""
+    return {
+        name: value[index : index + 1] if isinstance(value, Tensor) and value.ndim else value
+        for name, value in constants.items()
+    }
 
 
 def spikes_with_room(simulate: Callable[..., Any], room: int) -> tuple[Tensor, Health, int]:

@@ -6,9 +6,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ._raster import SpikeRaster, exact_times, times_of
+from ._raster import NEVER, SpikeRaster, exact_times, times_of
 
 Lazy = Callable[[], Any]
+
+
+class HandleTypeError(TypeError, AssertionError):
+    """A handle of one type in the place of another; hxtorch raises ``AssertionError`` there."""
 
 
 class _HandleType(type):
@@ -26,12 +30,13 @@ class _HandleType(type):
 
 
 class Handle(metaclass=_HandleType):
-    """Observables of a module by name. Before `run` has filled it, reading one raises
-    ``ValueError``; afterwards it has a tensor, or ``None`` for what was not recorded.
+    """Observables of a module by name: tensors, or ``None`` for what was not recorded, and for all
+    of them before `run` has filled the handle.
 
     Observables that cost work are computed when they are read first. ``Handle("a", "b")`` is an
     empty handle with these observables, and ``type`` of it the class of such handles, the same for
-    the same names; ``Handle(a=..., b=...)`` is a filled one.
+    the same names; ``Handle(a=..., b=...)`` is a filled one. Handles are equal if they have the
+    same observables with equal tensors.
     """
 
     names: ClassVar[tuple[str, ...]] = ()
@@ -65,7 +70,15 @@ class Handle(metaclass=_HandleType):
         self._producer = None
 
     def clone(self, handle: "Handle") -> None:
-        """Take over the observables of another handle."""
+        """Take over the observables of another handle.
+
+        **Raises:** `HandleTypeError` if that has other ones.
+        """
+        if {*type(handle).names} != {*self.names}:
+            raise HandleTypeError(
+                f"a handle of {', '.join(sorted(self.names))} cannot take over one of "
+                f"{', '.join(sorted(type(handle).names))}; make a {type(self).__name__}(...)"
+            )
         self._values = {name: handle._values.get(name) for name in self.names}
         self._times = handle._times
         self._producer = handle._producer
@@ -74,17 +87,22 @@ class Handle(metaclass=_HandleType):
         """Whether there is an observable of that name."""
         return self._producer is None and self._values.get(name) is not None
 
-    def check_filled(self, name: str) -> None:
-        """Raise ``ValueError`` if an observable is read before `run`."""
-        if self._producer is not None:
-            raise ValueError(
-                f"{name} of {self._producer} is read before run(experiment, runtime) has filled it"
-            )
+    @property
+    def producer(self) -> str | None:
+        """The module that is to fill the handle; ``None`` if it is filled."""
+        return self._producer
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Handle) or {*type(other).names} != {*self.names}:
+            return False
+        return all(_same(getattr(self, name), getattr(other, name)) for name in self.names)
+
+    # As tensors, which compare by value too.
+    __hash__ = object.__hash__
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name not in type(self).names:
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
-        self.check_filled(name)
         value = self._values[name]
         if callable(value):
             value = self._values[name] = value()
@@ -102,6 +120,13 @@ class Handle(metaclass=_HandleType):
             return f"{type(self).__name__}(pending from {self._producer})"
         held = (name for name in self.names if self.holds(name))
         return f"{type(self).__name__}({', '.join(held)})"
+
+
+def _same(first: Any, second: Any) -> bool:
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        kinds = {(each.dtype, each.device) for each in (first, second)}
+        return len(kinds) == 1 and torch.equal(first, second)
+    return not isinstance(first, Tensor) and not isinstance(second, Tensor) and first == second
 
 
 class TensorHandle(Handle):
@@ -141,16 +166,16 @@ class LIFObservables(Handle):
             return self._times
         return times_of(self.spikes, dt, reader, dtype)
 
-    def lengthened(self, steps: int) -> "LIFObservables":
-        """Input spikes with silent time steps behind them, ``steps`` in all."""
+    def shortened(self, steps: int) -> "LIFObservables":
+        """The first ``steps`` time steps of input spikes."""
         raster = self.spikes
-        padded = torch.nn.functional.pad(raster, (0, 0, 0, 0, 0, steps - len(raster)))
         exact = exact_times(raster)
+        shorter = raster[:steps]
         if exact is not None:
-            padded = SpikeRaster.remembering(padded, *exact)
-        longer = LIFObservables(spikes=padded)
-        longer._times = self._times
-        return longer
+            times, dt = exact
+            left = torch.where(times < steps * dt, times, NEVER)
+            shorter = SpikeRaster.remembering(shorter, left, dt)
+        return LIFObservables(spikes=shorter)
 
 
 class AELIFObservables(LIFObservables):

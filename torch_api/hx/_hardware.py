@@ -12,129 +12,101 @@ from .. import functional
 from .._backend import check_backend
 from .._straight_through import straight_through
 from ._call import Call, Clock
-from ._events import constant
-from ._handles import Handle
-from ._modules import InputNeuron
-from ._neuron import AELIF
+from ._events import joined
+from ._experiment import Experiment
+from ._hardware_plan import Stage, runs_of
 from ._raster import check_room
-from ._readout import LI
 from ._synapse import Projection
 
 _FIRST_ROOM = 8
+_VOLTAGES = ("v_threshold", "v_leak", "v_reset")
+_RANGE = (-2.0, 3.0)
+"""Voltages that the chip can have where a threshold is 1."""
+_STEP = 0.01
+"""What it can tell apart there."""
 _default: hardware.Backend | None = None
+_last: hardware.Backend | None = None
+"""What was chosen last, which stays after a release."""
 
 
 def init_hardware(backend: hardware.Backend | None = None) -> None:
     """Choose the backend of all experiments with ``mock=False`` that were not given their own.
 
-    Without an argument, what was chosen before stays.
+    Without an argument, what was chosen last, also after `release_hardware`.
     """
-    global _default
+    global _default, _last
     if backend is not None:
         check_backend(backend, None)
-        _default = backend
-    if _default is None:
+        _last = backend
+    if _last is None:
         raise ValueError(
             "there is no hardware yet: init_hardware(backend), for example with "
             "snn.hardware.MockBSS2(), or Experiment(mock=True) to simulate"
         )
+    _default = _last
 
 
 def release_hardware() -> None:
-    """Forget the backend."""
+    """Have no backend until `init_hardware` is called again."""
     global _default
     _default = None
 
 
-def run_on_hardware(backend: hardware.Backend | None, calls: Sequence[Call], clock: Clock) -> None:
-    """Run the spiking layers of ``calls`` on the backend, and fill all handles.
+def run_on_hardware(experiment: Experiment, calls: Sequence[Call], clock: Clock) -> None:
+    """Run the spiking populations of ``calls`` on the backend, and fill all handles.
 
     Spikes are observed; membranes and currents are those of the model, given these spikes.
     """
-    if backend is None:
-        backend = _default
+    backend = _default if experiment.backend is None else experiment.backend
     if backend is None:
         raise ValueError(
             "Experiment(mock=False) needs a backend: Experiment(backend=...) or "
             "init_hardware(backend)"
         )
     check_backend(backend, None)
-    spiking = _chain(calls)
-    if spiking:
-        while not _observe(backend, calls, spiking, clock):
-            pass
-        return
+    first = {id(run[0].neurons): run for run in runs_of(calls)}
+    observed: dict[int, tuple[Tensor, Mapping[str, int]]] = {}
     for call in calls:
-        call.module.fill_events(call.inputs, call.outputs[0], clock)
-
-
-def _chain(calls: Sequence[Call]) -> list[tuple[Call, Call]]:
-    """The (synapse, neurons) pairs of the spiking layers, first to last."""
-    spiking = []
-    source: Handle | None = None
-    by_output = {id(call.outputs[0]): call for call in calls}
-    for call in calls:
-        module = call.module
-        if not isinstance(module, InputNeuron | Projection | AELIF | LI):
-            raise ValueError(f"{module.title} cannot run on hardware; set mock=True")
-        if isinstance(module, AELIF | LI) and module.options.get("enable_madc_recording"):
-            raise ValueError(f"{module.title}: enable_madc_recording is not supported on hardware")
-        if not isinstance(module, AELIF):
+        output = call.outputs[0]
+        if id(call) in first:
+            observed |= _observe(backend, first[id(call)], clock)
+        if id(call) in observed:
+            _fill_observed(call, *observed[id(call)], clock)
             continue
-        module.check_terms()
-        synapse = by_output.get(id(call.inputs[0]))
-        if len(call.inputs) != 1 or synapse is None:
-            raise ValueError(f"{module.title} needs exactly one synapse on hardware")
-        if source is not None and synapse.inputs[0] is not source:
-            raise ValueError(
-                f"{module.title}: on hardware each spiking layer must follow the one before"
-            )
-        source = call.outputs[0]
-        spiking.append((synapse, call))
-    return spiking
+        call.module.fill_events(call.inputs, output, clock)
+        if isinstance(call.module, Projection):
+            times, weight = output.events
+            output.events = (times, _used_weight(call.module, weight, backend))
 
 
 def _observe(
-    backend: hardware.Backend,
-    calls: Sequence[Call],
-    spiking: Sequence[tuple[Call, Call]],
-    clock: Clock,
-) -> bool:
-    """One run; **returns** whether all spikes had room, which is doubled where they had not."""
-    first = spiking[0][0]
-    sent = first.inputs[0].times(clock.dt, first.module.title)
-    for _, call in spiking:
-        call.module._room = max(call.module._room, _FIRST_ROOM)
-        check_room(call.module._room)
-    network = hardware.Network(
-        tuple(_layer(synapse.module, call.module, backend, sent) for synapse, call in spiking)
-    )
-    seen = backend.run(network, sent.detach().cpu().numpy(), clock.duration)
-    hardware.check_observation(seen, network, len(sent), clock.duration, name=backend.name)
-    complete = True
-    for k, (_, call) in enumerate(spiking):
-        if seen.overflow is not None and seen.overflow[k].any():
-            call.module._room *= 2
-            complete = False
-    if not complete:
-        return False
-    layers = {id(call.module): k for k, (_, call) in enumerate(spiking)}
-    for call in calls:
-        k = layers.get(id(call.module))
-        if isinstance(call.module, Projection):
-            call.module.fill_events(call.inputs, call.outputs[0], clock)
-            times, weight = call.outputs[0].events
-            used = _used_weight(call.module, weight, backend)
-            call.outputs[0].events = (times, used)
-        elif k is None:
-            call.module.fill_events(call.inputs, call.outputs[0], clock)
-        else:
-            observed = torch.as_tensor(seen.spikes[k], dtype=sent.dtype, device=sent.device)
-            _fill_observed(call, observed, clock, seen.lost if k == 0 else {})
-    return True
+    backend: hardware.Backend, run: Sequence[Stage], clock: Clock
+) -> dict[int, tuple[Tensor, Mapping[str, int]]]:
+    """The spikes and lost events of the populations of a run, by the ids of their calls."""
+    neurons = [stage.neurons.module for stage in run]
+    sent, _ = joined(neurons[0].title, run[0].neurons.inputs)
+    while True:
+        for module in neurons:
+            module._room = max(module._room, _FIRST_ROOM)
+            check_room(module._room)
+        network = hardware.Network(tuple(_layer(stage, backend, sent) for stage in run))
+        seen = backend.run(network, sent.detach().cpu().numpy(), clock.duration)
+        hardware.check_observation(seen, network, len(sent), clock.duration, name=backend.name)
+        full = [] if seen.overflow is None else [each.any() for each in seen.overflow]
+        if not any(full):
+            break
+        for module, has_overflow in zip(neurons, full, strict=True):
+            module._room *= 2 if has_overflow else 1
+    return {
+        id(stage.neurons): (
+            torch.as_tensor(spikes, dtype=sent.dtype, device=sent.device),
+            {} if k else seen.lost,
+        )
+        for k, (stage, spikes) in enumerate(zip(run, seen.spikes, strict=True))
+    }
 
 
-def _fill_observed(call: Call, observed: Tensor, clock: Clock, lost: Mapping[str, int]) -> None:
+def _fill_observed(call: Call, observed: Tensor, lost: Mapping[str, int], clock: Clock) -> None:
     module = call.module
     times, weight = module.joined_events(call.inputs)
     constants = module.event_constants(times)
@@ -154,6 +126,17 @@ def _scale(synapse: Projection) -> float:
     return scale
 
 
+def _shared_scale(stage: Stage) -> float:
+    """The scale of all synapses of a population, whose weights have one unit on the chip."""
+    scales = [_scale(call.module) for call in stage.synapses]
+    if max(scales) > (1 + 1e-6) * min(scales):
+        raise ValueError(
+            f"{stage.neurons.module.title}: on hardware, the transforms of its synapses must have "
+            f"the same scale, got {', '.join(f'{scale:g}' for scale in scales)}"
+        )
+    return scales[0]
+
+
 def _hardware_weight(synapse: Projection, backend: hardware.Backend) -> np.ndarray:
     transformed = synapse.weight_transform(synapse.used_weight().detach().double())
     limit = backend.weight_limit
@@ -168,20 +151,42 @@ def _used_weight(synapse: Projection, weight: Tensor, backend: hardware.Backend)
     return straight_through(weight, whole.to(weight))
 
 
-def _layer(
-    synapse: Projection, neurons: Any, backend: hardware.Backend, like: Tensor
-) -> hardware.Layer:
-    constants = neurons.event_constants(like)
+def _layer(stage: Stage, backend: hardware.Backend, like: Tensor) -> hardware.Layer:
+    neurons = stage.neurons.module
+    neurons.check_parameters()
     values: dict[str, Any] = {
         name: np.broadcast_to(
-            np.asarray(constant(x, like) if not isinstance(x, Tensor) else x.detach().cpu()),
-            (neurons.size,),
+            np.asarray(x.detach().cpu() if isinstance(x, Tensor) else x), (neurons.size,)
         ).astype(np.float64)
-        for name, x in constants.items()
+        for name, x in neurons.event_constants(like).items()
     }
+    # A weight is a current there, with a voltage of 1 / conductance; so, voltages become currents.
+    conductance = neurons.conductance().detach().cpu().numpy().astype(np.float64)
+    voltages = np.stack([values[name] * conductance for name in _VOLTAGES])
+    # A reset at threshold is just below it in the model, and a step of the chip below it there.
+    room = 2e-6 * np.where(voltages[0] == 0, 1, np.abs(voltages[0]))
+    is_at_threshold = voltages[0] - voltages[2] <= room
+    voltages, span = _in_range(voltages)
+    voltages[2] = np.where(is_at_threshold, voltages[0] - _STEP, voltages[2])
+    values |= dict(zip(_VOLTAGES, voltages, strict=True))
+    weights = [_hardware_weight(call.module, backend) for call in stage.synapses]
     return hardware.Layer(
-        _hardware_weight(synapse, backend),
+        np.concatenate(weights, axis=1),
         **values,
         max_spikes=neurons._room,
-        weight_unit=1 / _scale(synapse),
+        weight_unit=1 / (_shared_scale(stage) * span),
     )
+
+
+def _in_range(voltages: np.ndarray) -> tuple[np.ndarray, float]:
+    """Voltages as they are, or from 0 to 1 if they are not of the size of a threshold of 1.
+
+    hxtorch's defaults are in units of the chip's converter, 80 to 125.
+
+    **Returns:** them, and what is now 1.
+    """
+    low, high = _RANGE
+    if voltages.min() >= low and voltages.max() <= high:
+        return voltages, 1.0
+    span = float(np.ptp(voltages))
+    return (voltages - voltages.min()) / span, span

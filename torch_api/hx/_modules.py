@@ -1,6 +1,7 @@
 """The base of all modules, wrappers, input neurons and dropout."""
 
 import inspect
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from . import functional as F
 from ._call import Call, Clock, Engine
 from ._experiment import Experiment
-from ._handles import Handle, LIFObservables, TensorHandle
+from ._handles import Handle, HandleTypeError, LIFObservables, TensorHandle
 from ._raster import NEVER, SpikeRaster
 
 
@@ -18,6 +19,9 @@ class HXBaseExperimentModule(nn.Module):
 
     output_type: type[Handle] = TensorHandle
     input_type: ClassVar[type[Handle]] = Handle
+    has_neurons: ClassVar[bool] = False
+    descriptor: Any = None
+    """The key of what was measured of the module, in `exec_forward`."""
 
     def __init__(self, experiment: Experiment) -> None:
         super().__init__()
@@ -55,11 +59,36 @@ class HXBaseExperimentModule(nn.Module):
         """
         return input[0]
 
-    def _compute(self, *input: Handle) -> Any:
-        """Call `forward_func`, whether it takes ``hw_data`` or not."""
-        if "hw_data" in inspect.signature(self.forward_func).parameters:
-            return self.forward_func(*input, hw_data=None)
-        return self.forward_func(*input)
+    @property
+    def func(self) -> Callable[..., Any]:
+        """`forward_func` as a function of a tuple of handles and ``hw_data``, which it may lack."""
+        takes_data = "hw_data" in inspect.signature(self.forward_func).parameters
+
+        def compute(inputs: tuple[Any, ...], hw_data: Any = None) -> Any:
+            named = {"hw_data": hw_data} if takes_data else {}
+            return self.forward_func(*inputs, **named)
+
+        return compute
+
+    def exec_forward(self, input: Any, output: Any, hw_map: Mapping[Any, Any]) -> None:
+        """Compute `forward_func` now and fill ``output``; what was measured is in ``hw_map``."""
+        inputs = input if isinstance(input, tuple) else (input,)
+        self.fill_computed(output, self.func(inputs, hw_data=hw_map.get(self.descriptor)))
+
+    def fill_computed(self, output: Any, computed: Any) -> None:
+        """Fill a handle with what `forward_func` returned, which must be of its type."""
+        if not isinstance(computed, Handle):
+            raise TypeError(
+                f"{self.title}: forward_func must return a {type(output).__name__}, got "
+                f"{type(computed).__name__}"
+            )
+        try:
+            output.clone(computed)
+        except HandleTypeError as error:
+            raise HandleTypeError(
+                f"{self.title}: forward_func must return a handle of the type of output_type; "
+                f"{error}"
+            ) from None
 
     def fill_events(self, inputs: tuple, output: Any, clock: Clock) -> None:
         """`forward_func` in continuous time, where a module has it: fill ``output``."""
@@ -83,7 +112,7 @@ class HXBaseExperimentModule(nn.Module):
                         f"{self.title} computes on dense tensors, through which exact gradients "
                         f"do not pass; use Experiment(engine='euler')"
                     )
-        call.outputs[0].clone(self._compute(*call.inputs))
+        self.fill_computed(call.outputs[0], self.func(call.inputs))
 
     def _is_event_based(self) -> bool:
         """A ``forward_func`` that a user overrode takes precedence over the events' code."""
@@ -111,7 +140,13 @@ class HXModule(HXBaseExperimentModule):
 HXFunctionalModule = HXBaseExperimentModule
 
 
-class InputNeuron(HXModule):
+class InputPopulation(HXModule):
+    """Base of populations that stand for input."""
+
+    has_neurons = True
+
+
+class InputNeuron(InputPopulation):
     """Hands on input spikes."""
 
     output_type = LIFObservables

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from .. import functional
 from .._health import Health
-from . import functional as F
 from ._call import Clock
-from ._events import constant, current_trace, looks, spikes_with_room
+from ._events import constant, current_trace, looks, of_neuron, spikes_with_room
 from ._experiment import Experiment
 from ._handles import AELIFObservables, Handle, LIFObservables, SynapseHandle
+from ._madc import recorded
 from ._parameters import HXBaseParameter, ModuleParameterType, capacitance
 from ._population import Population
 from ._raster import NEVER, SpikeRaster
@@ -23,7 +23,8 @@ class AELIF(Population):
     """Neurons up to adaptive exponential integrate-and-fire, each term switched by a flag.
 
     The event engine covers ``exponential=False`` without adaptation, with leak; the others need
-    ``Experiment(engine="euler")``.
+    ``Experiment(engine="euler")``. ``refractory=False``: no refractory time, whatever
+    ``refractory_time`` is.
     """
 
     output_type = LIFObservables
@@ -62,6 +63,7 @@ class AELIF(Population):
         exponential: bool = True,
         subthreshold_adaptation: bool = True,
         spike_triggered_adaptation: bool = True,
+        refractory: bool = True,
         **options: Any,
     ) -> None:
         parameters = {
@@ -94,6 +96,7 @@ class AELIF(Population):
         self.leaky, self.fire, self.exponential = leaky, fire, exponential
         self.subthreshold_adaptation = subthreshold_adaptation
         self.spike_triggered_adaptation = spike_triggered_adaptation
+        self.refractory = refractory
         if subthreshold_adaptation or spike_triggered_adaptation:
             self.output_type = AELIFObservables
             self.renew_output()
@@ -105,18 +108,20 @@ class AELIF(Population):
         self.check_parameter("refractory_time", ">= 0", lambda value: value >= 0)
         self.check_parameter("threshold", "finite", torch.isfinite)
         threshold = torch.as_tensor(self.model("threshold")).detach()
-        self.check_parameter(
-            "reset",
-            "finite and below threshold",
-            lambda value: value.isfinite() & (value < threshold),
-        )
+        if self.experiment.mock:
+            rule, room = "finite and below threshold", torch.lt
+        else:
+            # A chip can be set so; it spikes again as soon as it may.
+            rule, room = "finite and not above threshold", torch.le
+        self.check_parameter("reset", rule, lambda value: value.isfinite() & room(value, threshold))
 
     def forward_func(self, *input: SynapseHandle, hw_data: Any = None) -> LIFObservables:
         found = self.grid(
             input,
+            hw_data=hw_data,
             reset=self.model("reset"),
             threshold=self.model("threshold"),
-            refractory_time=self.model("refractory_time"),
+            refractory_time=self.pause(),
             method=self.method,
             alpha=self.alpha,
             exp_slope=self.model("exponential_slope"),
@@ -130,8 +135,14 @@ class AELIF(Population):
             subthreshold_adaptation=self.subthreshold_adaptation,
             spike_triggered_adaptation=self.spike_triggered_adaptation,
         )
+        madc = None if hw_data is None else hw_data.voltage.madc
         spikes = found.spikes if self.mask is None else found.spikes * self.mask
-        filled = {"current": found.current, "membrane_cadc": found.membrane, "spikes": spikes}
+        filled: dict[str, Any] = {
+            "current": found.current,
+            "membrane_cadc": found.membrane,
+            "spikes": spikes,
+        }
+        filled["membrane_madc"] = madc
         if self.output_type is AELIFObservables:
             return AELIFObservables(adaptation_cadc=found.adaptation, **filled)
         return LIFObservables(**filled)
@@ -192,8 +203,22 @@ class AELIF(Population):
         sent = out
         if self.mask is not None:
             sent = torch.where(self.mask.to(out.device)[:, None], out, NEVER)
+
+        def madc() -> Tensor:
+            times, weight = self.joined_events(inputs)
+            one = self.options["record_neuron_id"]
+            constants = of_neuron(self.event_constants(times), one)
+            return recorded(
+                lambda at: functional.lif_observed_trace(
+                    times, weight[one : one + 1], out[:, one : one + 1], at, **constants
+                )[:, 0],
+                clock,
+                times,
+            )
+
         output.fill(
             sent,
+            membrane_madc=madc if self.is_recorded() else None,
             spikes=lambda: SpikeRaster.draw(sent, clock.dt, clock.steps),
             membrane_cadc=membrane,
             current=current,
@@ -201,111 +226,27 @@ class AELIF(Population):
 
     def event_constants(self, like: Tensor) -> dict[str, Any]:
         """The constants of `evtorch.torch_api.functional.lif`."""
-        names = {
-            "tau_mem": "tau_mem",
-            "tau_syn": "tau_syn",
-            "v_threshold": "threshold",
-            "v_leak": "leak",
-            "v_reset": "reset",
-            "refractory": "refractory_time",
+        values = {
+            "tau_mem": self.seconds("tau_mem"),
+            "tau_syn": self.seconds("tau_syn"),
+            "v_threshold": self.model("threshold"),
+            "v_leak": self.model("leak"),
+            "v_reset": self.model("reset"),
+            "refractory": self.pause(),
         }
-        return {name: constant(self.model(own), like) for name, own in names.items()}
+        constants = {name: constant(value, like) for name, value in values.items()}
+        if not self.experiment.mock:
+            constants["v_reset"] = _below(constants["v_reset"], constants["v_threshold"])
+        return constants
+
+    def pause(self) -> Any:
+        """The refractory time, seconds."""
+        return self.model("refractory_time") if self.refractory else 0.0
 
 
-class LIF(AELIF):
-    """Leaky integrate-and-fire neurons.
-
-    **Arguments:** parameters are numbers, tensors ``(size,)``, or parameter objects with separate
-    values for model and hardware. ``method``, ``alpha``: the surrogate derivative of the Euler
-    engine. Recording options, placement and what only concerns the chip are kept in ``options``.
-    """
-
-    def __init__(
-        self,
-        size: int,
-        experiment: Experiment,
-        leak: ModuleParameterType = 80,
-        reset: ModuleParameterType = 80,
-        threshold: ModuleParameterType = 125,
-        tau_mem: ModuleParameterType = 10e-6,
-        tau_syn: ModuleParameterType = 10e-6,
-        i_synin_gm: ModuleParameterType = 500,
-        membrane_capacitance: ModuleParameterType | None = None,
-        refractory_time: ModuleParameterType = 1e-6,
-        synapse_dac_bias: ModuleParameterType = 600,
-        holdoff_time: ModuleParameterType = 0e-6,
-        method: str = "superspike",
-        alpha: float = 50.0,
-        execution_instance: Any = None,
-        enable_spike_recording: bool = True,
-        enable_cadc_recording: bool = True,
-        enable_cadc_recording_placement_in_dram: bool = False,
-        enable_madc_recording: bool = False,
-        record_neuron_id: int | None = None,
-        placement_constraint: Any = None,
-        trace_offset: Any = 0.0,
-        trace_scale: Any = 1.0,
-        cadc_time_shift: int = 0,
-        shift_cadc_to_first: bool = False,
-        interpolation_mode: str = "linear",
-        neuron_structure: Any = None,
-        **extra_params: Any,
-    ) -> None:
-        super().__init__(
-            size,
-            experiment,
-            leak,
-            reset,
-            threshold,
-            tau_mem,
-            tau_syn,
-            i_synin_gm,
-            membrane_capacitance,
-            refractory_time,
-            synapse_dac_bias,
-            holdoff_time,
-            method,
-            alpha,
-            execution_instance=execution_instance,
-            exponential=False,
-            subthreshold_adaptation=False,
-            spike_triggered_adaptation=False,
-            enable_spike_recording=enable_spike_recording,
-            enable_cadc_recording=enable_cadc_recording,
-            enable_cadc_recording_placement_in_dram=enable_cadc_recording_placement_in_dram,
-            enable_madc_recording=enable_madc_recording,
-            record_neuron_id=record_neuron_id,
-            placement_constraint=placement_constraint,
-            trace_offset=trace_offset,
-            trace_scale=trace_scale,
-            cadc_time_shift=cadc_time_shift,
-            shift_cadc_to_first=shift_cadc_to_first,
-            interpolation_mode=interpolation_mode,
-            neuron_structure=neuron_structure,
-            **extra_params,
-        )
-
-
-class EventPropLIF(LIF):
-    """`LIF` whose Euler engine has EventProp on the time grid for its gradient.
-
-    As there, that engine then knows no refractory period, and only one synapse. The event engine
-    is that of `LIF`, which is exact.
-    """
-
-    def forward_func(self, *input: SynapseHandle, hw_data: Any = None) -> LIFObservables:
-        self.check_parameters()
-        if len(input) != 1 or input[0].graded_spikes.ndim != 4:
-            raise ValueError(f"{self.title} needs one input, from an EventPropSynapse")
-        spikes, membrane, current = F.EventPropLIFFunction.apply(  # pyright: ignore[reportGeneralTypeIssues]
-            input[0].graded_spikes,
-            *(self.model(name) for name in ("leak", "reset", "threshold", "tau_syn", "tau_mem")),
-            None,
-            self.experiment.dt,
-        )
-        return LIFObservables(spikes=spikes, membrane_cadc=membrane, current=current)
-
-    fill_events = AELIF.fill_events
-
-
-Neuron = LIF
+def _below(reset: Any, threshold: Any) -> Any:
+    """A reset just below the threshold where it is equal, as only from below there are spikes."""
+    both = torch.as_tensor(reset), torch.as_tensor(threshold)
+    below = torch.where(both[1] == 0, -1e-6, both[1] - 1e-6 * both[1].abs())
+    found = torch.where(both[0] == both[1], below, both[0])
+    return found if isinstance(reset, Tensor) or isinstance(threshold, Tensor) else float(found)

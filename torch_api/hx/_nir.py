@@ -25,8 +25,9 @@ from ..nir._values import array, values
 from ._call import Call, Engine
 from ._experiment import Experiment
 from ._handles import LIFObservables
+from ._lif import LIF
 from ._modules import InputNeuron
-from ._neuron import AELIF, LIF
+from ._neuron import AELIF
 from ._parameters import HXTransformedModelParameter, MixedHXModelParameter
 from ._population import Population
 from ._raster import SpikeRaster
@@ -36,6 +37,8 @@ from ._synapse import Projection, Synapse
 from .transforms import weight_transforms
 
 _CONVENTION = Convention.named("hxtorch")
+_REFRACTORY = 1e-6
+"""Seconds; that of `LIF` where nothing is said, as hxtorch has it."""
 
 
 @dataclass
@@ -73,13 +76,16 @@ class NIRNetwork(nn.Module):
         if cfg.calib_path is not None and not cfg.mock:
             raise ValueError("calib_path is not supported: give the backend a calibration")
         chain = read_chain(graph)
+        # `to_nir` notes refractory times that are not 0, and that it wrote the graph.
+        is_own = "evtorch" in dict(getattr(graph, "metadata", None) or {})
+        refractory = 0.0 if is_own else _REFRACTORY
         self.exp = Experiment(mock=cfg.mock, dt=cfg.dt, engine=cfg.engine)
         size = math.prod(chain.blocks[0].in_shape)
         self.source = chain.source.name
         self.device = cfg.device
         modules: dict[str, nn.Module] = {self.source: InputNeuron(size, self.exp)}
         for block in chain.blocks:
-            modules |= _modules(block, self.exp, cfg)
+            modules |= _modules(block, self.exp, cfg, refractory)
         self.hxnodes = nn.ModuleDict({_key(name): module for name, module in modules.items()})
         self.names = list(modules)
         self.output: dict[str, Any] = {}
@@ -104,8 +110,8 @@ class NIRNetwork(nn.Module):
 def from_nir(graph: Any, cfg: ConversionConfig | None = None) -> NIRNetwork:
     """Make an experiment of a graph in hxtorch's convention, a chain of Linear, CubaLIF, CubaLI.
 
-    Neurons have no refractory time, unless `to_nir` noted one beside the node. Constants may differ
-    from neuron to neuron.
+    Neurons have the refractory time of `LIF`, 1 µs, which NIR does not know; in graphs of `to_nir`,
+    theirs. Constants may differ from neuron to neuron.
 
     **Arguments:** ``graph``: a ``nir.NIRGraph`` or the path of a file; ``cfg``: settings.
 
@@ -154,15 +160,24 @@ def to_nir(snn: nn.Module, input_sample: Any) -> Any:
     )
 
 
-def from_nir_data(nir_graph_data: Any, hxtorch_model: Any) -> dict[str, Tensor]:
+def from_nir_data(
+    nir_graph_data: Any, hxtorch_model: Any, *, sort: bool = False
+) -> dict[str, Tensor]:
     """Dense spikes ``(time, batch, neurons)`` of the nodes of a ``nir.NIRGraphData``, seconds.
 
     A spike lies in the step of ``hxtorch_model.exp.dt`` that it falls into; rasters of events
     remember the exact times, which the event engine uses.
+
+    **Arguments:** ``sort``: sort events that do not ascend in time instead of raising.
     """
     dt = hxtorch_model.exp.dt
     found = {}
-    for name, events in events_from_nir_data(nir_graph_data).items():
+    for name, events in events_from_nir_data(nir_graph_data, sort=sort).items():
+        if name not in nir_graph_data.nodes:
+            raise ValueError(
+                f"node {name!r} lies in a NIRGraphData within nir_graph_data, which has no "
+                f"counterpart in an experiment; give the inner one"
+            )
         observed = nir_graph_data.nodes[name].observables["spikes"]
         steps = round(observed.t_max / dt)
         neurons = observed.n_neurons
@@ -212,7 +227,9 @@ def _key(name: str) -> str:
     return f"node_{name.replace('.', '_')}"
 
 
-def _modules(block: Block, exp: Experiment, cfg: ConversionConfig) -> dict[str, nn.Module]:
+def _modules(
+    block: Block, exp: Experiment, cfg: ConversionConfig, refractory: Any
+) -> dict[str, nn.Module]:
     neuron = block.neuron
     for named in (*block.chain, *block.loop):
         if named in block.loop or named.kind not in ("Linear", "CubaLIF", "CubaLI"):
@@ -249,12 +266,15 @@ def _modules(block: Block, exp: Experiment, cfg: ConversionConfig) -> dict[str, 
     if neuron.kind == "CubaLI":
         return {block.projection.name: synapse, neuron.name: LI(outputs, exp, **settings)}
     notes = dict(neuron.node.metadata or {}).get("evtorch", {})
+    refractory = np.ravel(np.asarray(notes.get("refractory", refractory), np.float64))
     population = LIF(
         outputs,
         exp,
         reset=MixedHXModelParameter(value["v_reset"], 80),
         threshold=MixedHXModelParameter(value["v_threshold"], 150),
-        refractory_time=_value(np.ravel(np.asarray(notes.get("refractory", 0.0), np.float64))),
+        refractory_time=_value(
+            np.ravel(np.asarray(notes.get("refractory", refractory), np.float64))
+        ),
         **settings,
     )
     return {block.projection.name: synapse, neuron.name: population}

@@ -1,5 +1,6 @@
 """What says where on a chip something lies: recorded, and without effect in simulation."""
 
+from pathlib import Path
 from typing import Any
 
 
@@ -30,3 +31,24 @@ class ExecutionInstance(Recorded):
 
     def __init__(self, *values: Any, **named: Any) -> None:
         super().__init__("ExecutionInstance", *values, **named)
+
+
+class ExecutionInstances(set):
+    """Several of them."""
+
+
+class ReadoutSource:
+    """What a recording shows."""
+
+    VOLTAGE = Recorded("membrane")
+    ADAPTATION = Recorded("adaptation")
+
+
+def nightly_calib_path(name: str = "spiking") -> Path:
+    """The name of a calibration, which is recorded where it is loaded."""
+    return Path(f"{name}_cocolist.pbin")
+
+
+def nightly_calix_native_path(name: str = "spiking") -> Path:
+    """As `nightly_calib_path`, in another format."""
+    return Path(f"{name}_calix-native.pkl")

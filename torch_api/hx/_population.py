@@ -41,6 +41,7 @@ class Population(HXModule, SpikingLayer):
     """Base of populations: parameters, recorded options, and the model on a time grid."""
 
     input_type: ClassVar[type[Handle]] = SynapseHandle
+    has_neurons = True
     leak: HXBaseParameter
     tau_mem: HXBaseParameter
     tau_syn: HXBaseParameter
@@ -66,9 +67,11 @@ class Population(HXModule, SpikingLayer):
                     f"{self.title} has no argument {name!r}; parameters of your own are parameter "
                     f"objects, such as HXParameter({value!r})"
                 )
+        self._parameter_names = (*parameters, *extra)
         for name, value in {**parameters, **extra}.items():
             setattr(self, name, value if isinstance(value, HXBaseParameter) else HXParameter(value))
-        self.options = {name: value for name, value in options.items() if name in _OPTIONS}
+        self.options: dict[str, Any] = {"enable_madc_recording": False, "record_neuron_id": None}
+        self.options |= {name: value for name, value in options.items() if name in _OPTIONS}
         """Options of recording and placement, as given; they have no effect in simulation."""
         self.mask: Tensor | None = None
         """Which neurons send spikes, bool ``(size,)``; ``None``: all."""
@@ -81,6 +84,10 @@ class Population(HXModule, SpikingLayer):
     def extra_repr(self) -> str:
         return f"{self.size}"
 
+    def params_dict(self) -> dict[str, HXBaseParameter]:
+        """All parameters by name, also those that act on hardware only."""
+        return {name: getattr(self, name) for name in self._parameter_names}
+
     def has_trainable_params(self) -> bool:
         """Whether any parameter is learned."""
         parameters = (m for m in self.children() if isinstance(m, HXBaseParameter))
@@ -89,6 +96,14 @@ class Population(HXModule, SpikingLayer):
     def model(self, name: str) -> Any:
         """The model value of a parameter."""
         return getattr(self, name).model_value
+
+    def is_recorded(self) -> bool:
+        """Whether the chip's fast converter records a neuron of it; in simulation, none is."""
+        return not self.experiment.mock and bool(self.options["enable_madc_recording"])
+
+    def seconds(self, name: str) -> Any:
+        """A time constant."""
+        return self.model(name)
 
     def check_parameters(self) -> None:
         """Check the shapes and values of parameters, by name."""
@@ -117,12 +132,15 @@ class Population(HXModule, SpikingLayer):
             )
         return times, self.in_voltage(weight)
 
+    def conductance(self) -> Tensor:
+        """The leak conductance ``c / tau_mem``, a number or one per neuron."""
+        capacitance, tau_mem = self.model("membrane_capacitance"), self.model("tau_mem")
+        return torch.as_tensor(capacitance) / torch.as_tensor(tau_mem)
+
     def in_voltage(self, weight: Tensor) -> Tensor:
-        """Weights ``(size, in)`` of synapses, divided by the leak conductance ``c / tau_mem``
-        through which their current drives the membrane."""
-        conductance = torch.as_tensor(self.model("membrane_capacitance")) / torch.as_tensor(
-            self.model("tau_mem")
-        )
+        """Weights ``(size, in)`` of synapses, divided by the leak conductance through which their
+        current drives the membrane."""
+        conductance = self.conductance()
         if conductance.ndim:
             conductance = conductance[:, None]
         elif not conductance.requires_grad and abs(float(conductance) - 1) < 1e-6:
@@ -134,6 +152,8 @@ class Population(HXModule, SpikingLayer):
         self.check_parameters()
         graded = [handle.graded_spikes for handle in inputs]
         for each in graded:
+            if each is None:
+                raise ValueError(f"{self.title}: its input handle has no graded_spikes")
             if each.ndim == 4:
                 raise ValueError(
                     f"{self.title}: its input comes from an EventPropSynapse, whose grid EventProp "

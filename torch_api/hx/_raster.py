@@ -10,10 +10,8 @@ from torch import Tensor
 from .._events import spike_times_from_dense
 from .._overflow import SpikeOverflowError
 
+_CONVERTING = (Tensor.to, Tensor.float, Tensor.double, Tensor.int, Tensor.long, Tensor.bool)
 _KEEPING = (
-    Tensor.to,
-    Tensor.float,
-    Tensor.double,
     Tensor.cpu,
     Tensor.cuda,
     Tensor.clone,
@@ -57,7 +55,7 @@ class SpikeRaster(Tensor):
         kwargs = kwargs or {}
         with torch._C.DisableTorchFunctionSubclass():
             result = func(*args, **kwargs)
-            if not isinstance(result, Tensor) or not result.is_floating_point():
+            if not isinstance(result, Tensor) or result.layout != torch.strided:
                 return result
             if result.ndim != 3 or any(result is each for each in args):
                 return result
@@ -65,7 +63,9 @@ class SpikeRaster(Tensor):
             if exact is None or exact[0].shape[:2] != result.shape[1:]:
                 return result
             times, dt = exact
-            return SpikeRaster.remembering(result, times.to(result.dtype), dt)
+            # Integers have no gradient to hand on.
+            times = times.to(result) if result.is_floating_point() else times.detach()
+            return SpikeRaster.remembering(result, times.to(result.device), dt)
 
 
 def _times_behind(func: Any, args: Any, kwargs: Any) -> tuple[Tensor, float] | None:
@@ -78,6 +78,8 @@ def _times_behind(func: Any, args: Any, kwargs: Any) -> tuple[Tensor, float] | N
     if exact is None:
         return None
     times, dt = exact
+    if func in _CONVERTING:
+        return exact
     if func in _KEEPING:
         return func(times, *args[1:], **kwargs), dt
     if func is Tensor.repeat and len(args) == 4 and args[1] == 1:
@@ -105,7 +107,7 @@ def _joined(parts: Any, dim: int) -> tuple[Tensor, float] | None:
     known = (exact_times(p) is not None or (not p.requires_grad and _is_binary(p)) for p in parts)
     if not steps or dim % 3 == 0 or not all(known):
         return None
-    times = with_same_room([times_of(each, steps[0]) for each in parts])
+    times = with_same_room([times_of(each, steps[0], dtype=torch.float64) for each in parts])
     return torch.cat(times, dim=dim % 3 - 1), steps[0]
 
 
@@ -159,6 +161,8 @@ def times_of(
     exact = exact_times(raster)
     if exact is not None:
         times, drawn_dt = exact
+        if not raster.is_floating_point():
+            times = times.to(dtype or torch.get_default_dtype())
         return times if drawn_dt == dt else times * (dt / drawn_dt)
     if raster.requires_grad and torch.is_grad_enabled():
         raise ValueError(

@@ -2,16 +2,28 @@
 
 from typing import Any
 
+from torch import Tensor
+
+from .. import functional
 from ._call import Clock
-from ._events import constant, current_trace, integrator_trace
+from ._events import constant, current_trace, integrator_trace, of_neuron
 from ._experiment import Experiment
 from ._handles import Handle, LIObservables, SynapseHandle
+from ._madc import recorded
 from ._parameters import ModuleParameterType, capacitance
 from ._population import Population
 
+_OF_SPIKES = {"reset": 80, "threshold": 125, "refractory_time": 0.0, "holdoff_time": 0.0}
+"""Parameters of spiking neurons, with their defaults."""
+
 
 class LI(Population):
-    """Leaky integrators, for reading out; arguments as in `LIF`."""
+    """Leaky integrators, for reading out; arguments as in `LIF`.
+
+    Those that only concern spikes (``alpha``, ``method``, and the parameters ``reset``,
+    ``threshold``, ``refractory_time``, ``holdoff_time``) are taken by name, so that both can be
+    made from the same settings, and have no effect.
+    """
 
     output_type = LIObservables
 
@@ -39,6 +51,7 @@ class LI(Population):
         neuron_structure: Any = None,
         **extra_params: Any,
     ) -> None:
+        alpha, method = extra_params.pop("alpha", 50.0), extra_params.pop("method", "superspike")
         parameters = {
             "leak": leak,
             "tau_mem": tau_mem,
@@ -46,6 +59,7 @@ class LI(Population):
             "i_synin_gm": i_synin_gm,
             "membrane_capacitance": capacitance(membrane_capacitance),
             "synapse_dac_bias": synapse_dac_bias,
+            **{name: extra_params.pop(name, value) for name, value in _OF_SPIKES.items()},
         }
         options = {
             "execution_instance": execution_instance,
@@ -63,20 +77,35 @@ class LI(Population):
             **extra_params,
         }
         super().__init__(size, experiment, parameters, options)
+        self.alpha, self.method = alpha, method
 
     def forward_func(self, *input: SynapseHandle, hw_data: Any = None) -> LIObservables:
-        found = self.grid(input, reset=self.model("leak"), threshold=float("inf"), fire=False)
-        return LIObservables(current=found.current, membrane_cadc=found.membrane)
+        found = self.grid(
+            input, hw_data=hw_data, reset=self.model("leak"), threshold=float("inf"), fire=False
+        )
+        madc = None if hw_data is None else hw_data.voltage.madc
+        return LIObservables(
+            current=found.current, membrane_cadc=found.membrane, membrane_madc=madc
+        )
 
     def fill_events(self, inputs: tuple, output: Handle, clock: Clock) -> None:
         """Voltages and currents at the time steps, exact and differentiable, when they are read."""
         times, weight = self.joined_events(inputs)
         constants = {
-            "tau_mem": constant(self.model("tau_mem"), times),
-            "tau_syn": constant(self.model("tau_syn"), times),
+            "tau_mem": constant(self.seconds("tau_mem"), times),
+            "tau_syn": constant(self.seconds("tau_syn"), times),
             "v_leak": constant(self.model("leak"), times),
         }
+
+        def madc() -> Tensor:
+            one = self.options["record_neuron_id"]
+            row, own = weight[one : one + 1], of_neuron(constants, one)
+            return recorded(
+                lambda at: functional.li_value(times, row, at, **own)[:, 0], clock, times
+            )
+
         output.fill(
+            membrane_madc=madc if self.is_recorded() else None,
             membrane_cadc=lambda: integrator_trace(times, weight, constants, clock),
             current=lambda: current_trace(times, weight, constants["tau_syn"], clock),
         )

@@ -2,6 +2,7 @@
 
 import numbers
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -13,74 +14,82 @@ from ._hardware import run_on_hardware
 from ._raster import exact_times
 
 
-def run(experiment: Experiment, runtime: int | None = None) -> None:
+def run(experiment: Experiment, runtime: Any = None) -> None:
     """Execute what the modules of an experiment were called for, and fill their handles.
 
-    **Arguments:** ``runtime``: number of time steps; ``None`` takes that of the input. A shorter
-    input is silent after its end.
+    **Arguments:** ``runtime``: number of time steps of a run on hardware; of an input that is
+    longer, only these are played. A simulation takes as many steps as the input has, whatever
+    ``runtime`` is.
 
-    **Raises:** ``ValueError`` for a runtime that is no positive number of steps or shorter than
-    the input, for cyclic dependencies without a wrapper, and for inputs that do not fit; always
-    with the module's name.
+    **Raises:** ``ValueError`` for a runtime on hardware that is no positive number of steps, for
+    cyclic dependencies without a wrapper, and for inputs that do not fit; with the module's name.
     """
-    if isinstance(runtime, bool) or not isinstance(runtime, numbers.Integral | None):
-        raise ValueError(f"runtime must be a number of time steps or None, got {runtime!r}")
-    if runtime is not None and runtime < 1:
-        raise ValueError(f"runtime must be at least one time step, got {runtime}")
-    if runtime is None and not experiment.mock:
-        raise ValueError("runtime must be a number of time steps where mock=False, got None")
+    if not experiment.mock:
+        _check_runtime(runtime)
     calls = experiment.take_calls()
     try:
-        given, length = _given(calls, runtime, experiment.engine)
-        clock = Clock(experiment.dt, length if runtime is None else int(runtime))
-        if clock.steps > length:
-            given = {key: handle.lengthened(clock.steps) for key, handle in given.items()}
+        given, length = _given(calls, experiment.engine)
+        clock = Clock(experiment.dt, length)
+        if not experiment.mock and (runtime < length or not given):
+            clock = Clock(experiment.dt, int(runtime))
+            given = {key: handle.shortened(clock.steps) for key, handle in given.items()}
         ready = [_reading(call, given) for call in calls]
         if experiment.mock:
             for call in ready:
                 call.module.execute(call, clock, experiment.engine)
         else:
-            run_on_hardware(experiment.backend, ready, clock)
+            run_on_hardware(experiment, ready, clock)
     finally:
         for call in calls:
             call.module.renew_output()
 
 
-def _given(
-    calls: Sequence[Call], runtime: int | None, engine: Engine
-) -> tuple[dict[int, LIFObservables], int]:
+def _check_runtime(runtime: Any) -> None:
+    if isinstance(runtime, bool) or not isinstance(runtime, numbers.Integral) or runtime < 1:
+        raise ValueError(
+            f"runtime must be a number of time steps >= 1 where mock=False, got {runtime!r}"
+        )
+
+
+def _given(calls: Sequence[Call], engine: Engine) -> tuple[dict[int, LIFObservables], int]:
     """Spikes that were given as input by the ids of their handles, and their number of time steps.
 
     All must agree in it, and in the batch size.
     """
     produced = {id(handle) for call in calls for handle in call.outputs}
     given: dict[int, LIFObservables] = {}
-    longest, batch = 0, None
+    longest, batch = None, None
     for call in calls:
         for handle in call.inputs:
-            if id(handle) in produced or not isinstance(handle, LIFObservables):
+            if id(handle) in produced:
+                continue
+            title = call.module.title
+            if handle.producer is not None:
+                raise ValueError(
+                    f"{title}: {', '.join(handle.names)} of {handle.producer} is read before "
+                    f"run(experiment, runtime) has filled it; call {handle.producer} for this run "
+                    f"too"
+                )
+            if not isinstance(handle, LIFObservables):
                 continue
             spikes = handle.spikes
             if spikes is None or spikes.ndim != 3:
                 got = None if spikes is None else tuple(spikes.shape)
                 raise ValueError(
-                    f"{call.module.title}: input spikes must be dense (time, batch, neurons), got "
-                    f"{got}"
+                    f"{title}: input spikes must be dense (time, batch, neurons), got {got}"
                 )
-            if longest not in (0, len(spikes)) or (runtime is not None and runtime < len(spikes)):
+            if longest not in (None, len(spikes)):
                 raise ValueError(
-                    f"{call.module.title}: its input has {len(spikes)} time steps, "
-                    f"{f'another one has {longest}' if longest else f'runtime is {runtime}'}"
+                    f"{title}: its input has {len(spikes)} time steps, another one has {longest}"
                 )
             if batch not in (None, spikes.shape[1]):
                 raise ValueError(
-                    f"{call.module.title}: its input has a batch of {spikes.shape[1]}, another "
-                    f"one has {batch}"
+                    f"{title}: its input has a batch of {spikes.shape[1]}, another one has {batch}"
                 )
-            _check_values(call.module.title, spikes, engine)
+            _check_values(title, spikes, engine)
             longest, batch = len(spikes), spikes.shape[1]
             given[id(handle)] = handle
-    return given, longest
+    return given, longest or 0
 
 
 def _reading(call: Call, given: Mapping[int, Handle]) -> Call:

@@ -8,7 +8,10 @@ from typing import Any
 
 from ._placement import Recorded
 
-_ROOTS = ("hxtorch", "dlens_vx_v3", "pylogging", "pygrenade_vx", "calix", "pystadls_vx_v3")
+_ROOTS = (
+    *("hxtorch", "dlens_vx_v3", "pylogging", "pygrenade_vx", "calix", "pystadls_vx_v3"),
+    *("_hxtorch_core", "_hxtorch_spiking", "_hxtorch_perceptron"),
+)
 
 
 def _missing(name: str) -> str:

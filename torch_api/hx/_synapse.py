@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from . import functional as F
-from ._call import Clock
+from ._call import Call, Clock, Engine
 from ._experiment import Experiment
 from ._handles import Handle, LIFObservables, SynapseHandle
 from ._modules import HXModule
@@ -87,12 +87,52 @@ class Projection(HXModule):
 
     def fill_events(self, inputs: tuple, output: SynapseHandle, clock: Clock) -> None:
         """Hand on spike times and weights; the dense product is computed if it is read."""
-        times = self.only(inputs).times(clock.dt, self.title, self.weight.dtype)
+        weight = self.used_weight() if self._is_event_based() else self._linear_weight()
+        if weight is None:
+            raise ValueError(
+                f"{self.title}: its forward_func is not linear in the spikes, so that events do "
+                f"not pass; use Experiment(mock=True, engine='euler')"
+            )
+        self._hand_on(inputs, output, clock, weight)
+
+    def execute(self, call: Call, clock: Clock, engine: Engine) -> None:
+        weight = None
+        if engine == "event" and not self._is_event_based():
+            weight = self._linear_weight()
+        if weight is None:
+            super().execute(call, clock, engine)
+        else:
+            self._hand_on(call.inputs, call.outputs[0], clock, weight)
+
+    def _hand_on(self, inputs: tuple, output: SynapseHandle, clock: Clock, weight: Tensor) -> None:
+        times = self.only(inputs).times(clock.dt, self.title, weight.dtype)
         self.check_input(times.shape[1])
         self._check_dtype(times)
-        weight = self.used_weight()
-        output.fill(graded_spikes=lambda: F.linear(self.dense_input(inputs), weight))
+        output.fill(graded_spikes=lambda: self.func(inputs).graded_spikes)
         output.events = (times, weight)
+
+    def _linear_weight(self) -> Tensor | None:
+        """The weights ``(out, in)`` with which a `forward_func` of one's own weighs spikes.
+
+        ``None`` if it does something else than to weigh them.
+        """
+        weight = self.weight
+        generator = torch.Generator().manual_seed(0)
+        spikes = torch.zeros(self.in_features + 2, 1, self.in_features)
+        spikes[: self.in_features, 0] = torch.eye(self.in_features)
+        spikes[-2] = (torch.rand(1, self.in_features, generator=generator) < 0.5).float()
+        computed = self.func((LIFObservables(spikes=spikes.to(weight)),))
+        graded = getattr(computed, "graded_spikes", None)
+        if isinstance(graded, Tensor) and graded.ndim == 4:
+            graded = graded[0]  # Of grid EventProp, the weighted spikes; see `EventPropSynapse`.
+        if not isinstance(graded, Tensor) or graded.shape != (len(spikes), 1, self.out_features):
+            return None
+        found = graded[: self.in_features, 0]
+        tried, silent = graded[-2:, 0].detach()
+        expected = (spikes[-2, 0].to(weight) @ found).detach()
+        scale = found.detach().abs().sum(0).max()
+        agrees = (tried - expected).abs().max() <= 1e-4 * scale and not silent.any()
+        return found.T if agrees else None
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}"

@@ -1,6 +1,6 @@
 """Wrappers: modules that are computed together."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -57,15 +57,22 @@ class HXModuleWrapper(HXBaseExperimentModule):
         if engine == "event":
             self._room = fill_recurrent(self.title, call.inner, clock, self._room)
             return
-        found = self._compute(*call.inputs)
+        self._fill(call.outputs, self.func(call.inputs))
+
+    def exec_forward(self, input: Any, output: Any, hw_map: Mapping[Any, Any]) -> None:
+        inputs = input if isinstance(input, tuple) else (input,)
+        seen = tuple(hw_map.get(module.descriptor) for module in self.modules.values())
+        self._fill(output, self.func(inputs, hw_data=seen))
+
+    def _fill(self, outputs: Sequence[Handle], found: Any) -> None:
         found = found if isinstance(found, tuple) else (found,)
-        if len(found) != len(call.outputs):
+        if len(found) != len(outputs):
             raise ValueError(
-                f"{self.title}: forward_func must return {len(call.outputs)} handles, one per "
-                f"module, got {len(found)}"
+                f"{self.title}: forward_func must return {len(outputs)} handles, one per module, "
+                f"got {len(found)}"
             )
-        for output, handle in zip(call.outputs, found, strict=True):
-            output.clone(handle)
+        for output, handle in zip(outputs, found, strict=True):
+            self.fill_computed(output, handle)
 
 
 class _Modules(dict):

@@ -10,9 +10,14 @@ from typing import Any
 
 from ...jax_core.hardware import Backend
 from .. import hx
+from . import _dynamic_range, _placement, _yinyang_model
 from ._call import Engine
 from ._experiment import set_default_engine
 from ._hardware import init_hardware, release_hardware
+from ._module_manager import ModuleManager
+from ._modules import InputPopulation
+from ._observables import AnalogObservable
+from ._parameters import ModuleParameterType
 from ._placement import Recorded
 from ._population import Population
 from ._stand_ins import LOGGER, Finder, StandIn
@@ -30,7 +35,7 @@ def install(backend: Backend | None = None, *, engine: Engine = "event") -> None
 
     **Raises:** ``RuntimeError`` if hxtorch itself can be imported.
     """
-    if not _installed and importlib.util.find_spec("hxtorch") is not None:
+    if not _installed and _is_installed("hxtorch"):
         raise RuntimeError("hxtorch is installed here; its look-alike would hide it")
     set_default_engine(engine)
     if backend is not None:
@@ -45,6 +50,12 @@ def install(backend: Backend | None = None, *, engine: Engine = "event") -> None
         if parent and child not in vars(_installed[parent]):
             setattr(_installed[parent], child, module)
     sys.meta_path.append(_finder)
+
+
+def _is_installed(name: str) -> bool:
+    """Whether a package can be imported; a mere folder of its name is none."""
+    found = importlib.util.find_spec(name)
+    return found is not None and found.origin is not None
 
 
 def uninstall() -> None:
@@ -71,15 +82,29 @@ _MODULE_FILES = (
     *("sparse_synapse", "synapse", "types"),
 )
 _FUNCTION_FILES = (
-    *("aelif", "dropout", "eventprop", "li", "lif", "linear", "superspike", "threshold"),
-    "unterjubel",
+    *("aelif", "dropout", "eventprop", "li", "lif", "linear", "refractory", "spike_source"),
+    *("step_integration_code_factory", "superspike", "threshold", "unterjubel"),
 )
 
 
 def _utils() -> dict[str, dict[str, Any]]:
     return {
         "hxtorch.spiking.utils": {},
-        "hxtorch.spiking.utils.calib_helper": {},
+        "hxtorch.spiking.utils.calib_helper": {
+            "nightly_calib_path": _placement.nightly_calib_path,
+            "nightly_calix_native_path": _placement.nightly_calix_native_path,
+        },
+        "hxtorch.spiking.utils.readout_source": {"ReadoutSource": _placement.ReadoutSource},
+        "hxtorch.spiking.utils.dynamic_range": {},
+        "hxtorch.spiking.utils.dynamic_range.boundary": {
+            "get_dynamic_range": _dynamic_range.get_dynamic_range
+        },
+        "hxtorch.spiking.utils.dynamic_range.threshold": {
+            "get_trace_scaling": _dynamic_range.get_trace_scaling
+        },
+        "hxtorch.spiking.utils.dynamic_range.weight_scaling": {
+            "get_weight_scaling": _dynamic_range.get_weight_scaling
+        },
         "hxtorch.spiking.utils.from_nir": {
             "ConversionConfig": hx.ConversionConfig,
             "from_nir": hx.from_nir,
@@ -94,12 +119,22 @@ def _modules() -> dict[str, types.ModuleType]:
     names = _public(hx)
     classes = {name: value for name, value in names.items() if isinstance(value, type)}
     modules = {k: v for k, v in classes.items() if issubclass(v, hx.HXBaseExperimentModule)}
-    modules |= {"Projection": Projection, "Population": Population}
-    functions = _public(hx.functional)
-    instance = {"ExecutionInstance": hx.ExecutionInstance}
-    compartment = {
-        "SingleCompartmentNeuron": lambda *a, **k: Recorded("SingleCompartmentNeuron", *a)
+    modules |= {
+        "Projection": Projection,
+        "Population": Population,
+        "InputPopulation": InputPopulation,
+        "ModuleParameterType": ModuleParameterType,
     }
+    functions = _public(hx.functional)
+    instance = {
+        "ExecutionInstance": hx.ExecutionInstance,
+        "ExecutionInstances": _placement.ExecutionInstances,
+    }
+    compartment = {
+        "Morphology": Recorded,
+        "SingleCompartmentNeuron": lambda *a, **k: Recorded("SingleCompartmentNeuron", *a, **k),
+    }
+    manager = {"ModuleManager": ModuleManager}
     hardware = {"init_hardware": init_hardware, "release_hardware": release_hardware}
     contents: dict[str, dict[str, Any]] = {
         "hxtorch": hardware,
@@ -114,6 +149,9 @@ def _modules() -> dict[str, types.ModuleType]:
         "hxtorch.spiking.experiment": {"Experiment": hx.Experiment},
         "hxtorch.spiking.execution_instance": instance,
         "hxtorch.spiking.run": {"run": hx.run},
+        "hxtorch.spiking.observables": {"AnalogObservable": AnalogObservable},
+        "hxtorch.spiking.backend": manager,
+        "hxtorch.spiking.backend.module_manager": manager,
         "hxtorch.spiking.functional": functions,
         **{f"hxtorch.spiking.functional.{file}": functions for file in _FUNCTION_FILES},
         "hxtorch.spiking.transforms": {},
@@ -124,6 +162,12 @@ def _modules() -> dict[str, types.ModuleType]:
         "hxtorch.spiking.datasets.yinyang": {"YinYangDataset": hx.datasets.YinYangDataset},
         "hxtorch.spiking.morphology": compartment,
         **_utils(),
+        "hxtorch.examples": {},
+        "hxtorch.examples.spiking": {},
+        "hxtorch.examples.spiking.yinyang_model": {
+            "SNN": _yinyang_model.SNN,
+            "Model": _yinyang_model.Model,
+        },
         "pylogging": LOGGER,
         "dlens_vx_v3": {},
     }

@@ -43,7 +43,7 @@ def encoded(dt=1e-6, dtype=torch.float64, batch=3, seed=0):
     values = torch.rand(batch, 4, generator=generator, dtype=torch.float64)
     steps = round(4e-5 / dt)
     times = torch.nn.functional.pad(2e-6 + 2e-5 * values, (0, 1), value=2e-6)
-    return hx.transforms.encode.SpikeTimesToDense(dt, steps)(times.to(dtype))
+    return hx.transforms.encode.SpikeTimesToDense(dt, steps)(times.to(dtype)).to(dtype)
 
 
 def exact(raster):

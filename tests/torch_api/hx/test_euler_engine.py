@@ -152,6 +152,27 @@ def test_grid_eventprop_has_the_discretised_adjoint():
     assert weight.grad.item() == pytest.approx(tau * li[3])
 
 
+def test_grid_eventprop_of_measured_spikes():
+    """What was computed, given as if it was measured, has the same gradient."""
+    generator = torch.Generator().manual_seed(0)
+    x = (torch.rand(40, 2, 5, generator=generator) < 0.2).double()
+    weight = torch.rand(3, 5, generator=generator, dtype=torch.float64).requires_grad_()
+    graded = F.EventPropSynapseFunction.apply(x, weight)
+    constants = (0.0, 0.0, 1.0, 1.0, 1.0)
+    z, v, _ = F.EventPropLIFFunction.apply(graded, *constants, None, 0.1)
+    data = hx.Handle(voltage=hx.AnalogObservable(v.detach()), adaptation=None, spikes=z.detach())
+    seen, trace, current = F.EventPropLIFFunction.apply(graded, *constants, data, 0.1)
+    assert z.sum() > 3
+    assert torch.equal(seen, z)
+    assert torch.equal(trace, v)
+    assert current is None
+    time = torch.arange(40, dtype=torch.float64)[:, None, None]
+    gradients = [
+        torch.autograd.grad((s * time).sum(), weight, retain_graph=True) for s in (z, seen)
+    ]
+    torch.testing.assert_close(*gradients)
+
+
 def test_several_synapses_end_on_one_population():
     exp = hx.Experiment(mock=True, engine="euler")
     synapses = [hx.Synapse(2, 3, exp), hx.Synapse(4, 3, exp)]

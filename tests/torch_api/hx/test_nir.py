@@ -14,6 +14,8 @@ from evtorch.torch_api import hardware, hx
 
 from ._networks import Network, encoded, exact
 
+LAYER = {"max_spikes": 16, "t_max": 39e-6, "refractory": 1e-6}
+
 
 def arrays(graph):
     return {
@@ -61,7 +63,7 @@ def test_an_experiment_of_a_graph_gives_the_spikes_of_the_native_layers():
     experiment = hx.from_nir(graph)
     found = experiment({"input": spikes})
     assert set(found) == {"input", "cubalif"}
-    native = snn.nir.from_nir(graph, "hxtorch", lif={"max_spikes": 16, "t_max": 39e-6})
+    native = snn.nir.from_nir(graph, "hxtorch", lif=LAYER)
     expected = native[0](exact(spikes))
     times = exact(found["cubalif"])
     assert torch.isfinite(expected).sum() > 10
@@ -100,6 +102,30 @@ def test_refractory_times_go_along():
     population: Any = hx.from_nir(graph).hxnodes["node_1"]
     assert population.refractory_time.model_value == 2e-6
     assert snn.nir.from_nir(graph)[0].refractory == pytest.approx(2e-6)
+
+
+def test_graphs_of_others_have_hxtorchs_refractory_time():
+    """NIR does not know one; what `to_nir` wrote without has none."""
+    graph = graph_of(Network())
+    population: Any = hx.from_nir(graph).hxnodes["node_cubalif"]
+    assert population.refractory_time.model_value == 1e-6
+    graph = snn.nir.to_nir(snn.nir.from_nir(graph, "hxtorch"), "hxtorch")
+    (population,) = (m for m in hx.from_nir(graph).hxnodes.values() if isinstance(m, hx.LIF))
+    assert population.refractory_time.model_value == 0.0
+
+
+def test_unsorted_events_are_sorted_on_demand():
+    data = snn.nir.to_nir_data({"input": torch.tensor([[[2.4e-6], [1e-6]]])}, 10e-6)
+    events = data.nodes["input"].observables["spikes"]
+    events.time, events.idx = events.time[:, ::-1].copy(), events.idx[:, ::-1].copy()
+    network = Network()
+    with pytest.raises(ValueError, match="pass sort=True"):
+        hx.from_nir_data(data, network)
+    dense = hx.from_nir_data(data, network, sort=True)["input"]
+    assert exact(dense)[0, :, 0].tolist() == pytest.approx([2.4e-6, 1e-6])
+    inner = nir.NIRGraphData({"inner": data})
+    with pytest.raises(ValueError, match=r"'inner.input' lies in a NIRGraphData within"):
+        hx.from_nir_data(inner, network, sort=True)
 
 
 def test_spikes_come_from_and_go_to_nir_data():

@@ -111,4 +111,24 @@ def test_parts_of_unlike_rasters_join():
     assert exact(both)[:, 6].tolist() == [[pytest.approx(7e-6)]] * 3
     assert exact_times(torch.cat([given, 0.5 * plain], dim=2)) is None
     assert exact_times(torch.cat([given, given], dim=0)) is None
-    assert exact_times(given.to(torch.int32)) is None
+
+
+def test_rasters_of_integers_keep_exact_times():
+    """The encoder gives int64; a gradient passes on through a conversion to floats only."""
+    times = torch.tensor([[2.4e-6, 7.7e-6]], dtype=torch.float64, requires_grad=True)
+    raster = hx.transforms.encode.SpikeTimesToDense(1e-6, 10)(times)
+    assert raster.dtype == torch.int64
+    for same in (raster, raster.repeat(1, 1, 1), raster[..., :1], raster.float().bool()):
+        assert torch.equal(exact(same)[..., 0], times[:, : same.shape[2]].to(exact(same).dtype))
+    assert exact(raster.double()).requires_grad
+    assert exact(raster.float()).dtype == torch.float32
+    assert not exact(raster.double().int()).requires_grad
+    assert times_of(raster, 1e-6, dtype=torch.float32).dtype == torch.float32
+    exp = hx.Experiment(mock=True)
+    synapse = hx.Synapse(2, 1, exp)
+    weighted = synapse(hx.LIFObservables(spikes=raster))
+    hx.run(exp)
+    torch.testing.assert_close(weighted.graded_spikes, raster.float() @ synapse.weight.T)
+    sparse = hx.transforms.encode.SpikeTimesToSparseTensor(1e-6, 7)(times)
+    assert sparse.is_sparse
+    assert torch.equal(sparse.to_dense(), raster[:7].as_subclass(torch.Tensor))

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -25,7 +26,7 @@ class YinYangDataset(Dataset[Any]):
         seed: int = 42,
         transform: nn.Module | None = None,
     ) -> None:
-        self._samples = YinYang(size, seed, r_small, r_big)
+        self._samples = YinYang(size, seed, r_small, r_big, dtype=torch.float64)
         self.r_small, self.r_big = r_small, r_big
         self.transform = transform
 
@@ -42,7 +43,7 @@ class YinYangDataset(Dataset[Any]):
         return float(np.hypot(x - 0.5 * self.r_big, y - self.r_big))
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
-        sample: Any = self._samples.values[index].numpy().astype(np.float64)
+        sample: Any = self._samples.values[index].numpy().copy()
         if self.transform is not None:
             sample = self.transform(sample)
         return sample, int(self._samples.classes[index])

@@ -31,7 +31,8 @@ class EventPropLIFFunction(torch.autograd.Function):
     """Euler steps forward, the discretised adjoint backward; ``(spikes, membrane, current)``.
 
     The current takes up the input before the membrane moves, other than in
-    `cuba_aelif_integration`. Gradients of membrane and current are ignored.
+    `cuba_aelif_integration`. Gradients of membrane and current are ignored. With ``hw_data``, a
+    handle as there, spikes and membrane are those measured, and the current is ``None``.
     """
 
     @staticmethod
@@ -45,10 +46,15 @@ class EventPropLIFFunction(torch.autograd.Function):
         tau_mem: Any,
         hw_data: Any = None,
         dt: float = 1e-6,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        if hw_data is not None:
-            raise ValueError("hw_data is not supported; use Experiment(mock=False)")
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         weighted = input[0]
+        ctx.constants = (leak, reset, threshold, tau_syn, tau_mem, dt)
+        if hw_data is not None:
+            current = _currents(weighted, tau_syn, dt)
+            spikes = hw_data.spikes.to(weighted)[: len(weighted)]
+            ctx.save_for_backward(spikes, current)
+            membrane = getattr(hw_data.voltage, "cadc", None)
+            return spikes.clone(), None if membrane is None else membrane.to(weighted), None
         i = torch.zeros_like(weighted[0])
         z, v = torch.zeros_like(i), torch.zeros_like(i) + leak
         traces = [(z, v, i)]
@@ -60,7 +66,6 @@ class EventPropLIFFunction(torch.autograd.Function):
             traces.append((z, v, i))
         spikes, membrane, current = (torch.stack(trace) for trace in zip(*traces, strict=True))
         ctx.save_for_backward(spikes, current)
-        ctx.constants = (leak, reset, threshold, tau_syn, tau_mem, dt)
         return spikes, membrane, current
 
     @staticmethod
@@ -68,7 +73,7 @@ class EventPropLIFFunction(torch.autograd.Function):
         z, i = ctx.saved_tensors
         leak, reset, threshold, tau_syn, tau_mem, dt = ctx.constants
         upstream = gradients[0]
-        lv, li = torch.zeros_like(z), torch.zeros_like(z)
+        lv, li = torch.zeros_like(i), torch.zeros_like(i)
         for step in range(len(z) - 1, 0, -1):
             before = leak - threshold + i[step - 1]
             after = leak - reset + i[step - 1]
@@ -78,3 +83,11 @@ class EventPropLIFFunction(torch.autograd.Function):
             jump = torch.nan_to_num(z[step] * after / before, 0.0, 0.0, 0.0)
             lv[step - 1] = (1 - z[step]) * decayed + jump * decayed + output
         return torch.stack((li * tau_syn, lv - li)), *(None,) * 7
+
+
+def _currents(weighted: Tensor, tau_syn: Any, dt: float) -> Tensor:
+    """Synaptic currents of the steps of weighted spikes."""
+    currents = [torch.zeros_like(weighted[0])]
+    for received in weighted[:-1]:
+        currents.append(currents[-1] * (1 - dt / tau_syn) + received)
+    return torch.stack(currents)

@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..._straight_through import straight_through
+from ._refractory import refractory_update
+from ._step_code import check_step_code
 from ._threshold import threshold as spiking_threshold
 
 Value = Tensor | float
@@ -19,6 +22,48 @@ class Integrated(NamedTuple):
     current: Tensor
     adaptation: Tensor
     spikes: Tensor
+
+
+class _Measured(NamedTuple):
+    """What was measured: ``(time, batch, neurons)`` each, and of one neuron, finely sampled."""
+
+    membrane: Tensor | None = None
+    adaptation: Tensor | None = None
+    spikes: Tensor | None = None
+    membrane_madc: Tensor | None = None
+    adaptation_madc: Tensor | None = None
+
+    @staticmethod
+    def of(hw_data: Any, like: Tensor) -> "_Measured":
+        """Read a handle with ``voltage``, ``adaptation`` and ``spikes``."""
+        if hw_data is None:
+            return _Measured()
+        voltage, adaptation = hw_data.voltage, hw_data.adaptation
+        found = (
+            getattr(voltage, "cadc", None),
+            getattr(adaptation, "cadc", None),
+            hw_data.spikes,
+            getattr(voltage, "madc", None),
+            getattr(adaptation, "madc", None),
+        )
+        return _Measured(*(None if each is None else each.to(like) for each in found))
+
+    def at(self, step: int) -> tuple[Tensor | None, Tensor | None]:
+        """Spikes and membrane of a step."""
+        spikes, membrane = self.spikes, self.membrane
+        return (
+            None if spikes is None else spikes[step],
+            None if membrane is None else membrane[step],
+        )
+
+    def steps(self, most: int) -> int:
+        """The number of steps that all have."""
+        return min([most, *(len(each) for each in self[:3] if each is not None)])
+
+
+def _seen(computed: Tensor, measured: Tensor | None, step: int) -> Tensor:
+    """The measured value of a step, if there is one, with the gradient of the computed one."""
+    return computed if measured is None else straight_through(computed, measured[step])
 
 
 def cuba_aelif_integration(
@@ -38,13 +83,16 @@ def cuba_aelif_integration(
     subthreshold_adaptation_strength: Value = 0.0,
     spike_triggered_adaptation_increment: Value = 0.0,
     tau_adap: Value = 1.0,
+    hw_data: Any = None,
     dt: float = 1e-6,
     leaky: bool = True,
     fire: bool = True,
+    refractory: bool | None = None,
     exponential: bool = False,
     subthreshold_adaptation: bool = False,
     spike_triggered_adaptation: bool = False,
-) -> Integrated:
+    integration_step_code: str | None = None,
+) -> Any:
     """Adaptive exponential neurons, current-based synapses; terms can be switched off.
 
     In a step the membrane moves by ``dt/c (i + g_l (leak - v) + ...)`` with the current of the
@@ -52,49 +100,73 @@ def cuba_aelif_integration(
     acts one step later), then neurons with ``v > threshold`` spike and are reset.
 
     **Arguments:** ``input``: weighted spikes ``(time, batch, neurons)``, or several to be summed;
-    constants in SI units and voltages, numbers or tensors ``(neurons,)``.
+    constants in SI units and voltages, numbers or tensors ``(neurons,)``. ``refractory``: whether
+    there is a refractory time; ``None``: where it is not 0. ``hw_data``: a handle of what was
+    measured, which takes the place of what is computed and has its gradient.
+    ``integration_step_code``: the terms once more, from `CuBaStepCode`.
+
+    **Returns:** `Integrated`; with ``integration_step_code``, as hxtorch, the tuple (membrane, its
+    fine samples, current, adaptation, its fine samples, spikes).
     """
     total = input if isinstance(input, Tensor) else torch.stack(tuple(input)).sum(0)
-    shape = total.shape[1:]
-    v = torch.zeros(shape, dtype=total.dtype, device=total.device)
-    i, w, hold = v, v, v
+    if refractory is None and integration_step_code is not None:
+        refractory = "refractory" in integration_step_code.split("\n")
+    elif refractory is None:
+        refractory = fire and not _is_zero(refractory_time)
+    measured = _Measured.of(hw_data, total)
+    if integration_step_code is not None:
+        check_step_code(
+            integration_step_code,
+            leaky=leaky,
+            fire=fire,
+            refractory=refractory,
+            exponential=exponential,
+            subthreshold_adaptation=subthreshold_adaptation,
+            spike_triggered_adaptation=spike_triggered_adaptation,
+        )
+    v = torch.zeros(total.shape[1:], dtype=total.dtype, device=total.device)
+    i, w, hold, z = v, v, v, v
     if leaky or subthreshold_adaptation:
         v = v + leak
-    is_adapting = subthreshold_adaptation or spike_triggered_adaptation
-    pauses = fire and not _is_zero(refractory_time)
-    z = torch.zeros_like(v)
     traces: list[tuple[Tensor, ...]] = []
     # Not total[step], whose backward would make a gradient of all steps for each of them.
-    for received in total.unbind(0):
+    for step, received in enumerate(total.unbind(0)[: measured.steps(len(total))]):
         drive = i
         if leaky:
             drive = drive + g_l * (leak - v)
         if exponential:
             drive = drive + g_l * exp_slope * torch.exp((v - exp_threshold) / exp_slope)
-        if is_adapting:
+        if subthreshold_adaptation or spike_triggered_adaptation:
             drive = drive - w
         i = i * (1 - dt / tau_syn) + received
-        v = v + dt / c_mem * drive
+        v = _seen(v + dt / c_mem * drive, measured.membrane, step)
         if fire:
-            z = spiking_threshold(v - threshold, method, alpha)
-        if is_adapting:
+            z = _seen(spiking_threshold(v - threshold, method, alpha), measured.spikes, step)
+        if subthreshold_adaptation or spike_triggered_adaptation:
             w_next = w * (1 - dt / tau_adap)
             if subthreshold_adaptation:
                 w_next = w_next + dt / tau_adap * subthreshold_adaptation_strength * (v - leak)
             if spike_triggered_adaptation:
                 w_next = w_next + spike_triggered_adaptation_increment * z
-            w = w_next
-        if fire:
+            w = _seen(w_next, measured.adaptation, step)
+        if fire and measured.membrane is None:
             v = (1 - z.detach()) * v + z.detach() * reset
-        if pauses:
-            is_held = (hold > 0).to(v.dtype)
-            v = (1 - is_held) * v + is_held * reset
-            z = (1 - is_held) * z
-            hold = (1 - z) * torch.relu(hold - is_held) + z * (refractory_time / dt)
+        if fire and refractory:
+            z, v, hold = refractory_update(
+                *(z, v, hold, *measured.at(step)),
+                reset=reset,
+                refractory_time=refractory_time,
+                dt=dt,
+            )
         traces.append((v, i, w, z))
-    if not traces:
-        return Integrated(*(total.new_zeros(0, *shape) for _ in range(4)))
-    return Integrated(*(torch.stack(trace) for trace in zip(*traces, strict=True)))
+    found = _stacked(traces, 4, total)
+    if integration_step_code is None:
+        return Integrated(*found)
+    membrane, current, adaptation, spikes = found
+    return (
+        *(membrane, measured.membrane_madc, current),
+        *(adaptation, measured.adaptation_madc, spikes),
+    )
 
 
 def cuba_lif_integration(
@@ -161,36 +233,43 @@ def exp_cuba_lif_integration(
     method: str = "superspike",
     alpha: float = 50.0,
     hw_data: Any = None,
-) -> tuple[Tensor, Tensor, Tensor, None]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """LIF neurons whose decays per step are given: ``exp(-dt/tau)``.
 
-    **Returns:** ``(spikes, membrane, current, None)``.
+    **Arguments:** ``hw_data``: as in `cuba_aelif_integration`.
+
+    **Returns:** ``(spikes, membrane, current, fine samples of the membrane)``.
     """
-    _refuse(hw_data)
+    measured = _Measured.of(hw_data, input)
     v = torch.zeros_like(input[0]) + leak
     i = torch.zeros_like(v)
     traces = []
-    for step in input:
+    for step, received in enumerate(input.unbind(0)[: measured.steps(len(input))]):
         v = tau_mem_exp * (v - leak) + leak + (1 - tau_mem_exp) * i
-        i = tau_syn_exp * i + step
-        z = spiking_threshold(v - threshold, method, alpha)
-        v = (1 - z.detach()) * v + z.detach() * reset
+        v = _seen(v, measured.membrane, step)
+        i = tau_syn_exp * i + received
+        z = _seen(spiking_threshold(v - threshold, method, alpha), measured.spikes, step)
+        if measured.membrane is None:
+            v = (1 - z.detach()) * v + z.detach() * reset
         traces.append((z, v, i))
-    spikes, membrane, current = (torch.stack(trace) for trace in zip(*traces, strict=True))
-    return spikes, membrane, current, None
+    spikes, membrane, current = _stacked(traces, 3, input)
+    return spikes, membrane, current, measured.membrane_madc
 
 
 def exp_cuba_li_integration(
-    input: Tensor,
+    input: Tensor | Sequence[Tensor],
     *,
     leak: Value,
     tau_syn_exp: Value,
     tau_mem_exp: Value,
     hw_data: Any = None,
-) -> tuple[Tensor, Tensor, None]:
-    """Leaky integrators with given decays per step; **returns** ``(membrane, current, None)``."""
-    _, membrane, current, _ = exp_cuba_lif_integration(
-        input,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Leaky integrators with given decays per step.
+
+    **Returns:** ``(membrane, current, fine samples of the membrane)``.
+    """
+    _, membrane, current, madc = exp_cuba_lif_integration(
+        input if isinstance(input, Tensor) else torch.stack(tuple(input)).sum(0),
         leak=leak,
         reset=leak,
         threshold=math.inf,
@@ -198,12 +277,13 @@ def exp_cuba_li_integration(
         tau_mem_exp=tau_mem_exp,
         hw_data=hw_data,
     )
-    return membrane, current, None
+    return membrane, current, madc
 
 
-def _refuse(hw_data: Any) -> None:
-    if hw_data is not None:
-        raise ValueError("hw_data is not supported; run on a backend with Experiment(mock=False)")
+def _stacked(traces: list[tuple[Tensor, ...]], count: int, like: Tensor) -> tuple[Tensor, ...]:
+    if not traces:
+        return tuple(like.new_zeros(0, *like.shape[1:]) for _ in range(count))
+    return tuple(torch.stack(trace) for trace in zip(*traces, strict=True))
 
 
 def _is_zero(value: Value) -> bool:

@@ -43,8 +43,8 @@ def linear_exponential_clamp(
     **Arguments:** ``cap``: largest magnitude; ``start_weight``: where the roll-off begins, of 63;
     ``quantize``: whether to round to multiples of ``cap / 63`` (straight-through gradient).
     """
-    if not 0 < start_weight < _MAX_WEIGHT:
-        raise ValueError(f"start_weight must be in (0, {_MAX_WEIGHT}), got {start_weight}")
+    if not 0 <= start_weight < _MAX_WEIGHT:
+        raise ValueError(f"start_weight must be >= 0 and < {_MAX_WEIGHT}, got {start_weight}")
     begin = start_weight / _MAX_WEIGHT
     room = 1 - begin
     size = weight.abs() / cap

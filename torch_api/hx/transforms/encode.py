@@ -28,6 +28,26 @@ class PixelsToSpikeTimes(nn.Module):
         return torch.where(pic < self._threshold, self._t_max, times).clamp(0, self._t_max)
 
 
+class SpikeTimesToSparseTensor(nn.Module):
+    """Spike times of any shape as the indices of a sparse raster of ``size`` steps.
+
+    Later spikes are dropped.
+    """
+
+    def __init__(self, bin_width: float, size: int = 100) -> None:
+        super().__init__()
+        self._dt, self._size = bin_width, size
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        """Ones at the spikes, int64, ``(size, *spikes.shape)``."""
+        step, seen = _steps(spikes, self._dt, self._size)
+        at = torch.stack([step[seen], *torch.nonzero(seen, as_tuple=True)])
+        ones = torch.ones(at.shape[1], dtype=torch.long, device=spikes.device)
+        return torch.sparse_coo_tensor(
+            at, ones, (self._size, *spikes.shape), check_invariants=False
+        )
+
+
 class SpikeTimesToDense(nn.Module):
     """Spike times ``(batch, neurons)`` or of any other shape, drawn on ``size`` steps.
 
@@ -39,16 +59,22 @@ class SpikeTimesToDense(nn.Module):
         self._dt, self._size = bin_width, size
 
     def forward(self, spikes: Tensor) -> Tensor:
-        """Zeros and ones ``(size, *spikes.shape)``."""
-        seen = (spikes / self._dt).floor() < self._size
-        step = torch.where(seen, spikes / self._dt, 0).floor().long()
-        raster = torch.zeros(self._size, *spikes.shape, dtype=spikes.dtype, device=spikes.device)
-        raster.scatter_(0, step[None], seen[None].to(spikes.dtype))
+        """Zeros and ones, int64, ``(size, *spikes.shape)``; ``.float()`` keeps the exact times."""
+        step, seen = _steps(spikes, self._dt, self._size)
+        raster = torch.zeros(self._size, *spikes.shape, dtype=torch.long, device=spikes.device)
+        raster.scatter_(0, step[None], seen[None].long())
         if spikes.ndim != 2:
             return raster
         return SpikeRaster.remembering(
             raster, torch.where(seen, spikes, math.inf)[..., None], self._dt
         )
+
+
+def _steps(spikes: Tensor, dt: float, size: int) -> tuple[Tensor, Tensor]:
+    """The steps that spikes fall into, and which of them are among the first ``size``."""
+    step = (spikes / dt).floor()
+    seen = step < size
+    return torch.where(seen, step, 0).long(), seen
 
 
 class CoordinatesToSpikes(nn.Module):
