@@ -8,10 +8,9 @@ from torch import nn
 from ...jax_core.hardware import Backend, Network, Scaling
 from .._backend import Stack, check_backend, run_stack
 from .._delay import Delay
-from .._lif import LIF
 from .._neuron_layer import NeuronLayer
 from .._validate import check_size
-from ._parts import Plan
+from ._parts import Plan, as_sequential
 
 
 class OnBackend(nn.Module):
@@ -74,7 +73,7 @@ class OnBackend(nn.Module):
         )
 
     def extra_repr(self) -> str:
-        return f"backend={self.backend.name!r}, scaling={self.scaling}"
+        return f"backend={self.backend.name!r}, scaling={self.scaling!r}"
 
 
 def on_backend(
@@ -114,13 +113,7 @@ def on_backend(
     the forward `HardwareLimitError` for what does not fit, `BackendError` for a backend that fails.
     """
     scaling = check_backend(backend, scaling)
-    if isinstance(model, LIF):
-        model = nn.Sequential(model)
-    if not isinstance(model, nn.Sequential):
-        raise TypeError(
-            f"model must be an nn.Sequential or a LIF layer, got {type(model).__name__}; give "
-            f"single layers of other models a backend of their own (LIF(..., backend=...))"
-        )
+    model = as_sequential(model)
     if voltage_samples is not None and check_size(voltage_samples, "voltage_samples") < 2:
         raise ValueError(f"voltage_samples must be None or >= 2, got {voltage_samples}")
     chip = OnBackend(model, backend, scaling, count_missing, voltage_samples, simulate)
