@@ -1,7 +1,7 @@
 """A whole model on a backend, in one run per batch."""
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Iterator
+from typing import Any, overload
 
 from torch import nn
 
@@ -14,7 +14,11 @@ from ._parts import Plan, as_sequential
 
 
 class OnBackend(nn.Module):
-    """A model whose `LIF` layers run on hardware; `on_backend` makes it."""
+    """A model whose `LIF` layers run on hardware; `on_backend` makes it.
+
+    Its modules are reached as those of ``model``: by place, slice, iteration and name. They are the
+    same objects, so they share parameters and health; called on their own, they simulate.
+    """
 
     def __init__(
         self,
@@ -52,6 +56,31 @@ class OnBackend(nn.Module):
                 x = part(x)
             internal = internal or isinstance(part, Stack | Delay | NeuronLayer)
         return x
+
+    @overload
+    def __getitem__(self, key: int) -> nn.Module: ...
+    @overload
+    def __getitem__(self, key: slice) -> nn.Sequential: ...
+    def __getitem__(self, key: int | slice) -> nn.Module:
+        return self.model[key]
+
+    def __len__(self) -> int:
+        return len(self.model)
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        return iter(self.model)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            modules = self.__dict__.get("_modules", {})
+            if "model" in modules and name in modules["model"]._modules:
+                return modules["model"]._modules[name]
+            raise
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *(n for n in self.model._modules if n.isidentifier())]
 
     def _parts(self) -> list[nn.Module | Stack]:
         plan = Plan(self.backend, self.voltage_samples is not None, self.simulate)
