@@ -205,9 +205,7 @@ def _checked_fit(
     if backend.weight_limit is None:
         return None
     fit = weight_fit(_array(layer.weight), scaling, backend.weight_limit)
-    health = layer.health()
-    before = None if health is None else health.weights
-    warn_of_clipping(fit, before, what, scaling, backend.weight_limit)
+    warn_of_clipping(fit, layer.health(), what, scaling, backend.weight_limit)
     return fit
 
 

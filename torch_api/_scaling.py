@@ -3,13 +3,16 @@
 import warnings
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from torch import nn
 
 from ..jax_core import hardware
 from ..jax_core.hardware._scaling import clipped_share, fit_factor, rounding_error
+
+if TYPE_CHECKING:
+    from ._health import LayerHealth
 
 MOST_CLIPPED = 0.01
 """Share of a layer's clipped weights above which there is a warning."""
@@ -52,8 +55,8 @@ class Scaling(hardware.Scaling):
     ) -> "Scaling":
         """Choose ``weight`` for a model's present weights.
 
-        It is the factor with the least rounding error, as sum over layers of its square, among those
-        that clip no more than a thousandth of any layer's weights. With backends that take
+        It is the factor with the least rounding error, as sum over layers of its square, among
+        those that clip no more than a thousandth of any layer's weights. With backends that take
         any float it is 1. Print the result for the rounding error of each layer.
 
         A chip whose synapses have a gain of their own, and take no notice of ``weight_unit``, needs
@@ -88,24 +91,28 @@ class Scaling(hardware.Scaling):
 
 def weight_fit(weight: np.ndarray, scaling: hardware.Scaling, limit: int | None) -> WeightFit:
     """What becomes of a layer's weights on hardware with this ``limit``."""
-    return WeightFit(
-        clipped_share(weight, scaling, limit), rounding_error(weight, scaling, limit)
-    )
+    return WeightFit(clipped_share(weight, scaling, limit), rounding_error(weight, scaling, limit))
 
 
 def warn_of_clipping(
-    fit: WeightFit, before: WeightFit | None, what: str, scaling: hardware.Scaling, limit: int
+    fit: WeightFit,
+    health: "LayerHealth | None",
+    what: str,
+    scaling: hardware.Scaling,
+    limit: int,
+    remedy: str = "choose the factor with snn.hardware.Scaling.fit(model, backend)",
 ) -> None:
-    """Warn if too many weights are clipped and were not ``before``, so once in a training.
+    """Warn if too many weights are clipped and were not before, so once in a training.
 
-    **Arguments:** ``what``: names the layer and the backend.
+    **Arguments:** ``health``: that of the layer's last forward; ``what``: names the layer and the
+    backend; ``remedy``: what to do against it.
     """
+    before = None if health is None else health.weights
     if fit.clipped <= MOST_CLIPPED or (before is not None and before.clipped > MOST_CLIPPED):
         return
     warnings.warn(
         f"{what}: {fit.clipped:.1%} of the weights exceed the largest, {limit}, with a factor of "
-        f"{scaling.weight:g} and are clipped; choose the factor with "
-        f"snn.hardware.Scaling.fit(model, backend), or keep the weights smaller. The health "
+        f"{scaling.weight:g} and are clipped; {remedy}, or keep the weights smaller. The health "
         f"report has the shares of all layers",
         WeightClippingWarning,
         stacklevel=4,

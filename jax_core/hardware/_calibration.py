@@ -15,8 +15,8 @@ QUANTITIES = ("threshold", "tau_mem", "tau_syn", "gain")
 _PLAUSIBLE = (0.2, 5.0)
 _LARGEST_RESIDUAL = 0.05
 _AT_ONCE = 0.02
-"""A first spike before this many ``tau_mem``: no plausible neuron gets from reset to threshold so soon
-with a leak as in the experiments."""
+"""A first spike before this many ``tau_mem``: with a leak as in the experiments, no plausible
+neuron gets from reset to threshold so soon."""
 _ROUNDS = 30
 _FORMAT = 1
 
@@ -259,8 +259,8 @@ def _cause(layer: Layer, k: int, probes: list[Probe]) -> str:
             "mend the backend's start"
         )
     return (
-        f"is Scaling right, does layer {k} get its input, and do neurons with v_leak >= v_threshold "
-        f"start at v_reset?"
+        f"is Scaling right, does layer {k} get its input, and do neurons with v_leak >= "
+        f"v_threshold start at v_reset?"
     )
 
 

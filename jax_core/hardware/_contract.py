@@ -33,8 +33,8 @@ class Layer:
     Each obeys ``tau_mem dV/dt = v_leak - V + I``, ``tau_syn dI/dt = -I``; a spike of presynaptic
     neuron ``i`` adds ``weight_unit * weight[:, i]`` to ``I``; at ``v_threshold`` the neuron spikes
     and stays at ``v_reset`` for the time ``refractory``. Each sample starts with ``I = 0`` and the
-    neuron at rest, ``V = v_leak``; at ``v_reset`` if ``v_leak >= v_threshold``, from where it spikes
-    without input.
+    neuron at rest, ``V = v_leak``; but at ``v_reset`` if ``v_leak >= v_threshold``, from where it
+    spikes without input.
 
     Constants may be given as numbers; they become arrays ``(out,)``.
     """

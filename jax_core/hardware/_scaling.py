@@ -9,8 +9,8 @@ from ._contract import Scaling
 _MOST_CLIPPED = 1e-3
 """Largest share of a layer's weights that a fitted factor may clip."""
 _STEP, _STEPS_DOWN, _STEPS_UP = 1.01, 70, 500
-"""Factors that are tried: from half of the largest that clips nothing, as rounding only gets coarser
-below, to a hundred times that."""
+"""Factors that are tried: from half of the largest that clips nothing, below which rounding only
+gets coarser, to a hundred times that."""
 
 
 def clipped_share(weight: np.ndarray, scaling: Scaling, limit: int | None) -> float:

@@ -10,6 +10,7 @@ from torch import Tensor
 from ...jax_core import hardware
 from .. import functional
 from .._backend import check_backend
+from .._scaling import WeightFit, warn_of_clipping, weight_fit
 from .._straight_through import straight_through
 from ._call import Call, Clock
 from ._events import constant
@@ -130,18 +131,38 @@ def _observe(
             call.module.fill_events(call.inputs, call.outputs[0], clock)
         else:
             observed = torch.as_tensor(seen.spikes[k], dtype=sent.dtype, device=sent.device)
-            _fill_observed(call, observed, clock, seen.lost if k == 0 else {})
+            fit = _weight_fit(spiking[k][0].module, call.module, backend)
+            _fill_observed(call, observed, clock, seen.lost if k == 0 else {}, fit)
     return True
 
 
-def _fill_observed(call: Call, observed: Tensor, clock: Clock, lost: Mapping[str, int]) -> None:
+def _weight_fit(synapse: Projection, neurons: Any, backend: hardware.Backend) -> WeightFit | None:
+    """What becomes of the weights of a synapse to ``neurons``; there is a warning if many are clipped."""
+    if backend.weight_limit is None:
+        return None
+    scaling = hardware.Scaling(_scale(synapse))
+    weight = synapse.used_weight().detach().cpu().double().numpy()
+    fit = weight_fit(weight, scaling, backend.weight_limit)
+    what = f"{synapse.title} on {backend.name}"
+    remedy = "give its transform a smaller scale"
+    warn_of_clipping(fit, neurons.health(), what, scaling, backend.weight_limit, remedy)
+    return fit
+
+
+def _fill_observed(
+    call: Call,
+    observed: Tensor,
+    clock: Clock,
+    lost: Mapping[str, int],
+    fit: WeightFit | None,
+) -> None:
     module = call.module
     times, weight = module.joined_events(call.inputs)
     constants = module.event_constants(times)
     out, health = functional.lif_observed(
         times, weight, observed, **constants, t_max=clock.duration, return_health=True
     )
-    module.remember(len(out), health, {what: n for what, n in lost.items() if n})
+    module.remember(len(out), health, {what: n for what, n in lost.items() if n}, fit)
     module.fill_from_spikes(call.inputs, call.outputs[0], out, clock)
 
 
