@@ -137,7 +137,7 @@ def _observe(
 
 
 def _weight_fit(synapse: Projection, neurons: Any, backend: hardware.Backend) -> WeightFit | None:
-    """What becomes of the weights of a synapse to ``neurons``; there is a warning if many are clipped."""
+    """What becomes of the weights of a synapse to ``neurons``; many that are clipped warn."""
     if backend.weight_limit is None:
         return None
     scaling = hardware.Scaling(_scale(synapse))
