@@ -44,6 +44,7 @@ def test_a_log_that_nobody_reads_holds_nobody_up(short_path):
     with by_hand(short_path, log=subprocess.PIPE) as (process, path):
         for _ in range(1000):  # about 100 KB of log, of which a pipe holds 64
             with socket.socket(socket.AF_UNIX) as stranger:
+                stranger.settimeout(10)
                 stranger.connect(str(path))
                 stranger.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
                 with contextlib.suppress(ConnectionError):
@@ -126,8 +127,7 @@ def test_only_a_worker_that_waits_no_longer_gets_signs_of_life(idle_timeout):
     del client, ours
     gc.collect()
     with theirs, pytest.raises(Disconnected):
-        for _ in range(10):
-            worker.receive(5)
+        assert [worker.receive(5) for _ in range(10)] == []
     for wrong in ("1", -1.0):
         with pytest.raises(ProtocolError, match="idle_timeout must be seconds > 0"):
             keep_alive(worker, wrong, lock)
