@@ -71,9 +71,9 @@ class WorkerBackend:
         self._max_restarts, self._max_frame_bytes = max_restarts, max_frame_bytes
         self._process: WorkerProcess | None = None
         self._connection: Connection | None = None
-        # Reentrant, so that a signal handler that interrupts a run gets an error, not a deadlock.
+        # Reentrant, so that a signal handler may stop a run that it interrupts.
         self._lock = threading.RLock()
-        self._in_run = False
+        self._in_run: set[int] = set()
         self._is_answer_due = False
         self._owner = os.getpid()
         self._stopped = False
@@ -174,19 +174,20 @@ class WorkerBackend:
         # Before the lock, which a thread of the parent may have held when this process was forked.
         self._check_owner()
         request = run_message(Run(network, spikes, duration, voltage_times))
-        with self._lock:
-            if self._stopped:
-                raise WorkerError("this worker has been stopped; start another one")
-            if self._in_run:
-                raise WorkerError(
-                    "this run interrupts another one of the same worker, from a signal handler:"
-                    " let the handler set a flag, and run when the other run is done"
-                )
-            self._in_run = True
-            try:
+        thread = threading.get_ident()
+        if thread in self._in_run:
+            raise WorkerError(
+                "this run interrupts another one of the same worker, from a signal handler:"
+                " let the handler set a flag, and run when the other run is done"
+            )
+        self._in_run.add(thread)
+        try:
+            with self._lock:
+                if self._stopped:
+                    raise WorkerError("this worker has been stopped; start another one")
                 return self._run(request)
-            finally:
-                self._in_run = False
+        finally:
+            self._in_run.discard(thread)
 
     def stop(self) -> None:
         """Disconnect, and end the worker if `start` started it. Calling it again does nothing."""
