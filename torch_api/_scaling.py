@@ -67,13 +67,17 @@ class Scaling(hardware.Scaling):
 
         **Raises:** as `on_backend`; ``ValueError`` for weights that are not finite.
         """
+        from ._backend import check_backend
         from .hardware._parts import hardware_layers
 
+        check_backend(backend, None)
         weights: dict[str, np.ndarray] = {}
         for name, layer in hardware_layers(model, backend, voltage_samples is not None, simulate):
             weights[name] = layer.weight.detach().cpu().numpy()
             if not np.isfinite(weights[name]).all():
                 raise ValueError(f"model: the weights of {name!r} must be finite")
+        if not weights:
+            raise ValueError("model has no LIF layer that could run on a backend")
         limit = backend.weight_limit
         scaling = hardware.Scaling(fit_factor(list(weights.values()), limit), time)
         fits = {name: weight_fit(weight, scaling, limit) for name, weight in weights.items()}

@@ -22,11 +22,27 @@ import types
 from pathlib import Path
 
 SECRET_VARIABLE = "EVTORCH_WORKER_SECRET"
+# What sockets and `_protocol` take, which cannot be imported before the package is made.
+MOST_SECONDS = 2e6
+_FEWEST_BYTES = 2**13
 
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, got {text!r}")
+    return int(text)
+
+
+def _idle_timeout(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds <= MOST_SECONDS:
+        raise argparse.ArgumentTypeError(f"seconds from 0 to {MOST_SECONDS:g}, got {text!r}")
+    return seconds or math.inf
+
+
+def _frame_bytes(text: str) -> int:
+    if not text.isdecimal() or int(text) < _FEWEST_BYTES:
+        raise argparse.ArgumentTypeError(f"a whole number from {_FEWEST_BYTES} on, got {text!r}")
     return int(text)
 
 
@@ -53,10 +69,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--options", type=_options, default={}, metavar="JSON", help="arguments of the factory"
     )
-    parser.add_argument("--max-frame-bytes", type=int, default=2**30, help="default: 1 GiB")
+    parser.add_argument(
+        "--max-frame-bytes", type=_frame_bytes, default=2**30, help="default: 1 GiB"
+    )
     parser.add_argument(
         "--idle-timeout",
-        type=float,
+        type=_idle_timeout,
         default=30.0,
         metavar="SECONDS",
         help="hang up on a client that is silent so long between runs (%(default)s; 0: never)",
@@ -97,8 +115,7 @@ def main() -> None:
     backend = server.load_backend(arguments.backend, arguments.options)
     tcp = arguments.socket is None
     address = f"tcp:127.0.0.1:{arguments.tcp}" if tcp else f"unix:{arguments.socket}"
-    idle_timeout = arguments.idle_timeout or math.inf
-    serving = server.Server(backend, secret, arguments.max_frame_bytes, idle_timeout)
+    serving = server.Server(backend, secret, arguments.max_frame_bytes, arguments.idle_timeout)
     serving.serve(address, arguments.address_file)
 
 

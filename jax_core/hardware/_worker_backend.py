@@ -16,6 +16,7 @@ import numpy as np
 
 from ._contract import HardwareLimitError, Network, Observation
 from ._protocol import MAX_FRAME_BYTES, MIN_FRAME_BYTES, Connection, Message, ProtocolError
+from ._worker import MOST_SECONDS
 from ._worker_address import check_address, open_stream
 from ._worker_handshake import greet_worker
 from ._worker_keepalive import keep_alive
@@ -313,8 +314,6 @@ def _backend_error(name: str, reply: Message) -> Exception:
 
 
 _LOWEST = {"max_restarts": 0, "max_frame_bytes": MIN_FRAME_BYTES}
-# Sockets take no longer timeout.
-_MOST_SECONDS = 2e6
 
 
 def _check_limits(**limits: float) -> None:
@@ -325,7 +324,7 @@ def _check_limits(**limits: float) -> None:
             raise ValueError(f"{name} must be finite and at least {lowest:g}, got {value}")
         if is_count and not isinstance(value, numbers.Integral):
             raise ValueError(f"{name} must be a whole number, got {value!r}")
-        if not is_count and value > _MOST_SECONDS:
+        if not is_count and value > MOST_SECONDS:
             raise ValueError(
-                f"{name} must be at most {_MOST_SECONDS:g} seconds, which are 23 days, got {value}"
+                f"{name} must be at most {MOST_SECONDS:g} seconds, which are 23 days, got {value}"
             )

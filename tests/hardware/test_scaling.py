@@ -97,6 +97,10 @@ def test_what_needs_no_factor_and_what_has_none(rng):
         Scaling.fit(model_of(weight, np.full((1, 3), np.nan)), Silent())
     with pytest.raises(TypeError, match=r"model must be an nn.Sequential or a LIF layer"):
         Scaling.fit(nn.Linear(2, 2), Silent())
+    with pytest.raises(ValueError, match="no LIF layer"):
+        Scaling.fit(nn.Sequential(snn.LI(2, 2)), Silent())
+    with pytest.raises(TypeError, match="backend must be"):
+        Scaling.fit(model_of(weight), "chip")  # pyright: ignore[reportArgumentType]
     assert Scaling.fit(model_of(weight)[0], Silent()).weight > 1
 
 

@@ -208,6 +208,7 @@ def test_addresses_that_cannot_be_are_named(short_path):
         (["--tcp", "99999"], "a port is a number from 0 to 65535, got '99999'"),
         (["--socket", str(short_path / "no" / "s")], "cannot listen on unix:.*does the folder"),
         (["--socket", "s", "--options", "[1]"], "a JSON object of names and values"),
+        (["--socket", "s", "--idle-timeout", "1e9"], "seconds from 0 to 2e[+]06, got '1e9'"),
     ):
         ended = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60)
         assert ended.returncode != 0
