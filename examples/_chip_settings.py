@@ -28,6 +28,8 @@ class Settings:
     batch_size: int = 64
     learning_rate: float = 1e-2
     chip_learning_rate: float = 5e-3
-    weight_scale: float = option(
-        10.0, "hardware weight per unit of model weight (%(default)s)", type=number()
+    weight_scale: float | None = option(
+        None,
+        "hardware weight per unit of model weight (by default fitted to the trained weights)",
+        type=number(),
     )

@@ -88,7 +88,11 @@ def on_chips(
     model: nn.Sequential, settings: Settings
 ) -> Callable[[nn.Sequential, str, int], snn.hardware.OnBackend]:
     """Measure the circuits that ``model`` takes; **returns** what puts such a model on a chip."""
-    scaling = snn.hardware.Scaling(weight=settings.weight_scale, time=TIME_SCALE)
+    if settings.weight_scale is None:
+        scaling = snn.hardware.Scaling.fit(model, snn.hardware.MockBSS2(), time=TIME_SCALE)
+    else:
+        scaling = snn.hardware.Scaling(weight=settings.weight_scale, time=TIME_SCALE)
+    print(scaling, flush=True)
     backends: dict[tuple[str, int], snn.hardware.Backend] = {}
     for number in range(settings.chips):
         say(f"measuring the circuits of chip {number}")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..jax_core import Events, hardware
 from ._overflow import report_overflow
+from ._scaling import Scaling, WeightFit, warn_of_clipping, weight_fit
 from ._straight_through import straight_through
 from .functional import li, lif_observed
 
@@ -27,7 +28,7 @@ def check_backend(backend: Any, scaling: Any) -> hardware.Scaling:
             f"snn.hardware.Backend says, got {backend!r}"
         )
     if scaling is None:
-        return hardware.Scaling()
+        return Scaling()
     if not isinstance(scaling, hardware.Scaling):
         raise TypeError(
             f"scaling must be a snn.hardware.Scaling(weight, time), got {type(scaling).__name__}"
@@ -111,9 +112,10 @@ def run_stack(
     )
     for k, layer in enumerate(layers):
         weight = used_weight(layer.weight, backend, scaling)
+        fit = _checked_fit(layer, f"layer {k} on {backend.name}", backend, scaling)
         times = np.asarray(seen.spikes[k], np.float64) / scaling.time
         observed = _tensor(times.reshape(*leading, *times.shape[1:]), passing)
-        passing = _observe(layer, passing, weight, observed, seen, k, count_missing)
+        passing = _observe(layer, passing, weight, observed, seen, k, count_missing, fit)
     if readout is None or looks is None or seen.voltages is None:
         return layers[-1].delay_output(passing)
     if not layers and seen.lost:
@@ -126,7 +128,8 @@ def run_stack(
         readout=readout.readout,
         t_max=t_max,
     )
-    readout.remember_silent(modelled)
+    what = f"layer {len(layers)} on {backend.name}"
+    readout.remember_silent(modelled, _checked_fit(readout, what, backend, scaling))
     measured = _tensor(value.reshape(*leading, -1), passing)
     return straight_through(modelled, measured)
 
@@ -146,6 +149,7 @@ def _observe(
     seen: hardware.Observation,
     k: int,
     count_missing: bool,
+    fit: WeightFit | None,
 ) -> Tensor:
     """The observed spikes of layer ``k`` with the model's gradients; its health is kept."""
     out, health = lif_observed(
@@ -164,7 +168,7 @@ def _observe(
         health = health._replace(overflow=torch.as_tensor(overflow, device=out.device))
     samples = observed.shape[:-2].numel()
     lost = {what: count for what, count in seen.lost.items() if count} if k == 0 else None
-    layer.remember(samples, health, lost)
+    layer.remember(samples, health, lost, fit)
     report_overflow(health.overflow, layer.on_overflow, layer.max_spikes)
     return out
 
@@ -192,6 +196,17 @@ def used_weight(weight: Tensor, backend: hardware.Backend, scaling: hardware.Sca
     whole = scaling.hardware_weight(_array(weight), backend.weight_limit)
     used = torch.as_tensor(whole / scaling.weight, dtype=weight.dtype, device=weight.device)
     return straight_through(weight, used)
+
+
+def _checked_fit(
+    layer: "LIF | LI", what: str, backend: hardware.Backend, scaling: hardware.Scaling
+) -> WeightFit | None:
+    """What becomes of the layer's weights; there is a warning if many are clipped."""
+    if backend.weight_limit is None:
+        return None
+    fit = weight_fit(_array(layer.weight), scaling, backend.weight_limit)
+    warn_of_clipping(fit, layer.health(), what, scaling, backend.weight_limit)
+    return fit
 
 
 def _hardware_layer(layer: "LIF", limit: int | None, scaling: hardware.Scaling) -> hardware.Layer:

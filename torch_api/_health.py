@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ._scaling import WeightFit
 from ._validate import is_transformed
 
 
@@ -41,6 +42,9 @@ class LayerHealth:
     lost: Mapping[str, int] = field(default_factory=dict)
     """On hardware: events that were lost in the run that began with this layer, by what lost them;
     those of all layers that ran together, input included."""
+    weights: WeightFit | None = None
+    """On hardware with whole-numbered weights: the clipped share of the layer's weights, and the
+    error of rounding them."""
 
     @property
     def neurons(self) -> int:
@@ -109,11 +113,13 @@ class HealthReport:
             if any(getattr(layer.counts, name) is not None for layer in self.layers)
         ]
         head = ["layer", "neurons", "samples", "silent", "grazing", "overflow"]
-        head += [*observed, "always silent"]
+        on_hardware = any(layer.weights is not None for layer in self.layers)
+        head += [*observed, *(["clipped", "rounding"] if on_hardware else []), "always silent"]
         rows = [head]
         for layer in self.layers:
             rates = [layer.silent_fraction, layer.grazing_rate, layer.overflow_fraction]
             rates += [getattr(layer, f"{name}_rate") for name in observed]
+            rates += (layer.weights or [None, None]) if on_hardware else []
             rows.append(
                 [
                     layer.name,
@@ -156,18 +162,24 @@ class SpikingLayer(nn.Module):
     The memory is no part of the ``state_dict`` and holds no autograd graph.
     """
 
-    _health: tuple[int, Health, Mapping[str, int]] | None = None
+    _health: tuple[int, Health, Mapping[str, int], WeightFit | None] | None = None
 
     @property
     def has_health(self) -> bool:
         """Whether there is anything to count."""
         return True
 
-    def remember(self, samples: int, counts: Health, lost: Mapping[str, int] | None = None) -> None:
-        """Keep the counts of a forward."""
+    def remember(
+        self,
+        samples: int,
+        counts: Health,
+        lost: Mapping[str, int] | None = None,
+        weights: WeightFit | None = None,
+    ) -> None:
+        """Keep the counts of a forward, and on hardware what was lost and became of the weights."""
         if is_transformed():
             samples, counts = _plain(samples, counts)
-        self._health = (samples, counts, dict(lost or {}))
+        self._health = (samples, counts, dict(lost or {}), weights)
 
     def health(self, name: str = "") -> LayerHealth | None:
         """The counts of the last forward, ``None`` if there was none."""

@@ -12,6 +12,7 @@ from . import functional
 from ._constants import Constant, constants_repr, register_constants
 from ._health import Health, SpikingLayer
 from ._initialisation import critical_weight, readout_weights_, spiking_weights_
+from ._scaling import WeightFit
 from ._validate import check_dtype, check_size
 from .functional._li import Readout, check_readout
 
@@ -112,22 +113,26 @@ class LI(SpikingLayer):
 
     @property
     def has_health(self) -> bool:
-        """Only maxima can be without a gradient."""
-        return self.readout == "max"
+        """Only maxima can be without a gradient, and only hardware clips weights."""
+        return self.readout == "max" or self._health is not None
 
     @torch.no_grad()
-    def remember_silent(self, out: Tensor) -> None:
+    def remember_silent(self, out: Tensor, weights: WeightFit | None = None) -> None:
         """Count in how many samples the maximum of each neuron's voltage is that of the beginning.
 
-        **Arguments:** ``out``: what is read out, ``(..., out_features)``.
+        **Arguments:** ``out``: what is read out, ``(..., out_features)``; ``weights``: on hardware,
+        what became of the weights.
         """
-        if not self.has_health:
+        if self.readout != "max" and weights is None:
+            self._health = None
             return
         samples = out.shape[:-1].numel()
         resting = (out == self.v_leak).reshape(samples, self.out_features)
+        if self.readout != "max":
+            resting = torch.zeros_like(resting)
         silent = resting.sum(dim=0, dtype=torch.int32)
         none = torch.zeros_like(silent)
-        self.remember(samples, Health(silent, none, none))
+        self.remember(samples, Health(silent, none, none), weights=weights)
 
     def trace(self, spikes: Tensor | Events, times: Tensor) -> Tensor:
         """Voltage at given times, differentiable.

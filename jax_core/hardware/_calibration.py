@@ -14,6 +14,9 @@ from ._probe import Experiments, Probe, psp
 QUANTITIES = ("threshold", "tau_mem", "tau_syn", "gain")
 _PLAUSIBLE = (0.2, 5.0)
 _LARGEST_RESIDUAL = 0.05
+_AT_ONCE = 0.02
+"""A first spike before this many ``tau_mem``: with a leak as in the experiments, no plausible
+neuron gets from reset to threshold so soon."""
 _ROUNDS = 30
 _FORMAT = 1
 
@@ -231,17 +234,34 @@ def _measure(backend: Backend, network: Network, repeats: int) -> tuple[Factors,
     experiments = Experiments(backend, network, repeats)
     found = []
     for k, layer in enumerate(experiments.layers):
-        factors = fit(layer, list(experiments.probe(k)))
+        probes = list(experiments.probe(k))
+        factors = fit(layer, probes)
         if layer.neurons and not (factors.status == MEASURED).any():
             silent = int((factors.status == SILENT).sum())
             raise BackendError(
                 f"{backend.name}: none of the {layer.neurons} neurons of layer {k} could be "
                 f"measured: {silent} were silent, {layer.neurons - silent} had spikes that fit no "
-                f"neuron within {_PLAUSIBLE[0]:g} to {_PLAUSIBLE[1]:g} times its constants; is "
-                f"Scaling right, and does layer {k} get its input?"
+                f"neuron within {_PLAUSIBLE[0]:g} to {_PLAUSIBLE[1]:g} times its constants; "
+                f"{_cause(layer, k, probes)}"
             )
         found.append(factors)
     return tuple(found)
+
+
+def _cause(layer: Layer, k: int, probes: list[Probe]) -> str:
+    """What may be wrong where nothing could be measured."""
+    undriven = [probe for probe in probes if not np.isfinite(probe.arrival).any()]
+    at_once = [probe.time < _AT_ONCE * layer.tau_mem for probe in undriven]
+    if np.mean(at_once) > 0.5:
+        return (
+            "without input they spike as soon as a sample starts: with v_leak >= v_threshold a "
+            "neuron has to start at v_reset, from where it takes some tau_mem (hardware.Layer); "
+            "mend the backend's start"
+        )
+    return (
+        f"is Scaling right, does layer {k} get its input, and do neurons with v_leak >= "
+        f"v_threshold start at v_reset?"
+    )
 
 
 def fit(layer: Layer, probes: list[Probe]) -> Factors:

@@ -32,7 +32,9 @@ class Layer:
 
     Each obeys ``tau_mem dV/dt = v_leak - V + I``, ``tau_syn dI/dt = -I``; a spike of presynaptic
     neuron ``i`` adds ``weight_unit * weight[:, i]`` to ``I``; at ``v_threshold`` the neuron spikes
-    and stays at ``v_reset`` for the time ``refractory``.
+    and stays at ``v_reset`` for the time ``refractory``. Each sample starts with ``I = 0`` and the
+    neuron at rest, ``V = v_leak``; but at ``v_reset`` if ``v_leak >= v_threshold``, from where it
+    spikes without input.
 
     Constants may be given as numbers; they become arrays ``(out,)``.
     """
@@ -137,7 +139,8 @@ class Observation:
     voltages: tuple[np.ndarray, ...] | None = None
     """Per layer, if ``voltage_times`` were asked for: membrane voltages ``(batch, out, T)``."""
     lost: Mapping[str, int] = field(default_factory=dict)
-    """Number of events that were lost, by what lost them; they are missing in ``spikes``."""
+    """Number of events that were lost, by what lost them; they are missing in ``spikes``. Also of
+    voltages of read-outs that were beyond what can be recorded, and are cut off there."""
     overflow: tuple[np.ndarray, ...] | None = None
     """Per layer: in how many samples each neuron had more than ``max_spikes`` spikes, integers
     ``(out,)``; ``None`` if no neuron had."""

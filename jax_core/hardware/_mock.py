@@ -84,7 +84,7 @@ class MockBSS2:
         incoming, lost_in = limit_rate(
             [round_times(spikes, effects.link_resolution)], effects.link_rate, _LINK_WINDOW
         )
-        times, seen, voltages, after_end = incoming[0], [], [], 0
+        times, seen, voltages, after_end, saturated = incoming[0], [], [], 0, 0
         circuit = 0
         with jax.enable_x64(spikes.dtype == np.float64):
             for k, layer in enumerate(network.layers):
@@ -92,7 +92,10 @@ class MockBSS2:
                 circuit += layer.neurons * circuits_of(layer, effects.fan_in)
                 exact = self._simulate(k, layer, built, times, duration)
                 if voltage_times is not None:
-                    voltages.append(self._voltages(built, times, exact, voltage_times))
+                    recorded, beyond = self._voltages(built, times, exact, voltage_times)
+                    voltages.append(recorded)
+                    # Of neurons that spike, voltages are for looking at; of read-outs, the result.
+                    saturated += 0 if layer.has_threshold else beyond
                 times = round_times(self._jitter(exact), effects.link_resolution)
                 late = np.isfinite(times) & (times > duration)
                 after_end += int(late.sum())
@@ -100,6 +103,7 @@ class MockBSS2:
                 seen.append(times)
         recorded, lost_out = self._record(seen)
         lost = {"input link": lost_in[0], "end of the run": after_end, **lost_out}
+        lost["membrane range"] = saturated
         returned = [_first(x, y.max_spikes) for x, y in zip(recorded, network.layers, strict=True)]
         return Observation(
             tuple(first for first, _ in returned),
@@ -217,18 +221,22 @@ class MockBSS2:
         times: np.ndarray,
         own: np.ndarray,
         voltage_times: np.ndarray,
-    ) -> np.ndarray:
-        """What is recorded of the voltages, given the neurons' ``own`` spikes."""
+    ) -> tuple[np.ndarray, int]:
+        """What is recorded of the voltages, given the neurons' ``own`` spikes.
+
+        **Returns:** it, and the number of samples that saturated.
+        """
         effects = self.effects
         looks = np.asarray(voltage_times, np.float64)
         if effects.cadc_period:
             looks = np.floor(looks / effects.cadc_period) * effects.cadc_period
         voltages = trace(times, built, own, looks.astype(times.dtype))
         low, high = effects.membrane_range
+        beyond = int(np.count_nonzero((voltages < low) | (voltages > high)))
         voltages = np.clip(voltages, low, high)
         if effects.cadc_bits is not None:
             voltages = _round_between(voltages, low, high, 2**effects.cadc_bits - 1)
-        return voltages
+        return voltages, beyond
 
 
 @lru_cache(maxsize=256)

@@ -15,6 +15,7 @@ import json
 import math
 import socket
 import struct
+import threading
 import time
 import weakref
 import zlib
@@ -113,12 +114,18 @@ def _decode(header_bytes: bytearray, body: bytearray) -> Message:
     return Message(str(kind), header, arrays)
 
 
+def _close(stream: socket.socket, closed: threading.Event) -> None:
+    stream.close()
+    closed.set()
+
+
 class Connection:
     """Messages over a connected stream socket.
 
     ``max_frame_bytes`` bounds what either direction accepts, so a wrong length cannot exhaust the
     memory. A ``TimeoutError`` or ``ProtocolError`` leaves the stream at an unknown place: ``close``
-    it. Garbage collection closes it as well. ``sent_bytes`` and ``received_bytes`` count frames.
+    it. Garbage collection closes it as well; ``closed`` is set then. ``sent_bytes`` and
+    ``received_bytes`` count frames.
     """
 
     def __init__(self, stream: socket.socket, max_frame_bytes: int = MAX_FRAME_BYTES):
@@ -127,7 +134,8 @@ class Connection:
         self._stream = stream
         self.sent_bytes = 0
         self.received_bytes = 0
-        self.close = weakref.finalize(self, stream.close)
+        self.closed = threading.Event()
+        self.close = weakref.finalize(self, _close, stream, self.closed)
         self._max_frame_bytes = max_frame_bytes
 
     @property
@@ -143,13 +151,12 @@ class Connection:
             )
         self._max_frame_bytes = min(self._max_frame_bytes, other)
 
-    def send(self, content: Message, timeout: float | None = None) -> None:
-        """Send one message.
+    def frame(self, content: Message) -> bytes:
+        """A message as it is sent.
 
         Raises:
-            ValueError: The frame would exceed ``max_frame_bytes``; nothing was sent.
-            Disconnected: The other side is gone.
-            TimeoutError: The other side did not take the message in ``timeout`` seconds.
+            ValueError: It would exceed ``max_frame_bytes``.
+            TypeError: An array has a type that has no encoding.
         """
         frame = encode(content)
         if len(frame) > self._max_frame_bytes:
@@ -157,8 +164,26 @@ class Connection:
                 f"a {content.kind!r} message of {len(frame)} bytes exceeds max_frame_bytes="
                 f"{self._max_frame_bytes}: split the batch, or raise the limit on both sides"
             )
-        self._stream.settimeout(timeout)
+        return frame
+
+    def send(self, content: Message, timeout: float | None = None) -> None:
+        """Send one message.
+
+        Raises:
+            ValueError, TypeError: as `frame`; nothing was sent.
+            Disconnected, TimeoutError: as `send_frame`.
+        """
+        self.send_frame(self.frame(content), timeout)
+
+    def send_frame(self, frame: bytes, timeout: float | None = None) -> None:
+        """Send what `frame` made.
+
+        Raises:
+            Disconnected: The other side is gone.
+            TimeoutError: The other side did not take the message in ``timeout`` seconds.
+        """
         try:
+            self._stream.settimeout(timeout)
             self._stream.sendall(frame)
         except TimeoutError:
             raise
@@ -210,8 +235,8 @@ class Connection:
             remaining = None if deadline is None else deadline - time.monotonic()
             if remaining is not None and remaining <= 0:
                 raise TimeoutError("no complete message arrived in time")
-            self._stream.settimeout(remaining)
             try:
+                self._stream.settimeout(remaining)
                 received = self._stream.recv_into(view[filled:])
             except TimeoutError:
                 raise TimeoutError("no complete message arrived in time") from None

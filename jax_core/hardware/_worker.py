@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import math
 import os
 import signal
 import sys
@@ -21,6 +22,35 @@ import types
 from pathlib import Path
 
 SECRET_VARIABLE = "EVTORCH_WORKER_SECRET"
+# What sockets and `_protocol` take, which cannot be imported before the package is made.
+MOST_SECONDS = 2e6
+_FEWEST_BYTES = 2**13
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, got {text!r}")
+    return int(text)
+
+
+def _idle_timeout(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds <= MOST_SECONDS:
+        raise argparse.ArgumentTypeError(f"seconds from 0 to {MOST_SECONDS:g}, got {text!r}")
+    return seconds or math.inf
+
+
+def _frame_bytes(text: str) -> int:
+    if not text.isdecimal() or int(text) < _FEWEST_BYTES:
+        raise argparse.ArgumentTypeError(f"a whole number from {_FEWEST_BYTES} on, got {text!r}")
+    return int(text)
+
+
+def _options(text: str) -> dict[str, object]:
+    options = json.loads(text)
+    if not isinstance(options, dict):
+        raise argparse.ArgumentTypeError(f"a JSON object of names and values, got {text!r}")
+    return options
 
 
 def _arguments() -> argparse.Namespace:
@@ -32,14 +62,23 @@ def _arguments() -> argparse.Namespace:
     address.add_argument("--socket", metavar="PATH", help="listen on this Unix socket")
     address.add_argument(
         "--tcp",
-        type=int,
+        type=_port,
         metavar="PORT",
         help=f"listen on 127.0.0.1, 0: a free port; needs the environment's {SECRET_VARIABLE}",
     )
     parser.add_argument(
-        "--options", type=json.loads, default={}, metavar="JSON", help="arguments of the factory"
+        "--options", type=_options, default={}, metavar="JSON", help="arguments of the factory"
     )
-    parser.add_argument("--max-frame-bytes", type=int, default=2**30, help="default: 1 GiB")
+    parser.add_argument(
+        "--max-frame-bytes", type=_frame_bytes, default=2**30, help="default: 1 GiB"
+    )
+    parser.add_argument(
+        "--idle-timeout",
+        type=_idle_timeout,
+        default=30.0,
+        metavar="SECONDS",
+        help="hang up on a client that is silent so long between runs (%(default)s; 0: never)",
+    )
     parser.add_argument("--address-file", help="write the address here once it is listened on")
     parser.add_argument(
         "--exit-with-parent",
@@ -69,13 +108,15 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     secret = os.environ.pop(SECRET_VARIABLE, "")
     _as_package()
+    importlib.import_module("evtorch_worker._worker_output").print_lossily()
     server = importlib.import_module("evtorch_worker._worker_server")
     if arguments.exit_with_parent is not None:
         server.exit_with_parent(arguments.exit_with_parent)
     backend = server.load_backend(arguments.backend, arguments.options)
     tcp = arguments.socket is None
     address = f"tcp:127.0.0.1:{arguments.tcp}" if tcp else f"unix:{arguments.socket}"
-    server.Server(backend, secret, arguments.max_frame_bytes).serve(address, arguments.address_file)
+    serving = server.Server(backend, secret, arguments.max_frame_bytes, arguments.idle_timeout)
+    serving.serve(address, arguments.address_file)
 
 
 if __name__ == "__main__":

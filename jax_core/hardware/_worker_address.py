@@ -21,7 +21,8 @@ def open_stream(address: str, timeout: float) -> socket.socket:
             return stream
         except OSError as error:
             stream.close()
-            absent = isinstance(error, (FileNotFoundError, ConnectionRefusedError))
+            # BlockingIOError: a Unix socket with too many clients before this one.
+            absent = isinstance(error, (FileNotFoundError, ConnectionRefusedError, BlockingIOError))
             if not absent or time.monotonic() > deadline:
                 raise WorkerError(
                     f"nobody answers at {address} (tried for {timeout:g} s): {error}"
@@ -35,12 +36,16 @@ def check_address(address: str, secret: str) -> None:
     Raises:
         ValueError: It is malformed or on another machine, or is TCP and there is no secret.
     """
+    if not isinstance(address, str):
+        raise TypeError(f"address must be unix:PATH or tcp:HOST:PORT, got {address!r}")
     transport, _, place = address.partition(":")
     host, _, port = place.rpartition(":")
-    if transport == "unix" and place:
+    if transport == "unix" and place and "\0" not in place:
         return
     if transport != "tcp" or not port.isdecimal():
         raise ValueError(f"address must be unix:PATH or tcp:HOST:PORT, got {address!r}")
+    if not 1 <= int(port) <= 65535:
+        raise ValueError(f"address {address!r}: a port is a number from 1 to 65535, got {port}")
     if host not in ("127.0.0.1", "localhost"):
         raise ValueError(
             f"address {address!r} is not on this machine: messages are not encrypted, so reach"

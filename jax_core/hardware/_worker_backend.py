@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import numbers
 import os
 import sys
 import threading
@@ -15,8 +16,10 @@ import numpy as np
 
 from ._contract import HardwareLimitError, Network, Observation
 from ._protocol import MAX_FRAME_BYTES, MIN_FRAME_BYTES, Connection, Message, ProtocolError
+from ._worker import MOST_SECONDS
 from ._worker_address import check_address, open_stream
 from ._worker_handshake import greet_worker
+from ._worker_keepalive import keep_alive
 from ._worker_messages import Run, observation_from_message, run_message
 from ._worker_process import Launch, WorkerError, WorkerProcess, close_in_forked_children
 
@@ -69,7 +72,10 @@ class WorkerBackend:
         self._max_restarts, self._max_frame_bytes = max_restarts, max_frame_bytes
         self._process: WorkerProcess | None = None
         self._connection: Connection | None = None
-        self._lock = threading.Lock()
+        # Reentrant, so that a signal handler may stop a run that it interrupts.
+        self._lock = threading.RLock()
+        self._in_run: set[int] = set()
+        self._is_answer_due = False
         self._owner = os.getpid()
         self._stopped = False
         self.restarts = 0
@@ -169,34 +175,20 @@ class WorkerBackend:
         # Before the lock, which a thread of the parent may have held when this process was forked.
         self._check_owner()
         request = run_message(Run(network, spikes, duration, voltage_times))
-        with self._lock:
-            if self._stopped:
-                raise WorkerError("this worker has been stopped; start another one")
-            for attempt in range(self._max_restarts + 1):
-                try:
-                    return self._exchange(request)
-                except ProtocolError as error:
-                    fate = self._autopsy()
-                    self._give_up()
-                    if attempt == self._max_restarts:
-                        raise WorkerError(
-                            f"the worker failed {attempt + 1} times in one run (max_restarts="
-                            f"{self._max_restarts}): {error}; {fate}"
-                        ) from error
-                    self.restarts += 1
-                except (WorkerError, ValueError, TypeError):  # the connection is sound, or gone
-                    raise
-                except TimeoutError as error:
-                    log = "" if self._process is None else self._process.log()
-                    self._give_up()
-                    raise WorkerTimeout(
-                        f"the worker did not answer within timeout={self._timeout:g} s: pass a"
-                        f" longer timeout, or smaller batches{log}"
-                    ) from error
-                except BaseException:  # interrupted: an answer may still be under way
-                    self._give_up()
-                    raise
-        raise AssertionError("unreachable")
+        thread = threading.get_ident()
+        if thread in self._in_run:
+            raise WorkerError(
+                "this run interrupts another one of the same worker, from a signal handler:"
+                " let the handler set a flag, and run when the other run is done"
+            )
+        self._in_run.add(thread)
+        try:
+            with self._lock:
+                if self._stopped:
+                    raise WorkerError("this worker has been stopped; start another one")
+                return self._run(request)
+        finally:
+            self._in_run.discard(thread)
 
     def stop(self) -> None:
         """Disconnect, and end the worker if `start` started it. Calling it again does nothing."""
@@ -228,12 +220,44 @@ class WorkerBackend:
                 " or attach its own"
             )
 
+    def _run(self, request: Message) -> Observation:
+        for attempt in range(self._max_restarts + 1):
+            try:
+                return self._exchange(request)
+            except ProtocolError as error:
+                fate = self._autopsy()
+                self._give_up()
+                if self._stopped:
+                    raise WorkerError("this worker was stopped during the run") from error
+                if attempt == self._max_restarts:
+                    raise WorkerError(
+                        f"the worker failed {attempt + 1} times in one run (max_restarts="
+                        f"{self._max_restarts}): {error}; {fate}"
+                    ) from error
+                self.restarts += 1
+            except BaseException as error:
+                if not self._is_answer_due:
+                    raise
+                # The answer to an interrupted run must not be taken for the next one's.
+                log = "" if self._process is None else self._process.log()
+                self._give_up()
+                if isinstance(error, TimeoutError) and not isinstance(error, WorkerError):
+                    raise WorkerTimeout(
+                        f"the worker did not answer within timeout={self._timeout:g} s: pass a"
+                        f" longer timeout, or smaller batches{log}"
+                    ) from error
+                raise
+        raise AssertionError("unreachable")
+
     def _exchange(self, request: Message) -> Observation:
         connection = self._connection or self._connect()
         deadline = time.monotonic() + self._timeout
         before = connection.sent_bytes, connection.received_bytes
-        connection.send(request, self._timeout)
+        frame = connection.frame(request)
+        self._is_answer_due = True
+        connection.send_frame(frame, self._timeout)
         reply = connection.receive(max(deadline - time.monotonic(), 1e-3))
+        self._is_answer_due = False
         self.sent_bytes = connection.sent_bytes - before[0]
         self.received_bytes = connection.received_bytes - before[1]
         if reply.kind == "error":
@@ -252,6 +276,7 @@ class WorkerBackend:
         try:
             about = greet_worker(self._connection, self._secret, self._connect_timeout)
             self.name, self.weight_limit = str(about["name"]), about["weight_limit"]
+            keep_alive(self._connection, about.get("idle_timeout"), self._lock)
         except (ProtocolError, TimeoutError, KeyError) as error:
             self._give_up()
             raise WorkerError(f"no connection to the worker at {self._address}: {error}") from error
@@ -266,6 +291,7 @@ class WorkerBackend:
         return self._process.autopsy()
 
     def _give_up(self) -> None:
+        self._is_answer_due = False
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -292,6 +318,13 @@ _LOWEST = {"max_restarts": 0, "max_frame_bytes": MIN_FRAME_BYTES}
 
 def _check_limits(**limits: float) -> None:
     for name, value in limits.items():
+        is_count = name in _LOWEST
         lowest = _LOWEST.get(name, 1e-3)
         if not lowest <= value < math.inf:
             raise ValueError(f"{name} must be finite and at least {lowest:g}, got {value}")
+        if is_count and not isinstance(value, numbers.Integral):
+            raise ValueError(f"{name} must be a whole number, got {value!r}")
+        if not is_count and value > MOST_SECONDS:
+            raise ValueError(
+                f"{name} must be at most {MOST_SECONDS:g} seconds, which are 23 days, got {value}"
+            )

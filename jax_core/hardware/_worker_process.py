@@ -87,8 +87,8 @@ class WorkerProcess:
     def __init__(self, launch: Launch):
         self._folder = Path(tempfile.mkdtemp(prefix="evtorch-worker-"))
         self.secret = secrets.token_hex(32)
-        with open(self._folder / "log", "wb") as log:
-            try:
+        try:
+            with open(self._folder / "log", "wb") as log:
                 self._process = subprocess.Popen(
                     self._command(launch),
                     stdin=subprocess.PIPE,
@@ -99,12 +99,12 @@ class WorkerProcess:
                     env=self._environment(launch),
                     start_new_session=True,
                 )
-            except (OSError, ValueError) as error:
-                shutil.rmtree(self._folder, ignore_errors=True)
-                command = " ".join(launch.python)
-                raise WorkerError(
-                    f"a worker could not be started with {command}: {error}"
-                ) from error
+        except BaseException as error:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            if not isinstance(error, (OSError, ValueError)):
+                raise
+            command = " ".join(launch.python)
+            raise WorkerError(f"a worker could not be started with {command}: {error}") from error
         assert self._process.stdin is not None
         close_in_forked_children(self._process.stdin)
         self._finalizer = weakref.finalize(self, _end, self._process, self._folder, os.getpid())
@@ -118,6 +118,8 @@ class WorkerProcess:
         command = [*launch.python, str(WORKER_SCRIPT), "--backend", launch.backend]
         command += ["--options", launch.options]
         command += ["--exit-with-parent", str(self._folder)]
+        # Nobody else could connect, and a worker that started anew would lose its state.
+        command += ["--idle-timeout", "0"]
         command += ["--max-frame-bytes", str(launch.max_frame_bytes)]
         command += ["--address-file", str(self._folder / "address")]
         if launch.transport == "tcp":
@@ -183,9 +185,12 @@ def _end(process: subprocess.Popen[bytes], folder: Path, owner: int) -> None:
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_GRACE_SECONDS)
     _signal(process, signal.SIGKILL)
-    process.wait()
     if process.stdin is not None:
         process.stdin.close()
+    # A process of another user's, as some containers have them, and one that hangs in a driver
+    # do not end at once, or never.
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_GRACE_SECONDS)
     shutil.rmtree(folder, ignore_errors=True)
 
 

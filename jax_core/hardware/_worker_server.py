@@ -14,7 +14,6 @@ import queue
 import shutil
 import signal
 import socket
-import stat
 import sys
 import threading
 import time
@@ -24,6 +23,7 @@ from typing import Any
 
 from ._protocol import Connection, Message, ProtocolError, message
 from ._worker_handshake import greet_client
+from ._worker_listener import listening
 from ._worker_messages import observation_message, run_from_message
 
 _GREETING_SECONDS = 5.0
@@ -67,46 +67,23 @@ def exit_with_parent(folder: str) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _listen(address: str) -> tuple[socket.socket, str]:
-    transport, _, place = address.partition(":")
-    if transport == "unix":
-        _remove_stale(Path(place))
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        before = os.umask(0o177)
-        try:
-            listener.bind(place)
-        finally:
-            os.umask(before)
-    else:
-        host, _, port = place.rpartition(":")
-        listener = socket.create_server((host, int(port)))
-        address = f"tcp:{host}:{listener.getsockname()[1]}"
-    listener.listen()
-    return listener, address
-
-
-def _remove_stale(path: Path) -> None:
-    """Remove a socket that a killed worker left; one that is listened on stays."""
-    if not path.exists() or not stat.S_ISSOCK(path.stat().st_mode):
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink()
-
-
 class Server:
     """Serves one client at a time; others are told that the worker is busy.
 
-    Connections are greeted beside each other, so those that stay silent keep nobody out.
-    Backends run in the main thread, as some hardware libraries require.
+    A client that is silent for ``idle_timeout`` seconds, between runs, is hung up on: it has been
+    stopped, or its machine has. Others say that they live (`keep_alive`).
+
+    Connections are greeted beside each other, so those that stay silent keep nobody out. Backends
+    run in the main thread, as some hardware libraries require.
     """
 
-    def __init__(self, backend: Any, secret: str, max_frame_bytes: int):
+    def __init__(
+        self, backend: Any, secret: str, max_frame_bytes: int, idle_timeout: float = math.inf
+    ):
         self._backend = backend
         self._secret = secret
         self._max_frame_bytes = max_frame_bytes
+        self._idle_timeout = idle_timeout
         self._busy = threading.Lock()
         self._greetings = threading.Semaphore(_MAX_GREETINGS)
         self._clients: queue.SimpleQueue[Connection] = queue.SimpleQueue()
@@ -114,25 +91,22 @@ class Server:
         self._about = {
             "name": str(backend.name),
             "weight_limit": None if limit is None else int(limit),
+            "idle_timeout": None if math.isinf(idle_timeout) else idle_timeout,
         }
 
     def serve(self, address: str, address_file: str | None = None) -> None:
         """Listen on ``unix:PATH`` or ``tcp:HOST:PORT`` and serve until the process ends."""
         if address.startswith("tcp:") and not self._secret:
             raise ValueError("a worker on TCP needs a shared secret: any local user could connect")
-        listener, address = _listen(address)
-        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
-        if address_file is not None:
-            unfinished = Path(address_file + ".part")
-            unfinished.write_text(address)
-            unfinished.replace(address_file)
-        while True:
-            client = self._clients.get()
-            try:
-                self._serve_client(client)
-            finally:
-                client.close()
-                self._busy.release()
+        with listening(address, address_file) as listener:
+            threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+            while True:
+                client = self._clients.get()
+                try:
+                    self._serve_client(client)
+                finally:
+                    client.close()
+                    self._busy.release()
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
@@ -155,7 +129,11 @@ class Server:
             admitted = self._busy.acquire(timeout=_LEAVING_SECONDS)
             if admitted:
                 return ""
-            return "the worker is busy with another client: stop that one, or start another worker"
+            patience = "" if math.isinf(self._idle_timeout) else f"{self._idle_timeout:g} s"
+            return (
+                "the worker is busy with another client: stop that one, or start another worker"
+                + (patience and f"; one that does not respond loses its place after {patience}")
+            )
 
         try:
             connection = Connection(stream, self._max_frame_bytes)
@@ -172,7 +150,9 @@ class Server:
     def _serve_client(self, client: Connection) -> None:
         try:
             while True:
-                received = client.receive(_MESSAGE_SECONDS, idle=math.inf)
+                received = client.receive(_MESSAGE_SECONDS, idle=self._idle_timeout)
+                if received.kind == "alive":
+                    continue
                 if received.kind != "run":
                     raise ProtocolError(f"expected a 'run' message, got {received.kind!r}")
                 try:

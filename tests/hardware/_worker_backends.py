@@ -86,6 +86,15 @@ class Dying(Answering):
         return super().run(network, spikes, duration)
 
 
+class Talkative(Answering):
+    """Prints more in a run than a pipe holds."""
+
+    def run(self, network, spikes, duration, *, voltage_times=None):
+        for _ in range(1000):
+            print("x" * 99)
+        return super().run(network, spikes, duration)
+
+
 class Slow(Answering):
     """Takes as many seconds as the duration says."""
 

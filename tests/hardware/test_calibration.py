@@ -204,3 +204,19 @@ def test_a_chip_in_another_process_is_measured_alike():
         remote = hardware.Calibration.measure(worker, network(), repeats=REPEATS)
     for a, b in zip(remote.factors_of(network()), measured().factors_of(network()), strict=True):
         np.testing.assert_allclose(a.factor, b.factor, rtol=1e-9)
+
+
+def test_a_backend_that_starts_at_the_leak_is_told_so():
+    class Early:
+        """Has neurons with a leak above threshold spike at once, others never."""
+
+        name, weight_limit = "early", 63
+
+        def run(self, network, spikes, duration, *, voltage_times=None):
+            at_once = [np.where(x.v_leak >= x.v_threshold, 0, INF) for x in network.layers]
+            return hardware.Observation(
+                tuple(np.broadcast_to(x[:, None], (len(spikes), len(x), 1)) for x in at_once)
+            )
+
+    with pytest.raises(hardware.BackendError, match=r"has to start at v_reset.*backend's start"):
+        hardware.Calibration.measure(Early(), network(), repeats=1)

@@ -252,6 +252,14 @@ def test_leaky_integrators_have_voltages_and_no_spikes(rng):
     assert seen.spikes[1].shape == (2, 2, 0)
     assert seen.voltages is not None
     assert seen.voltages[1].max() > 1
+    assert "membrane range" not in seen.lost
+    # Samples of a read-out that saturate are counted; those of the hidden neurons are no result.
+    low = hardware.MockBSS2.ideal(membrane_range=(-0.1, 1.0))
+    cut = low.run(net, np.zeros((2, 3, 1)), INF, voltage_times=times)
+    assert cut.voltages is not None
+    np.testing.assert_array_equal(cut.voltages[1], seen.voltages[1].clip(-0.1, 1.0))
+    beyond = (seen.voltages[1] > 1.0) | (seen.voltages[1] < -0.1)
+    assert cut.lost == {"membrane range": beyond.sum()}
 
 
 def test_what_the_chip_cannot_do_is_refused_with_numbers(rng):

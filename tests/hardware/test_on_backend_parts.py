@@ -2,12 +2,14 @@
 
 import copy
 import math
+from collections import OrderedDict
 
 import pytest
 import torch
 from torch import nn
 
 from evtorch import torch_api as snn
+from evtorch.torch_api._health import Health
 
 MOCK = snn.hardware.MockBSS2
 OPTIONS = {"refractory": math.inf}
@@ -112,3 +114,34 @@ def test_checkpoints_of_model_and_chip_are_interchangeable():
     assert list(outer.state_dict()) == [f"net.{name}" for name in saved]
     with pytest.raises(RuntimeError, match=r"Missing key.*model\.1\.weight"):
         chip.load_state_dict({name: x for name, x in saved.items() if name != "1.weight"})
+
+
+def test_modules_are_reached_as_those_of_the_model():
+    hidden, out = lif(), lif()
+    modules = OrderedDict(encoder=snn.LatencyEncoder(0.0, 1e-2), hidden=hidden, out=out)
+    model = nn.Sequential(modules)
+    chip = snn.hardware.on_backend(model, MOCK.ideal())
+    assert chip[1] is hidden
+    assert chip[-1] is out
+    assert list(chip) == list(model)
+    assert list(reversed(chip)) == list(model)[::-1]
+    assert len(chip) == 3
+    assert out in chip
+    assert isinstance(chip[:2], nn.Sequential)
+    assert list(chip[:2]) == list(model)[:2]
+    assert chip.hidden is hidden
+    assert "hidden" in dir(chip)
+    assert chip.get_submodule("hidden") is hidden
+    with pytest.raises(IndexError):
+        chip[3]
+    assert not hasattr(chip, "missing")
+    # Copies have modules of their own.
+    copied = copy.deepcopy(chip)
+    assert copied.hidden is copied[1]
+    assert copied[1] is not hidden
+    # The case that this is for.
+    none = torch.zeros(3, dtype=torch.int32)
+    hidden.remember(1, Health(none + 1, none, none))
+    before = hidden.weight.detach().clone()
+    assert snn.rescue_silent_(chip[1]) == 3
+    assert (hidden.weight > before).all()

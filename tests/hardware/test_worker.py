@@ -237,6 +237,8 @@ def test_the_interpreter_may_be_a_command():
         ({"max_restarts": -1}, "max_restarts must be"),
         ({"max_frame_bytes": 8191}, "max_frame_bytes must be finite and at least 8192"),
         ({"timeout": math.nan}, "timeout must be finite"),
+        ({"timeout": 1e7}, "timeout must be at most 2e[+]06 seconds"),
+        ({"max_frame_bytes": 1e6}, "max_frame_bytes must be a whole number"),
     ],
 )
 def test_bad_settings_are_named(arguments, expected):

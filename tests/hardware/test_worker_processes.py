@@ -131,7 +131,7 @@ from tests.hardware._workers import network, start, INPUT
 worker = start("Slow")
 runs = threading.Thread(target=worker.run, args=(network(), INPUT, 2.0))
 runs.start()
-while not worker._lock.locked():
+while not worker._in_run:
     time.sleep(0.01)
 child = os.fork()
 if not child:

@@ -120,7 +120,7 @@ def test_health_says_how_much_gradients_were_bounded():
     layer.min_slope = 0.0
     layer.zero_grad()
     _, exact, _ = step(layer, spikes)
-    factor = float(exact / gradient)
+    factor = exact.item() / gradient.item()
     assert factor > 1
     layer.min_slope = 1e-3
     step(layer, spikes)

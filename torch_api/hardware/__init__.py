@@ -11,7 +11,6 @@ from ...jax_core.hardware import MockBSS2 as MockBSS2
 from ...jax_core.hardware import Network as Network
 from ...jax_core.hardware import Observation as Observation
 from ...jax_core.hardware import Replay as Replay
-from ...jax_core.hardware import Scaling as Scaling
 from ...jax_core.hardware import Split as Split
 from ...jax_core.hardware import WorkerBackend as WorkerBackend
 from ...jax_core.hardware import WorkerError as WorkerError
@@ -19,5 +18,8 @@ from ...jax_core.hardware import WorkerTimeout as WorkerTimeout
 from ...jax_core.hardware import check_input as check_input
 from ...jax_core.hardware import check_observation as check_observation
 from ...jax_core.hardware import check_weights as check_weights
+from .._scaling import Scaling as Scaling
+from .._scaling import WeightClippingWarning as WeightClippingWarning
+from .._scaling import WeightFit as WeightFit
 from ._on_backend import OnBackend as OnBackend
 from ._on_backend import on_backend as on_backend

@@ -1,21 +1,24 @@
 """A whole model on a backend, in one run per batch."""
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Iterator
+from typing import Any, overload
 
 from torch import nn
 
 from ...jax_core.hardware import Backend, Network, Scaling
 from .._backend import Stack, check_backend, run_stack
 from .._delay import Delay
-from .._lif import LIF
 from .._neuron_layer import NeuronLayer
 from .._validate import check_size
-from ._parts import Plan
+from ._parts import Plan, as_sequential
 
 
 class OnBackend(nn.Module):
-    """A model whose `LIF` layers run on hardware; `on_backend` makes it."""
+    """A model whose `LIF` layers run on hardware; `on_backend` makes it.
+
+    Its modules are reached as those of ``model``: by place, slice, iteration and name. They are the
+    same objects, so they share parameters and health; called on their own, they simulate.
+    """
 
     def __init__(
         self,
@@ -54,6 +57,31 @@ class OnBackend(nn.Module):
             internal = internal or isinstance(part, Stack | Delay | NeuronLayer)
         return x
 
+    @overload
+    def __getitem__(self, key: int) -> nn.Module: ...
+    @overload
+    def __getitem__(self, key: slice) -> nn.Sequential: ...
+    def __getitem__(self, key: int | slice) -> nn.Module:
+        return self.model[key]
+
+    def __len__(self) -> int:
+        return len(self.model)
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        return iter(self.model)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            modules = self.__dict__.get("_modules", {})
+            if "model" in modules and name in modules["model"]._modules:
+                return modules["model"]._modules[name]
+            raise
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *(n for n in self.model._modules if n.isidentifier())]
+
     def _parts(self) -> list[nn.Module | Stack]:
         plan = Plan(self.backend, self.voltage_samples is not None, self.simulate)
         return plan.parts(self.model)
@@ -74,7 +102,7 @@ class OnBackend(nn.Module):
         )
 
     def extra_repr(self) -> str:
-        return f"backend={self.backend.name!r}, scaling={self.scaling}"
+        return f"backend={self.backend.name!r}, scaling={self.scaling!r}"
 
 
 def on_backend(
@@ -114,13 +142,7 @@ def on_backend(
     the forward `HardwareLimitError` for what does not fit, `BackendError` for a backend that fails.
     """
     scaling = check_backend(backend, scaling)
-    if isinstance(model, LIF):
-        model = nn.Sequential(model)
-    if not isinstance(model, nn.Sequential):
-        raise TypeError(
-            f"model must be an nn.Sequential or a LIF layer, got {type(model).__name__}; give "
-            f"single layers of other models a backend of their own (LIF(..., backend=...))"
-        )
+    model = as_sequential(model)
     if voltage_samples is not None and check_size(voltage_samples, "voltage_samples") < 2:
         raise ValueError(f"voltage_samples must be None or >= 2, got {voltage_samples}")
     chip = OnBackend(model, backend, scaling, count_missing, voltage_samples, simulate)

@@ -13,6 +13,30 @@ from .._lif import LIF
 from .._neuron_layer import NeuronLayer
 
 
+def as_sequential(model: nn.Module) -> nn.Sequential:
+    """The model that is to run on hardware, a single `LIF` layer as one of one module."""
+    if isinstance(model, LIF):
+        return nn.Sequential(model)
+    if not isinstance(model, nn.Sequential):
+        raise TypeError(
+            f"model must be an nn.Sequential or a LIF layer, got {type(model).__name__}; give "
+            f"single layers of other models a backend of their own (LIF(..., backend=...))"
+        )
+    return model
+
+
+def hardware_layers(
+    model: nn.Module, backend: Backend, with_readouts: bool, simulate: Collection[str]
+) -> Iterator[tuple[str, LIF | LI]]:
+    """Names and layers of what would run on the hardware, in order."""
+    model = as_sequential(model)
+    names = {id(module): name for name, module in model.named_modules()}
+    for part in Plan(backend, with_readouts, simulate).parts(model):
+        if isinstance(part, Stack):
+            for layer in [*part.layers, *([] if part.readout is None else [part.readout])]:
+                yield names[id(layer)], layer
+
+
 @dataclass(frozen=True)
 class Plan:
     """What of a model is to run on the hardware."""

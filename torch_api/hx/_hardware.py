@@ -10,6 +10,7 @@ from torch import Tensor
 from ...jax_core import hardware
 from .. import functional
 from .._backend import check_backend
+from .._scaling import WeightFit, warn_of_clipping, weight_fit
 from .._straight_through import straight_through
 from ._call import Call, Clock
 from ._events import joined
@@ -65,7 +66,7 @@ def run_on_hardware(experiment: Experiment, calls: Sequence[Call], clock: Clock)
         )
     check_backend(backend, None)
     first = {id(run[0].neurons): run for run in runs_of(calls)}
-    observed: dict[int, tuple[Tensor, Mapping[str, int]]] = {}
+    observed: dict[int, tuple[Tensor, Mapping[str, int], WeightFit | None]] = {}
     for call in calls:
         output = call.outputs[0]
         if id(call) in first:
@@ -81,8 +82,8 @@ def run_on_hardware(experiment: Experiment, calls: Sequence[Call], clock: Clock)
 
 def _observe(
     backend: hardware.Backend, run: Sequence[Stage], clock: Clock
-) -> dict[int, tuple[Tensor, Mapping[str, int]]]:
-    """The spikes and lost events of the populations of a run, by the ids of their calls."""
+) -> dict[int, tuple[Tensor, Mapping[str, int], WeightFit | None]]:
+    """Spikes, lost events and weights of the populations of a run, by the ids of their calls."""
     neurons = [stage.neurons.module for stage in run]
     sent, _ = joined(neurons[0].title, run[0].neurons.inputs)
     while True:
@@ -101,19 +102,40 @@ def _observe(
         id(stage.neurons): (
             torch.as_tensor(spikes, dtype=sent.dtype, device=sent.device),
             {} if k else seen.lost,
+            _weight_fit(stage, backend),
         )
         for k, (stage, spikes) in enumerate(zip(run, seen.spikes, strict=True))
     }
 
 
-def _fill_observed(call: Call, observed: Tensor, lost: Mapping[str, int], clock: Clock) -> None:
+def _weight_fit(stage: Stage, backend: hardware.Backend) -> WeightFit | None:
+    """What becomes of the weights of a population's synapses; many that are clipped warn."""
+    if backend.weight_limit is None:
+        return None
+    neurons = stage.neurons.module
+    scaling = hardware.Scaling(_shared_scale(stage))
+    used = [call.module.used_weight().detach().cpu().double() for call in stage.synapses]
+    fit = weight_fit(torch.cat(used, dim=1).numpy(), scaling, backend.weight_limit)
+    what = f"{', '.join(call.module.title for call in stage.synapses)} on {backend.name}"
+    remedy = "give its transform a smaller scale"
+    warn_of_clipping(fit, neurons.health(), what, scaling, backend.weight_limit, remedy)
+    return fit
+
+
+def _fill_observed(
+    call: Call,
+    observed: Tensor,
+    lost: Mapping[str, int],
+    fit: WeightFit | None,
+    clock: Clock,
+) -> None:
     module = call.module
     times, weight = module.joined_events(call.inputs)
     constants = module.event_constants(times)
     out, health = functional.lif_observed(
         times, weight, observed, **constants, t_max=clock.duration, return_health=True
     )
-    module.remember(len(out), health, {what: n for what, n in lost.items() if n})
+    module.remember(len(out), health, {what: n for what, n in lost.items() if n}, fit)
     module.fill_from_spikes(call.inputs, call.outputs[0], out, clock)
 
 

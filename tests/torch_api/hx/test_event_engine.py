@@ -245,12 +245,22 @@ def test_a_realistic_chip_gets_whole_weights():
     hx.init_hardware(chip)
     try:
         network(encoded(dtype=torch.float32)).sum().backward()
+        fit = snn.health_report(network).layers[0].weights
+        before = network.first.weight.detach().clone()
+        with torch.no_grad():
+            network.first.weight.fill_(-10.0)
+        with pytest.warns(snn.hardware.WeightClippingWarning, match=r"100\.0% of the weights"):
+            network(encoded(dtype=torch.float32))
+        with torch.no_grad():
+            network.first.weight.copy_(before)
     finally:
         hx.release_hardware()
     assert network.first.weight.grad.abs().sum() > 0
     weight = network.first.weight.detach().numpy()
     expected = np.clip(np.rint(scale * weight.astype(np.float64)), -63, 63)
     assert np.array_equal(_hardware_weight(network.first, chip), expected)
+    error = np.linalg.norm(expected / scale - weight) / np.linalg.norm(weight)
+    assert fit == (np.mean(abs(scale * weight) > 63), pytest.approx(error))
 
 
 def test_events_that_the_chip_loses_are_reported():
