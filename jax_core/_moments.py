@@ -59,7 +59,9 @@ def merge(time: Array, source: Array, inputs: int, times: Array) -> tuple[Moment
     none = jnp.full(times.shape, inputs, source.dtype)
     source = jnp.concatenate([jnp.where(seen, source, inputs), none], axis=-1)
     shift, source = (jnp.take_along_axis(x, order, axis=-1) for x in (shift, source))
-    _, place = lax.sort((order, lax.broadcasted_iota(jnp.int32, order.shape, 1)), num_keys=1)
+    rows = jnp.arange(order.shape[0])[:, None]
+    place = lax.broadcasted_iota(jnp.int32, order.shape, 1)
+    place = jnp.zeros_like(order).at[rows, order].set(place, unique_indices=True)
     before = jnp.pad(merged[:, :-1], ((0, 0), (1, 0)))
     used = jnp.sum(seen, axis=-1, dtype=jnp.int32) + times.shape[-1]
     moments = Moments(before.T, merged.T, shift.T, source.T, None, None)
