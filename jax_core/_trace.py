@@ -178,6 +178,7 @@ def _states(
     quantity: Quantity,
     is_refractory: bool,
 ) -> Array:
+    """Voltages or currents ``(batch, out, T)`` at ``times``, ``(batch, T)``."""
     refractory = c.refractory if is_refractory else None
     neurons = Neurons(c.tau_mem, c.tau_syn, c.start, c.reset, refractory)
     source = sources(events, weight.shape[1])
@@ -198,6 +199,8 @@ def _delayed(
     quantity: Quantity,
     is_refractory: bool,
 ) -> Array:
+    """`_states` of neurons that each look at times of their own, as many at once as fit."""
+
     def neuron(weight: Array, own: Array, delay: Array, *constants: Array) -> Array:
         at = jnp.maximum(times - delay, 0)
         given = events, weight[None], own[:, None], at, Constants(*constants)

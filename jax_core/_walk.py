@@ -124,6 +124,7 @@ def _walk(
     neurons: Neurons,
     quantity: Quantity,
 ) -> Array:
+    """`walk` of one group of samples, from chunk to chunk."""
     batch, out = time.shape[0], weight.shape[0]
     moments, place, used = merge(time, source, weight.shape[1], times)
     if own is not None:
