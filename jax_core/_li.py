@@ -25,7 +25,14 @@ from ._events import Events
 from ._kernel import propagator
 from ._li_integral import psp_integral, weight_integral
 from ._li_max import maximum
-from ._li_response import inputs_of, map_in_pieces, respond, undefined, with_undefined
+from ._li_response import (
+    Inputs,
+    inputs_of,
+    map_in_pieces,
+    respond,
+    undefined,
+    with_undefined,
+)
 from ._validate import (
     canonical_dtype,
     check_constant,
@@ -35,8 +42,13 @@ from ._validate import (
     check_weight,
     known,
 )
+from ._walk import Neurons, Quantity, check_quantity, walk
 
 Readout = Literal["max", "integral", "value"]
+
+# Up to so many times, sums over all spikes are quicker than a walk: more where neurons share their
+# time constants, and so the response to a spike.
+_FEW_IF_SHARED, _FEW = 64, 8
 
 
 def li(
@@ -81,20 +93,23 @@ def li_value(
     weight: ArrayLike,
     times: ArrayLike,
     *,
+    quantity: Quantity = "voltage",
     tau_mem: ArrayLike = 2e-2,
     tau_syn: ArrayLike = 1e-2,
     v_leak: ArrayLike = 0.0,
     validate: bool = True,
 ) -> Array:
-    """Voltage of leaky integrators at given times.
+    """Voltage, or synaptic current, of leaky integrators at given times.
 
-    A spike exactly at such a time has arrived.
+    A spike exactly at such a time has arrived. For many times the cost is one walk along spikes
+    and times, not their product.
 
     **Arguments:**
 
     - ``spikes``: spike times, seconds, shape ``(..., in, k)``, or `Events` ``(..., M)``.
     - ``weight``: shape ``(out, in)``, in units of the voltage.
     - ``times``: seconds, >= 0, finite, shape ``(T,)`` or ``(..., T)``, in any order.
+    - ``quantity``: ``"voltage"``, or ``"current"``, in units of the weights.
     - ``tau_mem``, ``tau_syn``: membrane and synaptic time constant, seconds, scalar or ``(out,)``.
     - ``v_leak``: leak potential, scalar or ``(out,)``.
     - ``validate``: whether to check values (shapes and dtypes are always checked).
@@ -102,8 +117,9 @@ def li_value(
     **Returns:** shape ``(..., out, T)``.
     """
     spikes, weight, taus, v_leak = _checked(spikes, weight, tau_mem, tau_syn, v_leak, validate)
+    check_quantity(quantity)
     check_query_times(times, _batch(spikes), weight.dtype, values=validate)
-    return _value(spikes, weight, jnp.asarray(times), *taus, v_leak)
+    return _value(spikes, weight, jnp.asarray(times), *taus, v_leak, quantity=quantity)
 
 
 def li_integral(
@@ -166,28 +182,55 @@ def li_max(
     return _max(spikes, weight, *taus, v_leak, _unless_infinite(t_max))
 
 
-@jax.jit
+@functools.partial(jax.jit, static_argnames=("quantity",))
 def _value(
-    spikes: Any, weight: Array, times: Array, tau_mem: Array, tau_syn: Array, v_leak: Array
+    spikes: Any,
+    weight: Array,
+    times: Array,
+    tau_mem: Array,
+    tau_syn: Array,
+    v_leak: Array,
+    *,
+    quantity: Quantity,
 ) -> Array:
     inputs, batch = inputs_of(spikes)
     rows, out = inputs.time.shape[0], weight.shape[0]
     count = times.shape[-1]
     times = jnp.broadcast_to(times, (*batch, count)).reshape(rows, count)
+    is_shared = tau_mem.ndim == tau_syn.ndim == 0
+    if count > (_FEW_IF_SHARED if is_shared else _FEW):
+        zero = jnp.zeros((), weight.dtype)
+        neurons = Neurons(tau_mem, tau_syn, zero, zero, None)
+        found = walk(inputs.time, inputs.pre, weight, None, times, neurons, quantity)
+    else:
+        found = _sum_at(inputs, weight, times, tau_mem, tau_syn, quantity)
+    if quantity == "voltage":
+        found = found + v_leak[..., None]
+    return with_undefined(found).reshape(*batch, out, count)
 
-    def voltage_at(at: Array) -> Array:
+
+def _sum_at(
+    inputs: Inputs,
+    weight: Array,
+    times: Array,
+    tau_mem: Array,
+    tau_syn: Array,
+    quantity: Quantity,
+) -> Array:
+    """Sums over all spikes at ``times``, ``(batch, T)``; quicker than a walk for a few times."""
+
+    def respond_at(at: Array) -> Array:
         def kernel(time: Array, tau_mem: Array, tau_syn: Array) -> Array:
             arrived = time <= at[:, None]
             since = jnp.where(arrived, at[:, None] - jnp.where(arrived, time, 0), 0)
-            return jnp.where(arrived, propagator(since, tau_mem, tau_syn).psp, 0)
+            over = propagator(since, tau_mem, tau_syn)
+            return jnp.where(arrived, over.psp if quantity == "voltage" else over.synapse, 0)
 
         return respond(kernel, inputs, weight, tau_mem, tau_syn) + undefined(inputs.time)
 
     is_shared = tau_mem.ndim == tau_syn.ndim == 0
-    values = inputs.time.size * (1 if is_shared else out)
-    voltage = map_in_pieces(voltage_at, (times.T,), values)
-    voltage = with_undefined(voltage + v_leak)
-    return jnp.moveaxis(voltage, 0, -1).reshape(*batch, out, count)
+    values = inputs.time.size * (1 if is_shared else weight.shape[0])
+    return jnp.moveaxis(map_in_pieces(respond_at, (times.T,), values), 0, -1)
 
 
 @jax.jit

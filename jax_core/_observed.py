@@ -130,18 +130,21 @@ def lif_observed(
 
 
 def check_observed(
-    observed: Array | np.ndarray, leading: tuple[int, ...], weight: Array, validate: bool
+    observed: Array | np.ndarray,
+    leading: tuple[int, ...],
+    weight: Array,
+    validate: bool,
+    name: str = "observed",
 ) -> None:
     """Check observed spikes of a layer with that ``weight`` and these leading dimensions."""
-    check_spike_times(observed, weight.shape[0], "observed", values=validate)
+    check_spike_times(observed, weight.shape[0], name, values=validate)
     if observed.shape[:-2] != leading:
         raise ValueError(
-            f"observed of shape {observed.shape} must have the leading dimensions {leading} of "
-            f"spikes"
+            f"{name} of shape {observed.shape} must have the leading dimensions {leading} of spikes"
         )
     if jax.dtypes.canonicalize_dtype(observed.dtype) != weight.dtype:
         raise TypeError(
-            f"observed is {observed.dtype}, but weight is {weight.dtype}; convert one of them"
+            f"{name} is {observed.dtype}, but weight is {weight.dtype}; convert one of them"
         )
 
 

@@ -14,7 +14,7 @@ from ._health import Health, SpikingLayer
 from ._initialisation import critical_weight, readout_weights_, spiking_weights_
 from ._scaling import WeightFit
 from ._validate import check_dtype, check_size
-from .functional._li import Readout, check_readout
+from .functional._li import Quantity, Readout, check_readout
 
 _CONSTANTS = ("tau_mem", "tau_syn", "v_leak")
 
@@ -134,15 +134,19 @@ class LI(SpikingLayer):
         none = torch.zeros_like(silent)
         self.remember(samples, Health(silent, none, none), weights=weights)
 
-    def trace(self, spikes: Tensor | Events, times: Tensor) -> Tensor:
-        """Voltage at given times, differentiable.
+    def trace(
+        self, spikes: Tensor | Events, times: Tensor, *, quantity: Quantity = "voltage"
+    ) -> Tensor:
+        """Voltage, or current, at given times, differentiable.
 
         **Arguments:** ``spikes`` as in the forward; ``times``: when to look, seconds, shape
-        ``(T,)`` or ``(..., T)``.
+        ``(T,)`` or ``(..., T)``; ``quantity``: ``"voltage"``, or ``"current"``: the synaptic
+        current, in units of the weights.
 
-        **Returns:** voltages, shape ``(..., out_features, T)``.
+        **Returns:** voltages or currents, shape ``(..., out_features, T)``.
         """
-        return functional.li_value(spikes, self.weight, times, **self.constants())
+        constants = self.constants()
+        return functional.li_value(spikes, self.weight, times, **constants, quantity=quantity)
 
     def extra_repr(self) -> str:
         return (

@@ -17,7 +17,8 @@ from ._initialisation import spiking_weights_
 from ._neuron_layer import CONSTANTS, NeuronLayer
 from ._overflow import OnOverflow, report_overflow
 from ._validate import check_dtype, check_size, values_are_checked
-from .functional._lif import Gradient, check_settings, spikes_once
+from .functional._lif import Gradient, Quantity, check_settings, spikes_once
+from .functional._observed import delayed_trace
 
 
 class LIF(NeuronLayer):
@@ -157,13 +158,28 @@ class LIF(NeuronLayer):
             report_overflow(health.overflow, self.on_overflow, self.max_spikes, delayed=delayed)
         return self.delay_output(out)
 
-    def trace(self, spikes: Tensor | Events, times: Tensor) -> Tensor:
-        """Membrane voltage, for plots and for losses on voltages; differentiable.
+    def trace(
+        self,
+        spikes: Tensor | Events,
+        times: Tensor,
+        *,
+        output: Tensor | None = None,
+        quantity: Quantity = "voltage",
+    ) -> Tensor:
+        """Membrane voltage, or current, for plots and for losses; differentiable.
 
-        **Arguments:** ``spikes`` as in the forward; ``times``: when to look, seconds, shape
-        ``(T,)`` or ``(..., T)``. After ``t_max`` the voltage goes on without spikes.
+        **Arguments:**
 
-        **Returns:** voltages, shape ``(..., out_features, T)``.
+        - ``spikes``: as in the forward.
+        - ``times``: when to look, seconds, shape ``(T,)`` or ``(..., T)``. After ``t_max`` the
+          voltage goes on without spikes.
+        - ``output``: what the forward returned for these spikes, so that nothing is simulated
+          again; gradients go on through it. On a `backend`, pass what it returned to see the
+          voltage of the model at the spikes of the hardware.
+        - ``quantity``: ``"voltage"``, or ``"current"``: the synaptic current, in units of the
+          weights.
+
+        **Returns:** voltages or currents, shape ``(..., out_features, T)``.
         """
         settings = {
             "max_spikes": self.max_spikes,
@@ -171,22 +187,16 @@ class LIF(NeuronLayer):
             "min_slope": self.min_slope,
             "on_overflow": self.on_overflow,
         }
+        constants = self.constants()
         if self.delay is None or self.delay_type != "dendritic":
-            spikes = self.delay_input(spikes)
-            return functional.lif_trace(spikes, self.weight, times, **self.constants(), **settings)
+            arguments = self.delay_input(spikes), self.weight, times
+            options = {"output": output, "quantity": quantity}
+            return functional.lif_trace(*arguments, **options, **constants, **settings)
+        if output is None:
+            output = self.delay_output(functional.lif(spikes, self.weight, **constants, **settings))
         self._check_rest()
-        traces = []
-        for neuron, delay in enumerate(nonnegative(self.delay)):
-            own = slice(neuron, neuron + 1)
-            constants = {
-                name: value[own] if isinstance(value, Tensor) else value
-                for name, value in self.constants().items()
-            }
-            own_times = (times - delay).clamp(min=0)
-            traces.append(
-                functional.lif_trace(spikes, self.weight[own], own_times, **constants, **settings)
-            )
-        return torch.cat(traces, dim=-2)
+        arguments = spikes, self.weight, output, times, nonnegative(self.delay)
+        return delayed_trace(*arguments, **constants, quantity=quantity)
 
     def extra_repr(self) -> str:
         parts = [

@@ -15,7 +15,7 @@ from ._initialisation import recurrent_weights_, spiking_weights_
 from ._neuron_layer import CONSTANTS, NeuronLayer
 from ._overflow import OnOverflow, report_overflow
 from ._validate import check_dtype, check_size
-from .functional._lif import check_settings, spikes_once
+from .functional._lif import Quantity, check_settings, spikes_once
 
 
 class RecurrentLIF(NeuronLayer):
@@ -136,19 +136,35 @@ class RecurrentLIF(NeuronLayer):
             report_overflow(health.overflow, self.on_overflow, self.max_spikes, ends_sample=True)
         return out
 
-    def trace(self, spikes: Tensor | Events, times: Tensor) -> Tensor:
-        """Membrane voltage, for plots and for losses on voltages; differentiable.
+    def trace(
+        self,
+        spikes: Tensor | Events,
+        times: Tensor,
+        *,
+        output: Tensor | None = None,
+        quantity: Quantity = "voltage",
+    ) -> Tensor:
+        """Membrane voltage, or current, for plots and for losses; differentiable.
 
-        **Arguments:** ``spikes`` as in the forward; ``times``: when to look, seconds, shape
-        ``(T,)`` or ``(..., T)``. After ``t_max`` the voltage goes on without spikes.
+        **Arguments:**
 
-        **Returns:** voltages, shape ``(..., out_features, T)``.
+        - ``spikes``: as in the forward.
+        - ``times``: when to look, seconds, shape ``(T,)`` or ``(..., T)``. After ``t_max`` the
+          voltage goes on without spikes.
+        - ``output``: what the forward returned for these spikes, so that nothing is simulated
+          again; gradients go on through it.
+        - ``quantity``: ``"voltage"``, or ``"current"``: the synaptic current, in units of the
+          weights.
+
+        **Returns:** voltages or currents, shape ``(..., out_features, T)``.
         """
         return functional.recurrent_lif_trace(
             self.delay_input(spikes),
             self.weight,
             self.recurrent_weight,
             times,
+            output=output,
+            quantity=quantity,
             **self._connections(),
             max_spikes=self.max_spikes,
             t_max=self.t_max,

@@ -6,7 +6,7 @@ import pytest
 
 from evtorch import jax_core
 
-from ..reference import Neuron, RecurrentRun, propagate
+from ..reference import RecurrentRun, state_at
 from ._recurrent_layers import NETWORKS, NEURONS, OPTIONS, Recurrent, random_recurrent
 
 LOOKS = np.random.default_rng(51).uniform(0, 6, 40)
@@ -14,7 +14,7 @@ LOOKS = np.random.default_rng(51).uniform(0, 6, 40)
 
 def voltage(layers: Recurrent, run: RecurrentRun, network: int, post: int, look: float) -> float:
     """The voltage of one neuron, from event to event, given all spikes of the run."""
-    neuron: Neuron = layers.networks.neuron(network, post)
+    neuron = layers.networks.neuron(network, post)
     delays = (
         np.zeros(NEURONS) if layers.recurrent_delay is None else layers.recurrent_delay[network]
     )
@@ -27,21 +27,7 @@ def voltage(layers: Recurrent, run: RecurrentRun, network: int, post: int, look:
     ]
     for i, own in enumerate(run.spikes):
         arrivals += [(t + delays[i], layers.recurrent_weight[network, post, i]) for t in own]
-    resets = run.spikes[post]
-    events = sorted(
-        [(t, 1, w) for t, w in arrivals if t <= look] + [(t, 0, 0.0) for t in resets if t <= look]
-    )
-    now, v, current, held = 0.0, neuron.reset if neuron.threshold <= 0 else 0.0, 0.0, 0.0
-    for t, is_arrival, weight in [*events, (look, 1, 0.0)]:
-        free = min(max(held, now), t)
-        _, current = propagate(neuron, v, current, free - now)
-        v, current = propagate(neuron, v, current, t - free)
-        now = t
-        if is_arrival:
-            current += weight
-        else:
-            v, held = neuron.reset, t + neuron.refractory
-    return neuron.v_leak + v
+    return state_at(neuron, arrivals, run.spikes[post], look)[0]
 
 
 @pytest.mark.usefixtures("x64")

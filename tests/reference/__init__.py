@@ -15,5 +15,6 @@ from ._neuron import Neuron as Neuron
 from ._neuron import Run as Run
 from ._neuron import propagate as propagate
 from ._neuron import simulate as simulate
+from ._observed import state_at as state_at
 from ._recurrent import RecurrentRun as RecurrentRun
 from ._recurrent import simulate_recurrent as simulate_recurrent

@@ -14,8 +14,16 @@ from torch import Tensor
 from ...bridge import TorchFunction, as_torch_function
 from ...jax_core import Events
 from ...jax_core._constants import form_of
+from ...jax_core._walk import check_quantity
 from .._health import Health
-from .._validate import check_constants, check_spikes, check_times_and_weight, check_weight
+from .._validate import (
+    check_constants,
+    check_like,
+    check_spikes,
+    check_times,
+    check_times_and_weight,
+    check_weight,
+)
 
 # Layers beyond this number that differ in more than numbers and shapes compile anew in turns.
 _MAX_BRIDGED = 128
@@ -30,6 +38,26 @@ def check_layer(spikes: Tensor | Events, weight: Tensor, constants: dict[str, An
     times = check_spikes(spikes, weight.shape[1])
     check_constants(constants, times, weight.shape[0])
     return times
+
+
+def check_trace(
+    spikes: Tensor | Events,
+    weight: Tensor,
+    times: Tensor,
+    constants: dict[str, Any],
+    quantity: str,
+) -> Tensor:
+    """Check the arguments of a layer's trace; **returns** the tensor of spike times."""
+    check_quantity(quantity)
+    given = check_layer(spikes, weight, constants)
+    check_times(times, spikes)
+    return given
+
+
+def check_output(output: Tensor, weight: Tensor, spikes: Tensor, name: str = "output") -> None:
+    """Check spikes that are given for those of a layer, in dtype and device of its input's."""
+    check_spikes(output, weight.shape[0], name)
+    check_like(output, spikes, name)
 
 
 def call(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:

@@ -8,9 +8,9 @@ from torch import Tensor
 from ... import jax_core
 from ...jax_core import Events
 from ...jax_core._validate import check_duration
+from ...jax_core._walk import Quantity
 from .._constants import Constant
-from .._validate import check_times
-from ._layer import call, check_layer
+from ._layer import call, check_layer, check_trace
 
 Readout = Literal["max", "integral", "value"]
 
@@ -52,20 +52,21 @@ def li_value(
     weight: Tensor,
     times: Tensor,
     *,
+    quantity: Quantity = "voltage",
     tau_mem: Constant = 2e-2,
     tau_syn: Constant = 1e-2,
     v_leak: Constant = 0.0,
 ) -> Tensor:
-    """Voltage of the leaky integrators of `li` at given times: a trace, or values for a loss.
+    """Voltage, or current, of the leaky integrators of `li` at given times: a trace, or a loss's.
 
-    **Arguments:** ``times``: seconds, shape ``(T,)`` or ``(..., T)``; the others as in `li`.
+    **Arguments:** ``times``: seconds, shape ``(T,)`` or ``(..., T)``; ``quantity``: ``"voltage"``,
+    or ``"current"``: the synaptic current, in units of the weights; the others as in `li`.
 
     **Returns:** shape ``(..., out, T)``. Differentiable in spikes, weight and tensor constants.
     """
     constants = {"tau_mem": tau_mem, "tau_syn": tau_syn, "v_leak": v_leak}
-    check_layer(spikes, weight, constants)
-    check_times(times, spikes)
-    return call(jax_core.li_value, spikes, weight, times, **constants)
+    check_trace(spikes, weight, times, constants, quantity)
+    return call(jax_core.li_value, spikes, weight, times, **constants, quantity=quantity)
 
 
 def li_integral(

@@ -3,17 +3,16 @@
 import math
 from typing import Literal, TypedDict, Unpack, overload
 
-import torch
 from torch import Tensor
 
 from ... import jax_core
 from ...jax_core import Events
 from ...jax_core._validate import check_duration, check_integer
+from ...jax_core._walk import Quantity
 from .._constants import Constant
 from .._health import Health
 from .._overflow import OnOverflow, check_policy, report_overflow
-from .._validate import check_times
-from ._layer import call, call_with_health, check_layer
+from ._layer import call, call_with_health, check_layer, check_output, check_trace
 
 Gradient = Literal["eventprop", "fast_and_deep"]
 
@@ -126,6 +125,8 @@ def lif_trace(
     weight: Tensor,
     times: Tensor,
     *,
+    output: Tensor | None = None,
+    quantity: Quantity = "voltage",
     tau_mem: Constant = 2e-2,
     tau_syn: Constant = 1e-2,
     v_threshold: Constant = 1.0,
@@ -137,16 +138,25 @@ def lif_trace(
     min_slope: float = 1e-3,
     on_overflow: OnOverflow = "error",
 ) -> Tensor:
-    """Membrane voltage of the neurons of `lif`, for plots and for losses on voltages.
+    """Membrane voltage, or current, of the neurons of `lif`: for plots and for losses.
 
     Exact at every time, and differentiable like `lif`, including the way in which the neurons' own
-    spikes move. At a spike's own time the voltage is already ``v_reset``.
+    spikes move. At a spike's own time the voltage is already ``v_reset``. The cost is one walk
+    along input spikes and ``times``, and that of `lif` unless ``output`` is given.
 
-    **Arguments:** ``times``: when to look, seconds, finite, shape ``(T,)`` or ``(..., T)``, any
-    order; the others as in `lif`. With ``on_overflow="truncate"``, spikes without room do not reset
-    the voltage. After ``t_max`` it goes on without spikes.
+    **Arguments:**
 
-    **Returns:** voltages, shape ``(..., out, T)``.
+    - ``times``: when to look, seconds, finite, shape ``(T,)`` or ``(..., T)``, any order.
+    - ``output``: the spikes that `lif` found for this input, seconds, shape ``(..., out, K)``;
+      gradients go on through them. Then nothing is simulated, and ``max_spikes``, ``t_max``,
+      ``min_slope`` and ``on_overflow`` have no effect.
+    - ``quantity``: ``"voltage"``, or ``"current"``: the synaptic current, in units of the weights,
+      which no spike of the neuron itself touches, so that nothing is simulated either.
+
+    The others as in `lif`. With ``on_overflow="truncate"``, spikes without room do not reset the
+    voltage. After ``t_max`` it goes on without spikes.
+
+    **Returns:** voltages or currents, shape ``(..., out, T)``.
     """
     check_settings(max_spikes, t_max, "eventprop", min_slope, on_overflow, refractory)
     constants = {
@@ -157,15 +167,16 @@ def lif_trace(
         "v_reset": v_reset,
         "refractory": refractory,
     }
-    settings = {"max_spikes": max_spikes, "t_max": t_max, "min_slope": min_slope}
-    check_layer(spikes, weight, constants)
-    check_times(times, spikes)
-    if on_overflow != "truncate" and not spikes_once(refractory):
-        with torch.no_grad():
-            _, health = call_with_health(jax_core.lif, spikes, weight, **constants, **settings)
-        report_overflow(health.overflow, on_overflow, max_spikes)
+    given = check_trace(spikes, weight, times, constants, quantity)
+    if output is not None:
+        check_output(output, weight, given)
+    elif quantity == "voltage":
+        settings = {"max_spikes": max_spikes, "t_max": t_max, "min_slope": min_slope}
+        output, health = call_with_health(jax_core.lif, spikes, weight, **constants, **settings)
+        if not spikes_once(refractory):
+            report_overflow(health.overflow, on_overflow, max_spikes)
     return call(
-        jax_core.lif_trace, spikes, weight, times, **constants, **settings, on_overflow="truncate"
+        jax_core.lif_trace, spikes, weight, times, **constants, output=output, quantity=quantity
     )
 
 

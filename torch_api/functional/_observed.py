@@ -6,9 +6,10 @@ from typing import Any
 from torch import Tensor
 
 from ... import jax_core
+from ...jax_core._trace import lif_delayed_trace
+from ...jax_core._walk import Quantity
 from .._constants import Constant
-from .._validate import check_like, check_spikes, check_times
-from ._layer import call, call_with_health, check_layer
+from ._layer import call, call_with_health, check_layer, check_output, check_trace
 from ._lif import Gradient, check_settings
 
 
@@ -57,8 +58,7 @@ def lif_observed(
         "refractory": refractory,
     }
     times = check_layer(spikes, weight, constants)
-    check_spikes(observed, weight.shape[0], "observed")
-    check_like(observed, times, "observed")
+    check_output(observed, weight, times, "observed")
     out, health = call_with_health(
         jax_core.lif_observed,
         spikes,
@@ -79,6 +79,7 @@ def lif_observed_trace(
     observed: Tensor,
     times: Tensor,
     *,
+    quantity: Quantity = "voltage",
     tau_mem: Constant = 2e-2,
     tau_syn: Constant = 1e-2,
     v_threshold: Constant = 1.0,
@@ -86,14 +87,14 @@ def lif_observed_trace(
     v_reset: Constant = 0.0,
     refractory: Constant = 0.0,
 ) -> Tensor:
-    """Membrane voltage of neurons that spiked when they were observed to.
+    """Membrane voltage, or current, of neurons that spiked when they were observed to.
 
     Each observed spike resets its neuron; nothing is simulated. Differentiable with respect to
     everything, ``observed`` included.
 
     **Arguments:** ``observed`` as in `lif_observed`, all others as in `lif_trace`.
 
-    **Returns:** voltages, shape ``(..., out, T)``.
+    **Returns:** voltages or currents, shape ``(..., out, T)``.
     """
     constants = {
         "tau_mem": tau_mem,
@@ -103,8 +104,30 @@ def lif_observed_trace(
         "v_reset": v_reset,
         "refractory": refractory,
     }
-    given = check_layer(spikes, weight, constants)
-    check_spikes(observed, weight.shape[0], "observed")
-    check_like(observed, given, "observed")
-    check_times(times, spikes)
-    return call(jax_core.lif_observed_trace, spikes, weight, observed, times, **constants)
+    given = check_trace(spikes, weight, times, constants, quantity)
+    check_output(observed, weight, given, "observed")
+    arguments = spikes, weight, observed, times
+    return call(jax_core.lif_observed_trace, *arguments, **constants, quantity=quantity)
+
+
+def delayed_trace(
+    spikes: Tensor | jax_core.Events,
+    weight: Tensor,
+    output: Tensor,
+    times: Tensor,
+    delay: Tensor,
+    *,
+    quantity: Quantity = "voltage",
+    **constants: Constant,
+) -> Tensor:
+    """`lif_observed_trace` of neurons to which everything happens a delay later.
+
+    **Arguments:** ``output``: their delayed spikes, seconds, shape ``(..., out, K)``; ``delay``:
+    seconds, shape ``(out,)``. All others as in `lif_observed_trace`.
+
+    **Returns:** voltages or currents, shape ``(..., out, T)``.
+    """
+    given = check_trace(spikes, weight, times, constants, quantity)
+    check_output(output, weight, given)
+    arguments = spikes, weight, output, times, delay
+    return call(lif_delayed_trace, *arguments, **constants, quantity=quantity)

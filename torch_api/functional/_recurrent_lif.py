@@ -3,16 +3,16 @@
 import math
 from typing import Literal, TypedDict, Unpack, overload
 
-import torch
 from torch import Tensor
 
 from ... import jax_core
 from ...jax_core import Events
+from ...jax_core._walk import Quantity
 from .._constants import Constant
 from .._health import Health
 from .._overflow import OnOverflow, report_overflow
-from .._validate import check_recurrent_weight, check_times
-from ._layer import call, call_with_health, check_layer
+from .._validate import check_recurrent_weight
+from ._layer import call, call_with_health, check_layer, check_output, check_trace
 from ._lif import check_settings, spikes_once
 
 
@@ -120,6 +120,8 @@ def recurrent_lif_trace(
     recurrent_weight: Tensor,
     times: Tensor,
     *,
+    output: Tensor | None = None,
+    quantity: Quantity = "voltage",
     recurrent_delay: Constant | None = None,
     tau_mem: Constant = 2e-2,
     tau_syn: Constant = 1e-2,
@@ -132,12 +134,12 @@ def recurrent_lif_trace(
     min_slope: float = 1e-3,
     on_overflow: OnOverflow = "error",
 ) -> Tensor:
-    """Membrane voltage of the neurons of `recurrent_lif`, as `lif_trace`.
+    """Membrane voltage, or current, of the neurons of `recurrent_lif`, as `lif_trace`.
 
-    **Arguments:** ``times``: when to look, seconds, finite, shape ``(T,)`` or ``(..., T)``, any
-    order; the others as in `recurrent_lif`.
+    **Arguments:** ``times``, ``output`` and ``quantity`` as in `lif_trace`, but for the current
+    the layer's spikes matter too; the others as in `recurrent_lif`.
 
-    **Returns:** voltages, shape ``(..., out, T)``.
+    **Returns:** voltages or currents, shape ``(..., out, T)``.
     """
     check_settings(max_spikes, t_max, "eventprop", min_slope, on_overflow, refractory)
     constants = {
@@ -150,20 +152,16 @@ def recurrent_lif_trace(
     }
     if recurrent_delay is not None:
         constants["recurrent_delay"] = recurrent_delay
-    settings = {"max_spikes": max_spikes, "t_max": t_max, "min_slope": min_slope}
-    check_layer(spikes, weight, constants)
+    given = check_trace(spikes, weight, times, constants, quantity)
     check_recurrent_weight(recurrent_weight, weight)
-    check_times(times, spikes)
     layer = spikes, weight, recurrent_weight
-    if on_overflow != "truncate" and not spikes_once(refractory):
-        with torch.no_grad():
-            _, health = call_with_health(jax_core.recurrent_lif, *layer, **constants, **settings)
-        report_overflow(health.overflow, on_overflow, max_spikes, ends_sample=True)
+    if output is None:
+        settings = {"max_spikes": max_spikes, "t_max": t_max, "min_slope": min_slope}
+        output, health = call_with_health(jax_core.recurrent_lif, *layer, **constants, **settings)
+        if not spikes_once(refractory):
+            report_overflow(health.overflow, on_overflow, max_spikes, ends_sample=True)
+    else:
+        check_output(output, weight, given)
     return call(
-        jax_core.recurrent_lif_trace,
-        *layer,
-        times,
-        **constants,
-        **settings,
-        on_overflow="truncate",
+        jax_core.recurrent_lif_trace, *layer, times, **constants, output=output, quantity=quantity
     )

@@ -81,12 +81,10 @@ def integrator_trace(
 
 def current_trace(times: Tensor, weight: Tensor, tau_syn: Any, clock: Clock) -> Tensor:
     """Synaptic currents ``(time, batch, neurons)``; in the step of an input spike it is there."""
-    since = looks(clock, times)[:, None, None, None] - times
     # Rounding must not hide a spike from its own step.
-    arrived = since >= -1e-3 * clock.dt
-    since = torch.where(arrived, since, 0).clamp(min=0)
-    if isinstance(tau_syn, Tensor) and tau_syn.ndim:
-        decays = torch.where(arrived[..., None], torch.exp(-since[..., None] / tau_syn), 0)
-        return torch.einsum("tbiko,oi->tbo", decays, weight)
-    decays = torch.where(arrived, torch.exp(-since / tau_syn), 0).sum(-1)
-    return decays @ weight.T
+    ahead = 1e-3 * clock.dt
+    at = looks(clock, times) + ahead
+    constants = {"tau_mem": tau_syn, "tau_syn": tau_syn}
+    current = functional.li_value(times, weight, at, **constants, quantity="current")
+    growth = torch.as_tensor(ahead / tau_syn, dtype=times.dtype, device=times.device).exp()
+    return current.movedim(-1, 0) * growth
