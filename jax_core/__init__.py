@@ -12,6 +12,7 @@ from ._lif import lif as lif
 from ._observed import lif_observed as lif_observed
 from ._recurrent import recurrent_lif as recurrent_lif
 from ._recurrent_trace import recurrent_lif_trace as recurrent_lif_trace
+from ._resolution import LateSpikeWarning as LateSpikeWarning
 from ._spikes import events_from_spike_times as events_from_spike_times
 from ._spikes import spike_times_from_events as spike_times_from_events
 from ._trace import lif_observed_trace as lif_observed_trace

@@ -1,6 +1,7 @@
 """Event-based spiking layers as torch modules."""
 
 from ..jax_core import Events as Events
+from ..jax_core import LateSpikeWarning as LateSpikeWarning
 from . import datasets as datasets
 from . import functional as functional
 from . import hardware as hardware

@@ -127,6 +127,7 @@ def run_stack(
         t_max=t_max,
     )
     readout.remember_silent(modelled)
+    readout.remember_late(passing)
     measured = _tensor(value.reshape(*leading, -1), passing)
     return straight_through(modelled, measured)
 
@@ -165,6 +166,7 @@ def _observe(
     samples = observed.shape[:-2].numel()
     lost = {what: count for what, count in seen.lost.items() if count} if k == 0 else None
     layer.remember(samples, health, lost)
+    layer.remember_late(spikes)
     report_overflow(health.overflow, layer.on_overflow, layer.max_spikes)
     return out
 

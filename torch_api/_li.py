@@ -108,6 +108,7 @@ class LI(SpikingLayer):
             spikes, self.weight, **self.constants(), readout=self.readout, t_max=self.t_max
         )
         self.remember_silent(out)
+        self.remember_late(spikes)
         return out
 
     @property

@@ -141,8 +141,9 @@ class LIF(NeuronLayer):
         if self.backend is not None:
             scaling = check_backend(self.backend, self.scaling)
             return run_stack(Stack([self]), spikes, self.backend, scaling)
+        arriving = self.delay_input(spikes)
         out, health = functional.lif(
-            self.delay_input(spikes),
+            arriving,
             self.weight,
             **self.constants(),
             max_spikes=self.max_spikes,
@@ -152,6 +153,7 @@ class LIF(NeuronLayer):
             return_health=True,
         )
         self.remember(out.shape[:-2].numel(), health)
+        self.remember_late(arriving)
         if not spikes_once(self.refractory):
             delayed = self.delay_type == "dendritic"
             report_overflow(health.overflow, self.on_overflow, self.max_spikes, delayed=delayed)

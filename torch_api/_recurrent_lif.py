@@ -121,8 +121,9 @@ class RecurrentLIF(NeuronLayer):
         recurrent_weights_(self.recurrent_weight, self._critical_weight(self.out_features))
 
     def forward(self, spikes: Tensor | Events) -> Tensor:
+        arriving = self.delay_input(spikes)
         out, health = functional.recurrent_lif(
-            self.delay_input(spikes),
+            arriving,
             self.weight,
             self.recurrent_weight,
             **self._connections(),
@@ -132,6 +133,7 @@ class RecurrentLIF(NeuronLayer):
             return_health=True,
         )
         self.remember(out.shape[:-2].numel(), health)
+        self.remember_late(arriving)
         if not spikes_once(self.refractory):
             report_overflow(health.overflow, self.on_overflow, self.max_spikes, ends_sample=True)
         return out

@@ -13,6 +13,7 @@ from torch import Tensor
 from ...bridge import TorchFunction, as_torch_function
 from ...jax_core import Events
 from .._health import Health
+from .._late import warn_if_late
 from .._validate import check_constants, check_spikes, check_times_and_weight, check_weight
 
 # Layers beyond this number with different constants or shapes of options compile anew in turns.
@@ -25,6 +26,7 @@ def check_layer(spikes: Tensor | Events, weight: Tensor, constants: dict[str, An
     check_weight(weight)
     times = check_spikes(spikes, weight.shape[1])
     check_constants(constants, times, weight.shape[0])
+    warn_if_late(times, constants)
     return times
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ... import jax_core
 from .._constants import Constant
+from .._late import warn_if_late
 from .._validate import check_like, check_spikes, check_times
 from ._layer import call, call_with_health, check_layer
 from ._lif import Gradient, check_settings
@@ -59,6 +60,7 @@ def lif_observed(
     times = check_layer(spikes, weight, constants)
     check_spikes(observed, weight.shape[0], "observed")
     check_like(observed, times, "observed")
+    warn_if_late(observed, constants, "observed spikes")
     out, health = call_with_health(
         jax_core.lif_observed,
         spikes,
@@ -106,5 +108,6 @@ def lif_observed_trace(
     given = check_layer(spikes, weight, constants)
     check_spikes(observed, weight.shape[0], "observed")
     check_like(observed, given, "observed")
+    warn_if_late(observed, constants, "observed spikes")
     check_times(times, spikes)
     return call(jax_core.lif_observed_trace, spikes, weight, observed, times, **constants)

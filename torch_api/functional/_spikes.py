@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ...jax_core import Events
+from ...jax_core._resolution import RESOLUTION
 from ...jax_core._validate import check_duration
 from .._validate import check_like, check_spikes, check_tensor, values_are_checked
 
@@ -26,7 +27,8 @@ def latency_encode(
     **Returns:** ``t_early + values * (t_late - t_early)`` as spike times ``(..., n, 1)``, with
     ``bias`` ``(..., n + 1, 1)``, the bias spike last. Differentiable.
 
-    **Raises:** ``ValueError`` for a value outside [0, 1] or NaN (see `validation`).
+    **Raises:** ``ValueError`` for a value outside [0, 1] or NaN (see `validation`), and for times
+    so late that different values would get one time.
     """
     check_latencies(t_early, t_late, bias)
     if isinstance(values, Tensor) and not values.is_floating_point():
@@ -37,6 +39,7 @@ def latency_encode(
     if isinstance(values, Tensor) and torch.is_autocast_enabled(values.device.type):
         values = values if values.dtype == torch.float64 else values.float()
     check_tensor(values, "values", "a tensor (..., n)")
+    _check_resolution(t_early, t_late, values.dtype)
     if values.ndim < 1:
         raise ValueError("values must have shape (..., n), got a scalar")
     if values_are_checked():
@@ -50,6 +53,17 @@ def latency_encode(
     if bias is not None:
         times = torch.cat([times, times.new_full((*times.shape[:-1], 1), bias)], dim=-1)
     return times.unsqueeze(-1)
+
+
+def _check_resolution(t_early: float, t_late: float, dtype: torch.dtype) -> None:
+    """Refuse an interval so late that values between its ends would get equal times."""
+    between = (t_late - t_early) / (torch.finfo(dtype).eps * max(t_late, 1e-300))
+    if t_late > t_early and between < 1 / RESOLUTION:
+        raise ValueError(
+            f"{dtype} has only {between:.2g} numbers between t_early = {t_early:g} and t_late = "
+            f"{t_late:g} s, so that different values would get one time; let samples begin at 0, "
+            f"or pass values.double()"
+        )
 
 
 def check_latencies(t_early: float, t_late: float, bias: float | None) -> None:
