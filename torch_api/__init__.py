@@ -7,6 +7,7 @@ from . import functional as functional
 from . import hardware as hardware
 from . import hx as hx
 from . import nir as nir
+from ._checkpoint import CheckpointWarning as CheckpointWarning
 from ._delay import Delay as Delay
 from ._encoder import LatencyEncoder as LatencyEncoder
 from ._events import dense_from_events as dense_from_events

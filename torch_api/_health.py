@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..jax_core import Events
+from ._checkpoint import RecordsNumbers
 from ._late import count_late
 from ._validate import is_transformed
 
@@ -152,7 +153,7 @@ class HealthReport:
         return "\n".join(lines)
 
 
-class SpikingLayer(nn.Module):
+class SpikingLayer(RecordsNumbers):
     """Base of the layers that remember the counts of their last forward.
 
     The memory is no part of the ``state_dict`` and holds no autograd graph.

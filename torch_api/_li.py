@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..jax_core import Events
 from . import functional
-from ._constants import Constant, constants_repr, register_constants
+from ._constants import Constant, constant_numbers, constants_repr, register_constants
 from ._health import Health, SpikingLayer
 from ._initialisation import critical_weight, readout_weights_, spiking_weights_
 from ._validate import check_dtype, check_size
@@ -145,6 +145,10 @@ class LI(SpikingLayer):
             f"{self.in_features}, {self.out_features}, {constants_repr(self, _CONSTANTS)}, "
             f"readout={self.readout!r}, t_max={self.t_max:g}"
         )
+
+    def numbers(self) -> dict[str, Any]:
+        settings = {"readout": self.readout, "t_max": self.t_max}
+        return {**constant_numbers(self, _CONSTANTS), **settings}
 
     def constants(self) -> dict[str, Any]:
         """The neuron constants by name, as `functional.li` takes them."""

@@ -83,7 +83,9 @@ def test_events_and_observed_spikes_may_be_late_too() -> None:
 
 
 def test_late_spikes_on_a_backend() -> None:
-    layer = snn.LIF(3, 2, tau_mem=2e-5, tau_syn=1e-5, t_max=1e-1, backend=MockBSS2())
+    layer = snn.LIF(
+        3, 2, tau_mem=2e-5, tau_syn=1e-5, t_max=1e-1, refractory=INF, backend=MockBSS2()
+    )
     times = torch.full((1, 3, 1), 9e-2)
     with pytest.warns(snn.LateSpikeWarning):
         layer(times)
