@@ -1,3 +1,6 @@
+"""Exact event-based spiking layers as JAX functions, without torch."""
+
+from . import hardware as hardware
 from ._dense import dense_from_events as dense_from_events
 from ._dense import dense_from_spike_times as dense_from_spike_times
 from ._dense import events_from_dense as events_from_dense
@@ -17,3 +20,30 @@ from ._spikes import events_from_spike_times as events_from_spike_times
 from ._spikes import spike_times_from_events as spike_times_from_events
 from ._trace import lif_observed_trace as lif_observed_trace
 from ._trace import lif_trace as lif_trace
+
+__all__ = [
+    "Events",
+    "Health",
+    "LateSpikeWarning",
+    "dense_from_events",
+    "dense_from_spike_times",
+    "events_from_dense",
+    "events_from_spike_times",
+    "hardware",
+    "li",
+    "li_integral",
+    "li_max",
+    "li_value",
+    "lif",
+    "lif_observed",
+    "lif_observed_trace",
+    "lif_trace",
+    "recurrent_lif",
+    "recurrent_lif_trace",
+    "spike_times_from_dense",
+    "spike_times_from_events",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__

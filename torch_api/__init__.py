@@ -31,3 +31,41 @@ from ._recurrent_lif import RecurrentLIF as RecurrentLIF
 from ._rescue import rescue_silent_ as rescue_silent_
 from ._validate import validation as validation
 from .functional import first_to_spike as first_to_spike
+
+__all__ = [
+    "LI",
+    "LIF",
+    "CheckpointWarning",
+    "Delay",
+    "Events",
+    "Health",
+    "HealthReport",
+    "LateSpikeWarning",
+    "LatencyEncoder",
+    "LayerHealth",
+    "RecurrentLIF",
+    "SpikeOverflowError",
+    "SpikeOverflowWarning",
+    "SpikeTimeMSELoss",
+    "SpikingLayer",
+    "TTFSCrossEntropyLoss",
+    "datasets",
+    "dense_from_events",
+    "dense_from_spike_times",
+    "events_from_dense",
+    "events_from_spike_times",
+    "first_to_spike",
+    "functional",
+    "hardware",
+    "health_report",
+    "hx",
+    "nir",
+    "rescue_silent_",
+    "spike_times_from_dense",
+    "spike_times_from_events",
+    "validation",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
