@@ -9,6 +9,7 @@ from torch import Tensor
 from ...jax_core import Events
 from ...jax_core._resolution import RESOLUTION
 from ...jax_core._validate import check_duration
+from .._constants import Constant
 from .._validate import check_like, check_spikes, check_tensor, values_are_checked
 
 
@@ -77,24 +78,29 @@ def check_latencies(t_early: float, t_late: float, bias: float | None) -> None:
 
 
 @overload
-def delay(spikes: Tensor, delay: Tensor) -> Tensor: ...
+def delay(spikes: Tensor, delay: Constant) -> Tensor: ...
 @overload
-def delay(spikes: Events, delay: Tensor) -> Events: ...
-def delay(spikes: Tensor | Events, delay: Tensor) -> Tensor | Events:
+def delay(spikes: Events, delay: Constant) -> Events: ...
+def delay(spikes: Tensor | Events, delay: Constant) -> Tensor | Events:
     """Delay all spikes of a neuron by the same time.
 
     **Arguments:**
 
     - ``spikes``: spike times ``(..., neurons, k)`` or ``Events``, seconds.
-    - ``delay``: seconds, shape ``(neurons,)``, finite and >= 0.
+    - ``delay``: seconds, finite and >= 0, a tensor ``(neurons,)``; or one for all neurons, a number
+      or a tensor ``()``.
 
     **Returns:** the delayed spikes, in the form they came in; Events sorted anew. ``inf`` (no
     spike) stays ``inf``, with gradient 0. Differentiable in the times and in ``delay``.
     """
-    check_tensor(delay, "delay", "a tensor (neurons,)")
-    if delay.ndim != 1:
-        raise ValueError(f"delay must have shape (neurons,), got {tuple(delay.shape)}")
-    times = check_spikes(spikes, delay.shape[0])
+    if isinstance(delay, float | int) and not isinstance(delay, bool):
+        times = check_spikes(spikes)
+        delay = torch.tensor(float(delay), dtype=times.dtype, device=times.device)
+    check_tensor(delay, "delay", "a number or a tensor (neurons,)")
+    assert isinstance(delay, Tensor)
+    if delay.ndim > 1:
+        raise ValueError(f"delay must have shape (neurons,) or (), got {tuple(delay.shape)}")
+    times = check_spikes(spikes, delay.shape[0] if delay.ndim else None)
     check_like(delay, times, "delay")
     if values_are_checked():
         good = (delay >= 0) & (delay < math.inf)
@@ -102,6 +108,10 @@ def delay(spikes: Tensor | Events, delay: Tensor) -> Tensor | Events:
             raise ValueError(
                 f"delay must be finite and >= 0, but one is {delay[~good][0].item()}; clamp it"
             )
+    if not delay.ndim:
+        # The order stays.
+        shifted = _shift(times, delay)
+        return Events(shifted, spikes.index) if isinstance(spikes, Events) else shifted
     if not isinstance(spikes, Events):
         return _shift(spikes, delay.unsqueeze(-1))
     if delay.shape[0] == 0:
