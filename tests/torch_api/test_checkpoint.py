@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from evtorch import bridge
 from evtorch import torch_api as snn
 
 
@@ -109,3 +110,10 @@ def test_functional_calls_take_a_whole_state() -> None:
     times = torch.rand(2, 3, 1)
     with_state = torch.func.functional_call(layer, layer.state_dict(), times)
     assert torch.equal(with_state, layer(times))
+
+
+def test_exchange_with_jax_leaves_the_numbers_out() -> None:
+    layer, other = snn.LI(3, 2), snn.LI(3, 2)
+    assert set(bridge.export_parameters(layer)) == {"weight"}
+    bridge.load_parameters(other, layer.state_dict())
+    assert torch.equal(other.weight, layer.weight)
