@@ -59,7 +59,6 @@ class Run:
         self._settings = asdict(settings)
         self._save_every = save_every
         self._stages: dict[str, Any] = {}
-        self._last = ""
         self._saved_at = time.monotonic()
         if resume:
             self._load()
@@ -95,10 +94,10 @@ class Run:
     def _note(self, stage: str, done: int, count: int, states: dict[str, Resumable]) -> None:
         self._stages[stage] = {
             "done": done,
+            "count": count,
             "states": {name: copy.deepcopy(one.state_dict()) for name, one in states.items()},
             "random": torch.get_rng_state(),
         }
-        self._last = f"{done} of {count} of {stage!r}"
 
     def _save(self) -> None:
         self.out.mkdir(parents=True, exist_ok=True)
@@ -137,9 +136,11 @@ class Run:
                 print("\ninterrupted before training began; nothing was written", file=sys.stderr)
             else:
                 self._save()
+                stage, last = list(self._stages.items())[-1]
                 again = [word for word in sys.argv if word != "--resume"] + ["--resume"]
                 print(
-                    f"\ninterrupted; {self._file} has all until {self._last}. Go on with\n"
+                    f"\ninterrupted; saved {self._file}, with {last['done']} of {last['count']} of "
+                    f"{stage!r}. Go on with\n"
                     f"    python {shlex.join(again)}",
                     file=sys.stderr,
                 )

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from ..jax_core import Events
-from ._checkpoint import RecordsNumbers
 from ._late import count_late
 from ._validate import is_transformed
 
@@ -153,7 +152,7 @@ class HealthReport:
         return "\n".join(lines)
 
 
-class SpikingLayer(RecordsNumbers):
+class SpikingLayer(nn.Module):
     """Base of the layers that remember the counts of their last forward.
 
     The memory is no part of the ``state_dict`` and holds no autograd graph.

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..jax_core import Events
 from . import functional
+from ._checkpoint import RecordsNumbers
 from ._constants import Constant, constant_numbers, constants_repr, register_constants
 from ._health import Health, SpikingLayer
 from ._initialisation import critical_weight, readout_weights_, spiking_weights_
@@ -18,7 +19,7 @@ from .functional._li import Readout, check_readout
 _CONSTANTS = ("tau_mem", "tau_syn", "v_leak")
 
 
-class LI(SpikingLayer):
+class LI(SpikingLayer, RecordsNumbers):
     """A layer of leaky integrators without threshold, read out as one number per neuron.
 
     Each neuron obeys

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ._checkpoint import RecordsNumbers
 from ._constants import Constant, constant_numbers
 from ._health import SpikingLayer
 from ._initialisation import critical_weight
@@ -12,7 +13,7 @@ from ._initialisation import critical_weight
 CONSTANTS = ("tau_mem", "tau_syn", "v_threshold", "v_leak", "v_reset", "refractory")
 
 
-class NeuronLayer(SpikingLayer):
+class NeuronLayer(SpikingLayer, RecordsNumbers):
     """Base of the layers of neurons with weighted input: constants, and the scale of weights."""
 
     in_features: int
