@@ -20,7 +20,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # What the demonstration needs is a fraction of what the tests and benchmarks need.
 EXAMPLES_STAMP := $(VENV)/.installed-examples
-TYPECHECK_LINK := .typecheck/evtorch
+TYPECHECK_LINKS := .typecheck/evtorch/__init__.py
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test lint types check format bench pynn clean
@@ -61,7 +61,7 @@ lint: venv ## ruff: rules and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: venv $(TYPECHECK_LINK) ## pyright
+types: venv $(TYPECHECK_LINKS) ## pyright
 	$(BIN)/pyright
 
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS)
@@ -78,10 +78,11 @@ else
 	$(PYTEST) $(ARGS)
 endif
 
-# The three folders become `evtorch.*` only when installed; this link shows pyright the same names.
-$(TYPECHECK_LINK):
-	@mkdir -p $(@D)
-	@ln -s .. $@
+# The folders become `evtorch` and `evtorch.*` only when installed; links show pyright the same names.
+$(TYPECHECK_LINKS):
+	@rm -rf .typecheck && mkdir -p $(@D)
+	@ln -s ../../bridge ../../jax_core ../../torch_api $(@D)
+	@ln -s ../../top/__init__.py $@
 
 format: venv ## let ruff fix and format the code
 	$(BIN)/ruff check --fix .

@@ -13,3 +13,23 @@ from ._module import JaxModule as JaxModule
 from ._optimizer import OptaxOptimizer as OptaxOptimizer
 from ._pytree import to_jax as to_jax
 from ._pytree import to_torch as to_torch
+
+__all__ = [
+    "BridgeError",
+    "JaxFunction",
+    "JaxModule",
+    "OptaxOptimizer",
+    "TorchFunction",
+    "as_jax_function",
+    "as_torch_function",
+    "export_gradients",
+    "export_parameters",
+    "load_gradients",
+    "load_parameters",
+    "to_jax",
+    "to_torch",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -74,7 +74,8 @@ def load_parameters(module: torch.nn.Module, source: Source, *, strict: bool = T
     own = _state(module)
     pairs = []
     memory = {tensor.data_ptr() for tensor in own.values()}
-    for tensor, values in _matched(own, _read(source), strict, "parameters"):
+    given = {name: x for name, x in _read(source).items() if not _is_extra(name)}
+    for tensor, values in _matched(own, given, strict, "parameters"):
         (name, value), *others = values.items()
         for other, again in others:
             if not _same(value, again):
@@ -107,7 +108,12 @@ def load_gradients(module: torch.nn.Module, source: Source, *, strict: bool = Tr
 
 def _state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
     state = module.state_dict(keep_vars=True)
-    return {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
+    return {name: value for name, value in state.items() if not _is_extra(name)}
+
+
+def _is_extra(name: Any) -> bool:
+    """Whether torch has this name for what a module adds by ``get_extra_state``."""
+    return isinstance(name, str) and name.rpartition(".")[2] == "_extra_state"
 
 
 def _export(

@@ -23,6 +23,10 @@ def installed(packages: str = "-e '.[examples]'") -> Iterator[None]:
         )
 
 
+with installed():
+    from _checkpoint import Run
+
+
 def natural(text: str) -> int:
     return _integer(text, at_least=0)
 
@@ -65,8 +69,8 @@ def seed_option(of: str = "of data, weights, order") -> Any:
 
 def parse_arguments(
     settings: type[AnySettings], description: str | None, folder: str
-) -> tuple[AnySettings, Path]:
-    """Read the command line; **returns** the settings and the folder for results."""
+) -> tuple[AnySettings, Run]:
+    """Read the command line; **returns** the settings, and the run with its folder for results."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -78,13 +82,23 @@ def parse_arguments(
     parser.add_argument(
         "--out", type=Path, default=Path(folder), help="folder for results (%(default)s)"
     )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the checkpoint in --out, after Ctrl-C"
+    )
+    parser.add_argument(
+        "--save-every",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="time between checkpoints (%(default)s)",
+    )
     arguments = vars(parser.parse_args())
-    out = arguments.pop("out")
+    how = {name: arguments.pop(name) for name in ("out", "resume", "save_every")}
     given = settings(**arguments)
     batch, size = getattr(given, "batch_size", 1), getattr(given, "train_size", inf)
     if size < batch:
         parser.error(f"argument --train-size: must be at least a batch, {batch}, got {size}")
-    return given, out
+    return given, Run(settings=given, **how)
 
 
 def say(what: str) -> None:

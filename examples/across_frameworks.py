@@ -5,7 +5,7 @@
    own Adam: the losses agree. In float64, because a spike more or less turns the last digit of
    float32 into a visible difference.
 2. A torch Conv2d front end inside a JAX training loop, with optax on all parameters.
-The folder --out receives losses.json and figure.png.
+The folder --out receives losses.json and figure.png. Ctrl-C writes a checkpoint; --resume goes on.
 
     python examples/across_frameworks.py
     python examples/across_frameworks.py --steps 300 --out runs/longer
@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import torch
+from _checkpoint import Run, Values
 from _settings import installed, option, parse_arguments, positive
 from torch import nn
 
@@ -30,7 +31,6 @@ from evtorch import torch_api as snn
 
 with installed():
     from _across_plots import plot
-    from tqdm import trange
 
 TAU = 1e-2
 T_MAX = 6e-2
@@ -47,6 +47,20 @@ class Settings:
 
     steps: int = option(90, "training steps (%(default)s)", type=positive)
     hidden: int = option(60, "hidden neurons (%(default)s)", type=positive)
+
+
+class Tree:
+    """A pytree of arrays with a state, for checkpoints."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"leaves": bridge.to_torch(jax.tree.leaves(self.value))}
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
+        leaves = [jnp.asarray(leaf.numpy()) for leaf in state_dict["leaves"]]
+        self.value = jax.tree.unflatten(jax.tree.structure(self.value), leaves)
 
 
 def torch_loss(times: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
@@ -70,21 +84,24 @@ def batches(steps: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 
 def torch_steps(
-    model: nn.Module, optimizer: torch.optim.Optimizer, data: list, title: str
+    model: nn.Module, optimizer: torch.optim.Optimizer, data: list, title: str, run: Run
 ) -> list[float]:
     """Train on each batch once; **returns** the losses."""
-    losses = []
-    for step in trange(len(data), desc=title):
+    history = Values(loss=[])
+    states = {"model": model, "optimizer": optimizer, "history": history}
+    for step in run.epochs(title, len(data), states, unit="step"):
         spikes, label = data[step]
         optimizer.zero_grad()
         loss = torch_loss(model(spikes), label)
         loss.backward()
         optimizer.step()
-        losses.append(loss.item())
-    return losses
+        history.loss.append(loss.item())
+    return history.loss
 
 
-def jax_steps(params: dict, state: Any, data: list, title: str) -> tuple[dict, Any, list[float]]:
+def jax_steps(
+    params: dict, state: Any, data: list, title: str, run: Run
+) -> tuple[dict, Any, list[float]]:
     """The same training in pure JAX; **returns** parameters, optax's state and losses."""
 
     def loss_of(params: dict, spikes: jax.Array, label: jax.Array) -> jax.Array:
@@ -99,12 +116,15 @@ def jax_steps(params: dict, state: Any, data: list, title: str) -> tuple[dict, A
         updates, state = RULE.update(gradients, state)
         return optax.apply_updates(params, updates), state, loss
 
-    losses = []
-    for i in trange(len(data), desc=title):
+    learned, history = Tree((params, state)), Values(loss=[])
+    states = {"learned": learned, "history": history}
+    for i in run.epochs(title, len(data), states, unit="step"):
         spikes, label = bridge.to_jax((data[i][0], data[i][1].int()))
-        params, state, loss = step(params, state, spikes, label)
-        losses.append(float(loss))
-    return params, state, losses
+        params, state, loss = step(*learned.value, spikes, label)
+        learned.value = params, state
+        history.loss.append(float(loss))
+    params, state = learned.value
+    return params, state, history.loss
 
 
 def handed_over(steps: int) -> list[int]:
@@ -113,7 +133,7 @@ def handed_over(steps: int) -> list[int]:
     return [third, 2 * third]
 
 
-def half_and_half(steps: int, hidden: int) -> dict[str, list[float]]:
+def half_and_half(steps: int, hidden: int, run: Run) -> dict[str, list[float]]:
     """Torch, JAX and torch again, against torch alone."""
     first = snn.LIF(5, hidden, **NEURON, t_max=T_MAX, dtype=torch.float64)
     second = snn.LIF(hidden, 3, **READOUT, t_max=T_MAX, dtype=torch.float64)
@@ -125,20 +145,19 @@ def half_and_half(steps: int, hidden: int) -> dict[str, list[float]]:
     to_jax, to_torch = handed_over(steps)
     parts = [data[:to_jax], data[to_jax:to_torch], data[to_torch:]]
     optimizer = bridge.OptaxOptimizer(model.named_parameters(), RULE)
-    mixed = torch_steps(model, optimizer, parts[0], "torch")
+    mixed = torch_steps(model, optimizer, parts[0], "torch", run)
     params, state = bridge.export_parameters(model), optimizer.optax_state()
     with jax.enable_x64(True):
-        params, state, losses = jax_steps(params, state, parts[1], "JAX")
+        params, state, losses = jax_steps(params, state, parts[1], "JAX", run)
     bridge.load_parameters(model, params)
     optimizer.load_optax_state(state)
-    mixed += losses + torch_steps(model, optimizer, parts[2], "torch")
-    reference = torch_steps(
-        alone, torch.optim.Adam(alone.parameters(), lr=RATE), data, "torch alone"
-    )
+    mixed += losses + torch_steps(model, optimizer, parts[2], "torch again", run)
+    adam = torch.optim.Adam(alone.parameters(), lr=RATE)
+    reference = torch_steps(alone, adam, data, "torch alone", run)
     return {"torch, JAX, torch": mixed, "torch alone": reference}
 
 
-def conv_in_jax(steps: int) -> list[float]:
+def conv_in_jax(steps: int, run: Run) -> list[float]:
     """Train a torch Conv2d and a JAX read-out together, in JAX, to tell bars apart."""
     generator = np.random.default_rng(0)
     label = generator.integers(0, 2, 256)
@@ -156,15 +175,16 @@ def conv_in_jax(steps: int) -> list[float]:
         return optax.softmax_cross_entropy_with_integer_labels(scores, jnp.asarray(label)).mean()
 
     rule = optax.adam(3e-2)
-    state = rule.init(params)
-    losses = []
+    learned, history = Tree((params, rule.init(params))), Values(loss=[])
+    states = {"learned": learned, "history": history}
     step = jax.jit(jax.value_and_grad(loss_of))
-    for _ in trange(steps, desc="Conv2d in JAX"):
+    for _ in run.epochs("Conv2d in JAX", steps, states, unit="step"):
+        params, state = learned.value
         loss, gradients = step(params)
         updates, state = rule.update(gradients, state)
-        params = optax.apply_updates(params, updates)
-        losses.append(float(loss))
-    return losses
+        learned.value = optax.apply_updates(params, updates), state
+        history.loss.append(float(loss))
+    return history.loss
 
 
 def learned(losses: list[float]) -> str:
@@ -175,13 +195,19 @@ def learned(losses: list[float]) -> str:
 
 
 def main() -> None:
+    settings, run = parse_arguments(Settings, __doc__, "runs/across_frameworks")
+    with run:
+        experiment(settings, run)
+
+
+def experiment(settings: Settings, run: Run) -> None:
     """Run both parts, write the losses and draw them."""
-    settings, out = parse_arguments(Settings, __doc__, "runs/across_frameworks")
     torch.manual_seed(0)
-    losses = half_and_half(settings.steps, settings.hidden)
+    losses = half_and_half(settings.steps, settings.hidden, run)
     mixed, alone = losses.values()
     difference = max(abs(a - b) for a, b in zip(mixed, alone, strict=True))
-    front = conv_in_jax(settings.steps)
+    front = conv_in_jax(settings.steps, run)
+    out = run.out
     out.mkdir(parents=True, exist_ok=True)
     results = {**losses, "difference": difference, "Conv2d in JAX": front}
     (out / "losses.json").write_text(json.dumps(results, indent=1) + "\n")

@@ -7,18 +7,20 @@ Trains the network of hx_yinyang.py in three ways that share everything else: ev
 gradients, a time grid with surrogate gradients, and EventProp on the time grid, both for several
 time steps. Then measures what a training step costs and how far its gradient is from the true one.
 Steps of 0.02 microseconds take most of an hour; with `--dt 1` it is done in two minutes. The folder
---out receives metrics.json, table.md and figure.png.
+--out receives metrics.json, table.md and figure.png. Ctrl-C writes a checkpoint of the
+training, from which --resume goes on.
 """
 
 import json
 import statistics
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from typing import Any
 
 import torch
+from _checkpoint import Run, Values
 from _hx_measure import (
     EXACT,
     METHODS,
@@ -57,40 +59,39 @@ class Settings:
     seed: int = seed_option("of weights and order")
 
 
-def trained(case: Case, settings: Settings) -> dict[str, Any]:
+def trained(case: Case, settings: Settings, run: Run) -> dict[str, Any]:
     """Accuracy after each epoch, and the seconds of training until then."""
     method, dt = case
     torch.manual_seed(settings.seed)
     model = Model(SNN(settings.hidden, dt, **METHODS[method]))
     train_loader, test_loader = loaders(settings.train_size, 1000, settings.batch_size)
     optimizer, scheduler = optimise(model, settings.epochs * len(train_loader), settings.lr)
-    accuracies, seconds = [], []
-    with tqdm(total=settings.epochs * len(train_loader), desc=name_of(case), unit="step") as bar:
-        for _ in range(settings.epochs):
-            start = time.perf_counter()
-            train(model, counted(train_loader, bar), optimizer, scheduler)
-            seconds.append(time.perf_counter() - start)
-            accuracies.append(test(model, test_loader))
-            bar.set_postfix(test_accuracy=f"{accuracies[-1]:.1%}")
+    history = Values(accuracy=[], seconds=[])
+    states = {
+        "model": model,
+        "optimizer": optimizer,
+        "scheduler": scheduler,
+        "history": history,
+    }
+    for _ in (progress := run.epochs(name_of(case), settings.epochs, states)):
+        start = time.perf_counter()
+        steps = tqdm(train_loader, desc="epoch", unit="step", leave=False)
+        train(model, steps, optimizer, scheduler)
+        history.seconds.append(time.perf_counter() - start)
+        history.accuracy.append(test(model, test_loader))
+        progress.set_postfix(test_accuracy=f"{history.accuracy[-1]:.1%}")
     return {
-        "accuracy": accuracies,
-        "elapsed": list(accumulate(seconds)),
-        "seconds_per_epoch": statistics.median(seconds),
+        "accuracy": history.accuracy,
+        "elapsed": list(accumulate(history.seconds)),
+        "seconds_per_epoch": statistics.median(history.seconds),
     }
 
 
-def counted(batches: Iterable[Any], bar: tqdm) -> Iterator[Any]:
-    """The same batches; each moves the bar when it is done."""
-    for batch in batches:
-        yield batch
-        bar.update()
-
-
-def measured(settings: Settings) -> list[dict[str, Any]]:
+def measured(settings: Settings, run: Run) -> list[dict[str, Any]]:
     """Accuracy, cost and gradient error of every method at every time step."""
     grid = [method for method in METHODS if method != EXACT]
     cases = [(EXACT, US), *((method, dt * US) for method in grid for dt in settings.dt)]
-    training = [trained(case, settings) for case in cases]
+    training = [trained(case, settings, run) for case in cases]
     found = {
         "gradient_error": gradient_errors(cases, settings.hidden, settings.measured_batch),
         "seconds": step_seconds(cases, settings.hidden, settings.batch_size, settings.rounds),
@@ -140,9 +141,16 @@ def rounded(value: float) -> str:
 
 
 def main() -> None:
-    settings, out = parse_arguments(Settings, __doc__, "runs/compare_hxtorch")
+    settings, run = parse_arguments(Settings, __doc__, "runs/compare_hxtorch")
+    with run:
+        compare(settings, run)
+
+
+def compare(settings: Settings, run: Run) -> None:
+    """Measure, write and draw."""
     torch.set_num_threads(1)
-    rows = measured(settings)
+    rows = measured(settings, run)
+    out = run.out
     out.mkdir(parents=True, exist_ok=True)
     metrics = {"rows": rows, "settings": asdict(settings)}
     (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")

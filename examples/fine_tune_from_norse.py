@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from _checkpoint import Run, Values
 from _settings import installed, number, option, parse_arguments, positive, say, seed_option
 from torch import nn
 
@@ -31,7 +32,6 @@ with installed("-e '.[examples,nir]' norse"):
     from _curves import label_accuracy, plot_accuracy
     from _norse_network import MS, T_MAX, Network, grid_network, norse_network
     from matplotlib.figure import Figure
-    from tqdm import trange
 
 SHARPNESS = 10 / T_MAX  # of the cross-entropy, on integrals of voltages that differ by less than 1
 CLIP = 0.02
@@ -60,7 +60,12 @@ class Settings:
 
 
 def main() -> None:
-    settings, out = parse_arguments(Settings, __doc__, "runs/fine_tune_from_norse")
+    settings, run = parse_arguments(Settings, __doc__, "runs/fine_tune_from_norse")
+    with run:
+        experiment(settings, run)
+
+
+def experiment(settings: Settings, run: Run) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(settings.seed)
     dt = settings.dt_in_ms * MS
@@ -70,7 +75,7 @@ def main() -> None:
 
     stepped = norse_network(settings.hidden, dt)
     on_grid = grid_network(stepped, encoder, dt)
-    first = train(stepped, on_grid, settings, data, test, "Norse")
+    first = train(stepped, on_grid, settings, data, test, run, "Norse")
     more = copy.deepcopy(stepped)
 
     # The whole of the transfer: the layers have Norse's weights and constants.
@@ -85,12 +90,13 @@ def main() -> None:
     rows = [row("Norse", on_grid, test), row("the same weights in evtorch", in_time, test)]
     before = [float(one["test_accuracy"]) for one in rows]
     agreement = answers_agree(on_grid, in_time, test)
-    tuned = train(exact, in_time, settings, data, test, "evtorch", fine=True)
+    tuned = train(exact, in_time, settings, data, test, run, "evtorch", fine=True)
     rows.append(row("fine-tuned with exact gradients", in_time, test))
     more_on_grid = grid_network(more, encoder, dt)
-    further = train(more, more_on_grid, settings, data, test, "Norse", fine=True)
+    further = train(more, more_on_grid, settings, data, test, run, "further in Norse", fine=True)
     rows.append(row("trained further in Norse", more_on_grid, test))
 
+    out = run.out
     out.mkdir(parents=True, exist_ok=True)
     nir.write(out / "fine_tuned.nir", snn.nir.to_nir(exact))
     text = table(rows, agreement)
@@ -107,6 +113,7 @@ def train(
     settings: Settings,
     data: YinYang,
     test: YinYang,
+    run: Run,
     title: str,
     fine: bool = False,
 ) -> list[float]:
@@ -116,8 +123,14 @@ def train(
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)
     steps = len(data) // settings.batch_size
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs * steps)
-    found = []
-    for _ in (progress := trange(epochs, desc=title, unit="epoch")):
+    history = Values(accuracy=[])
+    states = {
+        "model": model,
+        "optimizer": optimizer,
+        "scheduler": scheduler,
+        "history": history,
+    }
+    for _ in (progress := run.epochs(title, epochs, states)):
         for batch in torch.randperm(len(data)).split(settings.batch_size)[:steps]:
             optimizer.zero_grad()
             scores = SHARPNESS * network(data.values[batch])
@@ -125,9 +138,9 @@ def train(
             nn.utils.clip_grad_value_(model.parameters(), CLIP)
             optimizer.step()
             scheduler.step()
-        found.append(accuracy(network, test))
-        progress.set_postfix(test_accuracy=f"{found[-1]:.1%}")
-    return found
+        history.accuracy.append(accuracy(network, test))
+        progress.set_postfix(test_accuracy=f"{history.accuracy[-1]:.1%}")
+    return history.accuracy
 
 
 @torch.no_grad()

@@ -11,7 +11,8 @@ with calibrated ones, whose variation was measured and made up for; the chip is
 
 The last rows are for few hidden neurons, without and with learnable axonal delays. The folder
 --out receives metrics.json with every accuracy, table.md and figure.png. All accuracies are those
-of samples that were used for nothing else, after the last epoch.
+of samples that were used for nothing else, after the last epoch. Ctrl-C writes a checkpoint, from
+which --resume goes on.
 """
 
 import copy
@@ -24,6 +25,7 @@ from dataclasses import asdict
 from typing import Any, cast
 
 import torch
+from _checkpoint import Resumable, Run
 from _chip_settings import Settings
 from _settings import installed, parse_arguments, say
 from torch import nn
@@ -35,7 +37,6 @@ from evtorch.torch_api.datasets import YinYang
 
 with installed():
     from _chip_plots import plot
-    from tqdm import trange
 
 Accuracies = dict[str, dict[str, list[float]]]
 UNCALIBRATED, CALIBRATED = "as it is", "calibrated"
@@ -64,9 +65,15 @@ def build_model(hidden: int, with_delays: bool = False) -> nn.Sequential:
 
 
 def train(
-    model: nn.Module, settings: Settings, data: YinYang, title: str, in_the_loop: bool = False
+    model: nn.Module,
+    settings: Settings,
+    data: YinYang,
+    run: Run,
+    title: str,
+    chip: snn.hardware.MockBSS2 | None = None,
 ) -> None:
-    """Train a model, in simulation or as the chip runs it."""
+    """Train a model, in simulation or as the ``chip`` runs it."""
+    in_the_loop = chip is not None
     epochs = settings.chip_epochs if in_the_loop else settings.epochs
     rate = settings.chip_learning_rate if in_the_loop else settings.learning_rate
     delays = [p for name, p in model.named_parameters() if name.endswith("delay")]
@@ -76,7 +83,14 @@ def train(
     steps = len(data) // settings.batch_size
     scheduler = CosineAnnealingLR(optimizer, T_max=epochs * steps)
     loss_function = snn.TTFSCrossEntropyLoss(TAU_SYN, xi=0.03)
-    for _ in trange(epochs, desc=title, unit="epoch"):
+    states: dict[str, Resumable] = {
+        "model": model,
+        "optimizer": optimizer,
+        "scheduler": scheduler,
+    }
+    if chip is not None:
+        states["chip"] = chip
+    for _ in run.epochs(title, epochs, states):
         for batch in torch.randperm(len(data)).split(settings.batch_size)[:steps]:
             optimizer.zero_grad()
             loss_function(model(data.values[batch]), data.classes[batch]).backward()
@@ -108,11 +122,19 @@ def on_chips(
     return put
 
 
+def chip_of(model: snn.hardware.OnBackend) -> snn.hardware.MockBSS2:
+    """The chip that a model runs on, calibrated or not."""
+    backend = model.backend
+    if isinstance(backend, snn.hardware.Calibrated):
+        backend = backend.backend
+    return cast(snn.hardware.MockBSS2, backend)
+
+
 def experiment(
-    name: str, model: nn.Sequential, settings: Settings, data: YinYang, test: YinYang
+    name: str, model: nn.Sequential, settings: Settings, data: YinYang, test: YinYang, run: Run
 ) -> tuple[Accuracies, Callable[[nn.Sequential, str, int], snn.hardware.OnBackend]]:
     """Train in simulation, deploy, train in the loop on each chip, and swap chips."""
-    train(model, settings, data, f"{name}, simulation")
+    train(model, settings, data, run, f"{name}, simulation")
     found: Accuracies = {"simulation": {"": [accuracy(model, test)]}}
     put = on_chips(model, settings)
     for state in (UNCALIBRATED, CALIBRATED):
@@ -122,7 +144,8 @@ def experiment(
         trained, moved = [], []
         for number in numbers:
             own = copy.deepcopy(model)
-            train(put(own, state, number), settings, data, f"{name}, chip {number} {state}", True)
+            title, there = f"{name}, chip {number} {state}", put(own, state, number)
+            train(there, settings, data, run, title, chip_of(there))
             trained.append(accuracy(put(own, state, number), test))
             other = (number + 1) % settings.chips
             moved.append(accuracy(put(own, state, other), test))
@@ -153,7 +176,12 @@ def _cell(accuracies: list[float]) -> str:
 
 
 def main() -> None:
-    settings, out = parse_arguments(Settings, __doc__, "runs/hardware_in_the_loop")
+    settings, run = parse_arguments(Settings, __doc__, "runs/hardware_in_the_loop")
+    with run:
+        experiments(settings, run)
+
+
+def experiments(settings: Settings, run: Run) -> None:
     # All tensors are small: further torch threads would only take the cores from JAX.
     torch.set_num_threads(1)
     torch.manual_seed(settings.seed)
@@ -167,7 +195,7 @@ def main() -> None:
     }
     results, puts = {}, {}
     for name, model in models.items():
-        results[name], puts[name] = experiment(name, model, settings, data, test)
+        results[name], puts[name] = experiment(name, model, settings, data, test, run)
     name, model = next(iter(models.items()))
     uncalibrated, calibrated = (puts[name](model, state, 0) for state in (UNCALIBRATED, CALIBRATED))
     calibration = cast(snn.hardware.Calibrated, calibrated.backend).calibration
@@ -180,6 +208,7 @@ def main() -> None:
         "seconds": time.perf_counter() - start,
         "settings": asdict(settings),
     }
+    out = run.out
     out.mkdir(parents=True, exist_ok=True)
     (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     (out / "table.md").write_text(table(results) + "\n")

@@ -6,7 +6,7 @@
 
 Points are coded as spike times, five inputs drive a hidden layer, and the highest voltage of three
 leaky integrators is the answer. But for its first import such a script is one for BrainScaleS-2.
-The folder --out receives metrics.json and figure.png.
+The folder --out receives metrics.json and figure.png. Ctrl-C writes a checkpoint; --resume goes on.
 """
 
 import json
@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from _checkpoint import Run, Values
 from _settings import installed, number, option, parse_arguments, positive, say, seed_option
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
@@ -32,7 +33,6 @@ from evtorch.torch_api.hx.transforms.weight_transforms import linear_saturating
 
 with installed():
     from _curves import save_training
-    from tqdm import tqdm
 
 US = 1e-6
 T_EARLY, T_LATE, T_BIAS, T_SIM = 2 * US, 26 * US, 2 * US, 38 * US
@@ -195,26 +195,43 @@ def optimise(model: Model, steps: int, learning_rate: float) -> tuple[Any, Any]:
 
 
 def main() -> None:
-    settings, out = parse_arguments(Settings, __doc__, "runs/hx_yinyang")
+    settings, run = parse_arguments(Settings, __doc__, "runs/hx_yinyang")
+    with run:
+        experiment(settings, run)
+
+
+def experiment(settings: Settings, run: Run) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(settings.seed)
+    chip = MockBSS2()
     if settings.hardware:
-        hxsnn.init_hardware(MockBSS2())
+        hxsnn.init_hardware(chip)
     mock, engine = not settings.hardware, settings.engine
     model = Model(SNN(settings.hidden, settings.dt, mock=mock, engine=engine))
     train_loader, test_loader = loaders(settings.train_size, 1000, settings.batch_size)
     optimizer, scheduler = optimise(model, settings.epochs * len(train_loader), settings.lr)
     say("compiling, which may take a minute")
     compile_seconds = seconds_to_compile(model, train_loader)
-    losses, accuracies, seconds = [], [], []
-    for _ in (progress := tqdm(range(settings.epochs), unit="epoch")):
+    history = Values(loss=[], accuracy=[], seconds=[])
+    states = {
+        "model": model,
+        "optimizer": optimizer,
+        "scheduler": scheduler,
+        "history": history,
+        "chip": chip,
+    }
+    for _ in (progress := run.epochs("training", settings.epochs, states)):
         start = time.perf_counter()
-        losses.append(train(model, train_loader, optimizer, scheduler))
-        seconds.append(time.perf_counter() - start)
-        accuracies.append(test(model, test_loader))
-        progress.set_postfix(loss=f"{losses[-1]:.3f}", test_accuracy=f"{accuracies[-1]:.1%}")
+        history.loss.append(train(model, train_loader, optimizer, scheduler))
+        history.seconds.append(time.perf_counter() - start)
+        history.accuracy.append(test(model, test_loader))
+        progress.set_postfix(
+            loss=f"{history.loss[-1]:.3f}", test_accuracy=f"{history.accuracy[-1]:.1%}"
+        )
+    losses, accuracies, seconds = history.loss, history.accuracy, history.seconds
     if settings.hardware:
         hxsnn.release_hardware()
+    out = run.out
     out.mkdir(parents=True, exist_ok=True)
     metrics = {
         "test_accuracy": accuracies[-1],

@@ -7,7 +7,7 @@ A point (x, y) is coded as the times of four spikes, one for each of x, y, 1 - x
 a bias spike drive a hidden layer whose neurons spike once at most. Which of three output neurons
 spikes first (--readout ttfs), or which of three leaky integrators reaches the highest voltage
 (--readout li), is the answer. The folder --out receives metrics.json, figure.png, and model.pt with
-the weights and the settings.
+the weights and the settings. Ctrl-C writes a checkpoint; --resume goes on from it.
 
 Data: Kriener, Göltz & Petrovici 2022, doi:10.1145/3517343.3517380.
 """
@@ -17,10 +17,11 @@ import math
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import partial
 
 import torch
+from _checkpoint import Run, Values
 from _settings import Settings, installed, parse_arguments, say
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
@@ -30,21 +31,11 @@ from evtorch.torch_api.datasets import YinYang
 
 with installed():
     from _plots import plot
-    from tqdm import trange
 
 MS = 1e-3
 TAU_MEM = 20 * MS
 TAU_SYN = 10 * MS
 PREDICTED_AT_ONCE = 1000
-
-
-@dataclass
-class History:
-    """What was measured in each epoch."""
-
-    loss: list[float] = field(default_factory=list)
-    test_accuracy: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
 
 
 def build_model(settings: Settings) -> nn.Sequential:
@@ -83,14 +74,23 @@ def accuracy(model: nn.Module, data: YinYang) -> float:
     return (predict(model, data.values) == data.classes).double().mean().item()
 
 
-def train(model: nn.Module, settings: Settings, data: YinYang, test: YinYang) -> History:
-    """Train the model; the test accuracy is recorded only, nothing depends on it."""
+def train(model: nn.Module, settings: Settings, data: YinYang, test: YinYang, run: Run) -> Values:
+    """Train the model; **returns** what was measured in each epoch.
+
+    The test accuracy is recorded only, nothing depends on it.
+    """
     loss_function = build_loss(settings)
     steps = len(data) // settings.batch_size
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
     scheduler = CosineAnnealingLR(optimizer, T_max=settings.epochs * steps)
-    history = History()
-    for _ in (progress := trange(settings.epochs, unit="epoch")):
+    history = Values(loss=[], test_accuracy=[], seconds=[])
+    states = {
+        "model": model,
+        "optimizer": optimizer,
+        "scheduler": scheduler,
+        "history": history,
+    }
+    for _ in (progress := run.epochs("training", settings.epochs, states)):
         start = time.perf_counter()
         losses = []
         # The last samples that do not fill a batch wait for another epoch.
@@ -120,7 +120,12 @@ def seconds_to_compile(model: nn.Module, settings: Settings, data: YinYang, test
 
 
 def main() -> None:
-    settings, out = parse_arguments(Settings, __doc__, "runs/yinyang")
+    settings, run = parse_arguments(Settings, __doc__, "runs/yinyang")
+    with run:
+        experiment(settings, run)
+
+
+def experiment(settings: Settings, run: Run) -> None:
     # All tensors are small: further torch threads would only take the cores from JAX.
     torch.set_num_threads(1)
     torch.manual_seed(settings.seed)
@@ -129,7 +134,7 @@ def main() -> None:
     model = build_model(settings)
     say("compiling, which may take a minute")
     compile_seconds = seconds_to_compile(model, settings, data, test)
-    history = train(model, settings, data, test)
+    history = train(model, settings, data, test, run)
     say("measuring accuracies")
     metrics = {
         "test_accuracy": accuracy(model, test),
@@ -137,6 +142,7 @@ def main() -> None:
         "seconds_per_epoch": statistics.median(history.seconds),
         "compile_seconds": compile_seconds,
     }
+    out = run.out
     out.mkdir(parents=True, exist_ok=True)
     text = json.dumps({**metrics, "settings": asdict(settings)}, indent=2)
     (out / "metrics.json").write_text(text + "\n")

@@ -1,3 +1,6 @@
+"""Exact event-based spiking layers as JAX functions, without torch."""
+
+from . import hardware as hardware
 from ._constants import Form as Form
 from ._dense import dense_from_events as dense_from_events
 from ._dense import dense_from_spike_times as dense_from_spike_times
@@ -13,7 +16,36 @@ from ._lif import lif as lif
 from ._observed import lif_observed as lif_observed
 from ._recurrent import recurrent_lif as recurrent_lif
 from ._recurrent_trace import recurrent_lif_trace as recurrent_lif_trace
+from ._resolution import LateSpikeWarning as LateSpikeWarning
 from ._spikes import events_from_spike_times as events_from_spike_times
 from ._spikes import spike_times_from_events as spike_times_from_events
 from ._trace import lif_observed_trace as lif_observed_trace
 from ._trace import lif_trace as lif_trace
+
+__all__ = [
+    "Events",
+    "Form",
+    "Health",
+    "LateSpikeWarning",
+    "dense_from_events",
+    "dense_from_spike_times",
+    "events_from_dense",
+    "events_from_spike_times",
+    "hardware",
+    "li",
+    "li_integral",
+    "li_max",
+    "li_value",
+    "lif",
+    "lif_observed",
+    "lif_observed_trace",
+    "lif_trace",
+    "recurrent_lif",
+    "recurrent_lif_trace",
+    "spike_times_from_dense",
+    "spike_times_from_events",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__

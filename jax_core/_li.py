@@ -33,6 +33,7 @@ from ._li_response import (
     undefined,
     with_undefined,
 )
+from ._resolution import warn_if_late
 from ._validate import (
     canonical_dtype,
     check_constant,
@@ -278,6 +279,7 @@ def _checked(
     for name, tau in (("tau_mem", tau_mem), ("tau_syn", tau_syn)):
         check_constant(tau, name, out, dtype, positive=True, values=validate)
     check_constant(v_leak, "v_leak", out, dtype, values=validate)
+    warn_if_late(spikes, tau_mem, tau_syn, values=validate)
     if isinstance(spikes, Events):
         spikes = Events(jnp.asarray(spikes.time), jnp.asarray(spikes.index, jnp.int32))
     else:

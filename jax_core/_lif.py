@@ -13,6 +13,7 @@ from ._constants import Constant, Constants, Form, as_array, form_of
 from ._events import Events
 from ._layer import Gradient, Health, Settings, run
 from ._overflow import OnOverflow, check_policy, handle_overflow
+from ._resolution import warn_if_late
 from ._validate import (
     check_constant,
     check_duration,
@@ -212,6 +213,7 @@ def prepare(
     check(given.v_reset, "v_reset")
     check(given.refractory, "refractory", nonnegative=True, infinite=True)
     check_less(given.v_reset, given.v_threshold, "v_reset", "v_threshold")
+    warn_if_late(spikes, given.tau_mem, given.tau_syn, values=validate)
     return Layer(
         jax.tree.map(lambda x: x.reshape(math.prod(leading), width), events),
         weight,

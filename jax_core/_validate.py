@@ -21,6 +21,8 @@ NOT_A_RASTER = (
     "spikes are times in seconds, not a raster of zeros and ones; convert one with "
     "spike_times_from_dense(raster, dt, max_spikes), time first"
 )
+_LONGEST_RASTER = 1 << 23
+"""Of more steps, float32 does not tell all apart."""
 
 
 def known(x: Any) -> bool:
@@ -57,6 +59,8 @@ def check_spike_times(
     """Check a spike-time tensor: float ``(..., neurons, k)``, no NaN, >= 0, ascending."""
     if getattr(getattr(spikes, "dtype", None), "kind", "f") in "biu":
         raise TypeError(f"{name} must be float32 or float64, got {spikes.dtype}; {NOT_A_RASTER}")
+    if values and hasattr(spikes, "dtype") and known(spikes):
+        refuse_raster(np.asarray(spikes), name)
     _check_float(spikes, name, "an array of spike times (..., neurons, spikes) or Events")
     if spikes.ndim < 2:
         raise ValueError(
@@ -70,6 +74,20 @@ def check_spike_times(
         )
     if values and known(spikes):
         _check_times(np.asarray(spikes), name)
+
+
+def refuse_raster(spikes: np.ndarray, name: str = "spikes") -> None:
+    """Raise for an array that holds zeros and ones, both and nothing else, of any shape and dtype.
+
+    Zeros alone may be times: all neurons spike at once.
+    """
+    if spikes.size < 2 or spikes.min() != 0 or spikes.max() != 1:
+        return
+    if ((spikes == 0) | (spikes == 1)).all():
+        raise ValueError(
+            f"{name} of shape {spikes.shape} hold 0 and 1 only: {NOT_A_RASTER}. If all neurons do "
+            f"spike at 0 s or at 1 s, append an empty slot, of inf, along the last axis"
+        )
 
 
 def _right_shape(shape: tuple[int, ...], neurons: int, name: str) -> str:
@@ -252,10 +270,22 @@ def check_raster(raster: Any, name: str = "raster", *, values: bool = True) -> N
         )
     if raster.ndim < 2:
         raise ValueError(f"{name} must have shape (time, ..., neurons), got {raster.shape}")
+    kind = raster.dtype if raster.dtype in _FLOATS else np.dtype(np.float64)
+    is_double = jax.dtypes.canonicalize_dtype(kind) == np.float64
+    check_steps(raster.shape[0], is_double, name)
     if values and known(raster):
         checked = np.asarray(raster)
         wrong = (checked != 0) & (checked != 1)
         _refuse(wrong, checked, name, "must hold only 0 and 1", "make dt small enough")
+
+
+def check_steps(steps: int, is_double: bool, name: str = "raster") -> None:
+    """Check that a floating-point time tells all steps of a raster apart."""
+    if steps > _LONGEST_RASTER and not is_double:
+        raise ValueError(
+            f"{name} has {steps} steps, more than the {_LONGEST_RASTER} that float32 tells apart; "
+            f"convert it to float64, or cut it into parts"
+        )
 
 
 def _check_float(x: Any, name: str, expected: str) -> None:
@@ -280,8 +310,6 @@ def _check_times(times: np.ndarray, name: str) -> None:
     _refuse(times < 0, times, name, "must be >= 0", "shift all times so that the first is >= 0")
     descends = times[..., 1:] < times[..., :-1]
     if descends.any():
-        if ((times == 0) | (times == 1)).all():
-            raise ValueError(f"{name} must ascend along the last axis; {NOT_A_RASTER}")
         at = tuple(int(i) for i in np.argwhere(descends)[0])
         later = (*at[:-1], at[-1] + 1)
         raise ValueError(

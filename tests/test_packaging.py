@@ -14,8 +14,29 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("bridge", "jax_core", "torch_api")
+# What each folder is when it is installed.
+FOLDERS = {
+    "top": "evtorch",
+    "bridge": "evtorch.bridge",
+    "jax_core": "evtorch.jax_core",
+    "torch_api": "evtorch.torch_api",
+}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+USE_TOP_LEVEL = """
+import sys
+import evtorch
+assert not {"numpy", "jax", "torch"} & set(sys.modules), "import evtorch loads what it may not need"
+assert dir(evtorch) == evtorch.__all__ == ["__version__", "bridge", "jax_core", "torch_api"]
+print(evtorch.__version__, evtorch.__file__, evtorch.jax_core.__file__)
+assert evtorch.jax_core is sys.modules["evtorch.jax_core"]
+try:
+    evtorch.torch
+except AttributeError as error:
+    assert "'evtorch' has no attribute 'torch'" in str(error)
+else:
+    raise AssertionError("evtorch.torch exists")
+"""
 
 USE_TORCH_API = """
 import torch
@@ -46,11 +67,17 @@ assert jnp.isfinite(value) and (gradient < 0).all(), (value, gradient)
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the sdist and, from the unpacked sdist, the wheel."""
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout."""
     source = tmp_path_factory.mktemp("source") / "evtorch"
     unwanted = shutil.ignore_patterns(".*", "*.egg-info", "build", "dist", "runs", "__pycache__")
     shutil.copytree(ROOT, source, ignore=unwanted)
+    return source
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the sdist and, from the unpacked sdist, the wheel."""
     out = tmp_path_factory.mktemp("dist")
     _run([sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(source)])
     assert len(list(out.glob("*.tar.gz"))) == 1
@@ -79,60 +106,84 @@ def _closure(names: list[str]) -> dict[str, importlib.metadata.Distribution]:
     return found
 
 
-def _environment(folder: Path, wheel: Path, needs: list[str]) -> Path:
-    """Create an environment with the wheel and links to ``needs`` alone; return its interpreter.
+def _environment(folder: Path, needs: list[str], *install: str) -> Path:
+    """Create an environment with links to ``needs`` alone and install into it; return its Python.
 
     The needs are taken from the running environment, which saves downloading torch for each test.
     """
     venv.create(folder, with_pip=False, symlinks=True)
     python = folder / "bin" / "python"
-    _run([sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps",
-          "--no-index", "--quiet", str(wheel)])  # fmt: skip
     site = Path(_run([str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
                      ).strip())  # fmt: skip
     for distribution in _closure(needs).values():
         for top in {file.parts[0] for file in distribution.files or []} - {"..", "__pycache__"}:
             if not (site / top).exists():
                 (site / top).symlink_to(Path(str(distribution.locate_file(top))))
+    _run([sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps",
+          "--no-index", "--no-build-isolation", "--quiet", *install])  # fmt: skip
     return python
 
 
 def test_every_folder_with_an_init_file_is_packaged() -> None:
     packages = {
-        ".".join(("evtorch", *path.relative_to(ROOT).parent.parts))
-        for folder in FOLDERS
+        ".".join((package, *path.relative_to(ROOT / folder).parent.parts))
+        for folder, package in FOLDERS.items()
         for path in (ROOT / folder).rglob("__init__.py")
     }
     settings = PROJECT["tool"]["setuptools"]
     assert packages == set(settings["packages"])
-    assert settings["package-dir"] == {f"evtorch.{folder}": folder for folder in FOLDERS}
+    assert settings["package-dir"] == {package: folder for folder, package in FOLDERS.items()}
 
 
 def test_installed_version_is_that_of_the_project() -> None:
     assert importlib.metadata.version("evtorch") == PROJECT["project"]["version"]
 
 
+def test_metadata_say_whose_it_is_and_where_it_runs() -> None:
+    described = importlib.metadata.metadata("evtorch")
+    assert described["Author"] == "evtorch developers"
+    kinds = {text.split(" :: ")[0] for text in described.get_all("Classifier") or []}
+    assert {"Development Status", "Operating System", "Programming Language", "Topic"} <= kinds
+    lowest = PROJECT["project"]["requires-python"].removeprefix(">=")
+    assert f"Programming Language :: Python :: {lowest}" in described.get_all("Classifier")
+
+
 def test_wheel_holds_the_library_and_nothing_else(wheel: Path) -> None:
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     expected = {
-        f"evtorch/{path.relative_to(ROOT).as_posix()}"
-        for folder in FOLDERS
+        f"{package.replace('.', '/')}/{path.relative_to(ROOT / folder).as_posix()}"
+        for folder, package in FOLDERS.items()
         for pattern in ("*.py", "py.typed")
         for path in (ROOT / folder).rglob(pattern)
     }
     assert names == expected
-    assert {f"evtorch/{folder}/py.typed" for folder in FOLDERS} <= names
+    assert {f"{package.replace('.', '/')}/py.typed" for package in FOLDERS.values()} <= names
 
 
 def test_wheel_trains_a_layer_with_the_declared_dependencies(wheel: Path, tmp_path: Path) -> None:
     needs = [Requirement(text).name for text in PROJECT["project"]["dependencies"]]
-    python = _environment(tmp_path / "venv", wheel, needs)
+    python = _environment(tmp_path / "venv", needs, str(wheel))
     files = _run([str(python), "-I", "-c", USE_TORCH_API], cwd=tmp_path).split()
     assert len(files) == 3
     assert all(Path(file).is_relative_to(tmp_path) for file in files)
 
 
 def test_jax_core_works_where_torch_is_not_installed(wheel: Path, tmp_path: Path) -> None:
-    python = _environment(tmp_path / "venv", wheel, ["jax", "numpy"])
+    python = _environment(tmp_path / "venv", ["jax", "numpy"], str(wheel))
+    version, *files = _run([str(python), "-I", "-c", USE_TOP_LEVEL], cwd=tmp_path).split()
+    assert version == PROJECT["project"]["version"]
+    assert all(Path(file).is_relative_to(tmp_path) for file in files)
     (file,) = _run([str(python), "-I", "-c", USE_JAX_CORE], cwd=tmp_path).split()
     assert Path(file).is_relative_to(tmp_path)
+
+
+@pytest.mark.parametrize("options", [["--editable"], []], ids=["editable", "plain"])
+def test_checkout_is_installed_by_pip(options: list[str], source: Path, tmp_path: Path) -> None:
+    needs = ["jax", "numpy", "setuptools"]
+    python = _environment(tmp_path / "venv", needs, *options, str(source))
+    # In the checkout too: what lies in the current folder must not hide what is installed.
+    for folder in (tmp_path, source):
+        printed = _run([str(python), "-c", USE_TOP_LEVEL], cwd=folder).split()
+        assert printed[0] == PROJECT["project"]["version"]
+        inside = source if options else tmp_path
+        assert all(Path(file).is_relative_to(inside) for file in printed[1:])

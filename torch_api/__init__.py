@@ -1,11 +1,13 @@
 """Event-based spiking layers as torch modules."""
 
 from ..jax_core import Events as Events
+from ..jax_core import LateSpikeWarning as LateSpikeWarning
 from . import datasets as datasets
 from . import functional as functional
 from . import hardware as hardware
 from . import hx as hx
 from . import nir as nir
+from ._checkpoint import CheckpointWarning as CheckpointWarning
 from ._delay import Delay as Delay
 from ._encoder import LatencyEncoder as LatencyEncoder
 from ._events import dense_from_events as dense_from_events
@@ -29,3 +31,41 @@ from ._recurrent_lif import RecurrentLIF as RecurrentLIF
 from ._rescue import rescue_silent_ as rescue_silent_
 from ._validate import validation as validation
 from .functional import first_to_spike as first_to_spike
+
+__all__ = [
+    "LI",
+    "LIF",
+    "CheckpointWarning",
+    "Delay",
+    "Events",
+    "Health",
+    "HealthReport",
+    "LateSpikeWarning",
+    "LatencyEncoder",
+    "LayerHealth",
+    "RecurrentLIF",
+    "SpikeOverflowError",
+    "SpikeOverflowWarning",
+    "SpikeTimeMSELoss",
+    "SpikingLayer",
+    "TTFSCrossEntropyLoss",
+    "datasets",
+    "dense_from_events",
+    "dense_from_spike_times",
+    "events_from_dense",
+    "events_from_spike_times",
+    "first_to_spike",
+    "functional",
+    "hardware",
+    "health_report",
+    "hx",
+    "nir",
+    "rescue_silent_",
+    "spike_times_from_dense",
+    "spike_times_from_events",
+    "validation",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -17,7 +17,7 @@ from ..jax_core._li_grid import li_grid
 from ._overflow import report_overflow
 from .functional._layer import unpacking
 
-_PUBLIC = [function for function in vars(jax_core).values() if inspect.isfunction(function)]
+_PUBLIC = [each for each in map(vars(jax_core).get, jax_core.__all__) if inspect.isfunction(each)]
 _FUNCTIONS = [*_PUBLIC, li_grid]
 _BRIDGED = {
     (function, counts): as_torch_function(functools.partial(unpacking, function, counts))

@@ -52,6 +52,12 @@ def register_constants(
             setattr(module, name, value)
 
 
+def constant_numbers(module: nn.Module, names: Iterable[str]) -> dict[str, float]:
+    """Those constants of a module that are numbers; the others are among its tensors."""
+    given = {name: getattr(module, name) for name in names}
+    return {name: value for name, value in given.items() if not isinstance(value, Tensor)}
+
+
 def constants_repr(module: nn.Module, names: Iterable[str]) -> str:
     """The constants of a module as text."""
     parts = []

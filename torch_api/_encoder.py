@@ -1,12 +1,15 @@
 """Values to spikes."""
 
-from torch import Tensor, nn
+from typing import Any
+
+from torch import Tensor
 
 from . import functional
+from ._checkpoint import RecordsNumbers
 from .functional._spikes import check_latencies
 
 
-class LatencyEncoder(nn.Module):
+class LatencyEncoder(RecordsNumbers):
     """One spike per value, the later the larger the value is.
 
     **Arguments:**
@@ -29,6 +32,9 @@ class LatencyEncoder(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         return functional.latency_encode(values, self.t_early, self.t_late, self.bias)
+
+    def numbers(self) -> dict[str, Any]:
+        return {"t_early": self.t_early, "t_late": self.t_late, "bias": self.bias}
 
     def extra_repr(self) -> str:
         return f"t_early={self.t_early}, t_late={self.t_late}, bias={self.bias}"

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..jax_core import Events
+from ._late import count_late
 from ._scaling import WeightFit
 from ._validate import is_transformed
 
@@ -96,6 +98,9 @@ class HealthReport:
     """One entry per layer that was run, in the order of the model's modules."""
     not_run: tuple[str, ...]
     """Names of the layers without a forward so far."""
+    late: Mapping[str, int] = field(default_factory=dict)
+    """Input spikes so late that their dtype rounds them by more than 0.1 % of the shorter time
+    constant, by the name of the layer, where there were any; see `LateSpikeWarning`."""
 
     @property
     def lost(self) -> dict[str, int]:
@@ -153,6 +158,11 @@ class HealthReport:
             if layer.lost:
                 each = ", ".join(f"{count} by {what}" for what, count in layer.lost.items())
                 lines.append(f"events lost in the run that began with {layer.name}: {each}")
+        lines += [
+            f"{name} got {count} input spikes so late that their dtype does not resolve them; "
+            f"subtract an origin before converting times, or compute in float64"
+            for name, count in self.late.items()
+        ]
         return "\n".join(lines)
 
 
@@ -163,6 +173,7 @@ class SpikingLayer(nn.Module):
     """
 
     _health: tuple[int, Health, Mapping[str, int], WeightFit | None] | None = None
+    _late: Tensor | None = None
 
     @property
     def has_health(self) -> bool:
@@ -181,6 +192,19 @@ class SpikingLayer(nn.Module):
             samples, counts = _plain(samples, counts)
         self._health = (samples, counts, dict(lost or {}), weights)
 
+    def remember_late(self, spikes: Tensor | Events) -> None:
+        """Count the input spikes of a forward that are late for the layer's time constants."""
+        times = spikes.time if isinstance(spikes, Events) else spikes
+        late = count_late(times, {name: getattr(self, name) for name in ("tau_mem", "tau_syn")})
+        if late is not None and is_transformed():
+            late = torch.func.debug_unwrap(late).sum()
+        self._late = late
+
+    @property
+    def late(self) -> int:
+        """How many input spikes of the last forward were late."""
+        return 0 if self._late is None else int(self._late)
+
     def health(self, name: str = "") -> LayerHealth | None:
         """The counts of the last forward, ``None`` if there was none."""
         return None if self._health is None else LayerHealth(name, *self._health)
@@ -189,6 +213,8 @@ class SpikingLayer(nn.Module):
 def health_report(model: nn.Module) -> HealthReport:
     """Report silent, grazing and overflowing neurons, from the last forward of each layer.
 
+    And input spikes too late to be resolved in their dtype.
+
     **Arguments:** ``model``: a module with spiking layers in it, or such a layer itself. A layer
     used several times in one forward reports the last use.
 
@@ -196,16 +222,20 @@ def health_report(model: nn.Module) -> HealthReport:
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-    layers, not_run = [], []
+    layers, not_run, late = [], [], {}
     for name, module in model.named_modules():
-        if isinstance(module, SpikingLayer) and module.has_health:
-            name = name or type(module).__name__
+        if not isinstance(module, SpikingLayer):
+            continue
+        name = name or type(module).__name__
+        if module.late:
+            late[name] = module.late
+        if module.has_health:
             health = module.health(name)
             if health is None:
                 not_run.append(name)
             else:
                 layers.append(health)
-    return HealthReport(tuple(layers), tuple(not_run))
+    return HealthReport(tuple(layers), tuple(not_run), late)
 
 
 def _plain(samples: int, counts: Health) -> tuple[int, Health]:

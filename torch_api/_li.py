@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from ..jax_core import Events
 from . import functional
-from ._constants import Constant, constants_repr, register_constants
+from ._checkpoint import RecordsNumbers
+from ._constants import Constant, constant_numbers, constants_repr, register_constants
 from ._health import Health, SpikingLayer
 from ._initialisation import critical_weight, readout_weights_, spiking_weights_
 from ._scaling import WeightFit
@@ -19,7 +20,7 @@ from .functional._li import Quantity, Readout, check_readout
 _CONSTANTS = ("tau_mem", "tau_syn", "v_leak")
 
 
-class LI(SpikingLayer):
+class LI(SpikingLayer, RecordsNumbers):
     """A layer of leaky integrators without threshold, read out as one number per neuron.
 
     Each neuron obeys
@@ -109,6 +110,7 @@ class LI(SpikingLayer):
             spikes, self.weight, **self.constants(), readout=self.readout, t_max=self.t_max
         )
         self.remember_silent(out)
+        self.remember_late(spikes)
         return out
 
     @property
@@ -153,6 +155,10 @@ class LI(SpikingLayer):
             f"{self.in_features}, {self.out_features}, {constants_repr(self, _CONSTANTS)}, "
             f"readout={self.readout!r}, t_max={self.t_max:g}"
         )
+
+    def numbers(self) -> dict[str, Any]:
+        settings = {"readout": self.readout, "t_max": self.t_max}
+        return {**constant_numbers(self, _CONSTANTS), **settings}
 
     def constants(self) -> dict[str, Any]:
         """The neuron constants by name, as `functional.li` takes them."""

@@ -12,7 +12,7 @@ from ..jax_core.hardware import Backend, Scaling
 from . import functional
 from ._backend import Stack, check_backend, run_stack
 from ._constants import Constant, constants_repr, register_constants
-from ._delay_parameter import delay_parameter, nonnegative
+from ._delay_parameter import delay_repr, nonnegative, register_delay
 from ._initialisation import spiking_weights_
 from ._neuron_layer import CONSTANTS, NeuronLayer
 from ._overflow import OnOverflow, report_overflow
@@ -45,11 +45,12 @@ class LIF(NeuronLayer):
       or twice that select a closed form; tensors become buffers.
     - ``max_spikes``: room for this many output spikes per neuron.
     - ``t_max``: end of the simulation, seconds; later spikes are not emitted.
-    - ``delay``: ``None``; ``"axonal"``: each input has its learnable delay; or ``"dendritic"``:
-      each neuron delays all of its inputs, for neurons that have a rest (``v_leak < v_threshold``).
-      Delays start at 0 and stay >= 0 as those of `Delay`. ``max_spikes`` and `health_report`
-      count without regard to dendritic delays: spikes before ``t_max`` need room, also those that
-      their delay moves beyond it.
+    - ``delay``: ``None``; a fixed delay of all inputs, seconds, >= 0, a number or a tensor
+      ``(in_features,)``, which becomes a buffer; ``"axonal"``: each input has its learnable delay;
+      or ``"dendritic"``: each neuron delays all of its inputs, for neurons that have a rest
+      (``v_leak < v_threshold``). Learnable delays start at 0 and stay >= 0 as those of `Delay`.
+      ``max_spikes`` and `health_report` count without regard to dendritic delays: spikes before
+      ``t_max`` need room, also those that their delay moves beyond it.
     - ``learn``: names of constants that become parameters ``(out_features,)``. ``inf`` cannot be
       learned. A step that takes one out of its range makes the next call raise.
     - ``gradient``: ``"eventprop"`` or ``"fast_and_deep"`` (first spikes only).
@@ -64,8 +65,9 @@ class LIF(NeuronLayer):
     - ``scaling``: factors between model and hardware, a `hardware.Scaling`; 1 by default.
     - ``device``, ``dtype``: of parameters and buffers; float32 or float64.
 
-    **Parameters:** ``weight``, shape ``(out_features, in_features)``; ``delay``, seconds, shape
-    ``(in_features,)`` if axonal, ``(out_features,)`` if dendritic; those named in ``learn``.
+    **Parameters:** ``weight``, shape ``(out_features, in_features)``; a learnable ``delay``,
+    seconds, shape ``(in_features,)`` if axonal, ``(out_features,)`` if dendritic; those named in
+    ``learn``.
 
     **Shapes:** spike times ``(..., in_features, k)`` or ``Events`` ``(..., M)`` give spike times
     ``(..., out_features, max_spikes)``, ascending, ``inf`` where there is no spike.
@@ -74,7 +76,7 @@ class LIF(NeuronLayer):
     Göltz et al. 2021, doi:10.1038/s42256-021-00388-x (Fast & Deep).
     """
 
-    delay: nn.Parameter | None
+    delay: Tensor | None
 
     def __init__(
         self,
@@ -89,7 +91,7 @@ class LIF(NeuronLayer):
         refractory: Constant = 0.0,
         max_spikes: int = 1,
         t_max: float = math.inf,
-        delay: Literal["axonal", "dendritic"] | None = None,
+        delay: Literal["axonal", "dendritic"] | float | Tensor | None = None,
         learn: Iterable[str] = (),
         gradient: Gradient = "eventprop",
         on_overflow: OnOverflow = "error",
@@ -124,7 +126,8 @@ class LIF(NeuronLayer):
         self.weight = nn.Parameter(
             torch.empty(out_features, in_features, device=device, dtype=dtype)
         )
-        self._add_delay(delay, device, dtype)
+        kinds = {"axonal": self.in_features, "dendritic": self.out_features}
+        self.delay_type = register_delay(self, "delay", delay, kinds, device=device, dtype=dtype)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -142,8 +145,9 @@ class LIF(NeuronLayer):
         if self.backend is not None:
             scaling = check_backend(self.backend, self.scaling)
             return run_stack(Stack([self]), spikes, self.backend, scaling)
+        arriving = self.delay_input(spikes)
         out, health = functional.lif(
-            self.delay_input(spikes),
+            arriving,
             self.weight,
             **self.constants(),
             max_spikes=self.max_spikes,
@@ -153,6 +157,7 @@ class LIF(NeuronLayer):
             return_health=True,
         )
         self.remember(out.shape[:-2].numel(), health)
+        self.remember_late(arriving)
         if not spikes_once(self.refractory):
             delayed = self.delay_type == "dendritic"
             report_overflow(health.overflow, self.on_overflow, self.max_spikes, delayed=delayed)
@@ -204,26 +209,11 @@ class LIF(NeuronLayer):
             constants_repr(self, CONSTANTS),
             f"max_spikes={self.max_spikes}, t_max={self.t_max:g}, gradient={self.gradient!r}",
         ]
-        if self.delay_type is not None:
-            parts.append(f"delay={self.delay_type!r}")
+        if self.delay is not None and self.delay_type is not None:
+            parts.append(delay_repr("delay", self.delay, self.delay_type))
         if self.backend is not None:
             parts.append(f"backend={self.backend.name!r}")
         return ", ".join(parts)
-
-    def _add_delay(
-        self, kind: str | None, device: torch.device | str | None, dtype: torch.dtype | None
-    ) -> None:
-        if kind not in (None, "axonal", "dendritic"):
-            raise ValueError(
-                f"delay must be None, 'axonal' (one per input) or 'dendritic' (one per neuron), "
-                f"got {kind!r}; delays of single synapses are not available"
-            )
-        self.delay_type = kind
-        features = self.in_features if kind == "axonal" else self.out_features
-        delay = None
-        if kind is not None:
-            delay = delay_parameter(0.0, features, device=device, dtype=dtype)
-        self.register_parameter("delay", delay)
 
     def delay_input(self, spikes: Tensor | Events) -> Tensor | Events:
         """Input spikes as they arrive, later by axonal delays."""

@@ -5,14 +5,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._constants import Constant
+from ._checkpoint import RecordsNumbers
+from ._constants import Constant, constant_numbers
 from ._health import SpikingLayer
 from ._initialisation import critical_weight
 
 CONSTANTS = ("tau_mem", "tau_syn", "v_threshold", "v_leak", "v_reset", "refractory")
 
 
-class NeuronLayer(SpikingLayer):
+class NeuronLayer(SpikingLayer, RecordsNumbers):
     """Base of the layers of neurons with weighted input: constants, and the scale of weights."""
 
     in_features: int
@@ -23,6 +24,7 @@ class NeuronLayer(SpikingLayer):
     v_leak: Constant
     v_reset: Constant
     refractory: Constant
+    t_max: float
     weight: nn.Parameter
     rescues: Tensor | None = None
     """How many times in a row `rescue_silent_` raised each neuron's weights, ``(out,)``."""
@@ -30,6 +32,9 @@ class NeuronLayer(SpikingLayer):
     def constants(self) -> dict[str, Any]:
         """The neuron constants by name, as `functional.lif` takes them."""
         return {name: getattr(self, name) for name in CONSTANTS}
+
+    def numbers(self) -> dict[str, Any]:
+        return {**constant_numbers(self, CONSTANTS), "t_max": self.t_max}
 
     def critical_weight(self) -> Tensor:
         """The weight with which coincident spikes of all inputs just reach the threshold.

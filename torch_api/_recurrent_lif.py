@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..jax_core import Events
 from . import functional
 from ._constants import Constant, constants_repr, register_constants
-from ._delay_parameter import delay_parameter, nonnegative
+from ._delay_parameter import delay_repr, nonnegative, register_delay
 from ._initialisation import recurrent_weights_, spiking_weights_
 from ._neuron_layer import CONSTANTS, NeuronLayer
 from ._overflow import OnOverflow, report_overflow
@@ -33,16 +33,18 @@ class RecurrentLIF(NeuronLayer):
     **Arguments:**
 
     - ``in_features``, ``out_features``: numbers of input neurons and of neurons in the layer.
-    - ``delay``: ``None``, or ``"axonal"``: each input has its learnable delay.
-    - ``recurrent_delay``: ``None``, or ``"axonal"``: each neuron has a learnable delay, for its
-      spikes on their way to the neurons of the layer (not to the next layer). Delays start at 0 and
-      stay >= 0 as those of `Delay`.
+    - ``delay``: ``None``; ``"axonal"``: each input has its learnable delay; or a fixed delay,
+      seconds, >= 0, a number or a tensor ``(in_features,)``, which becomes a buffer.
+    - ``recurrent_delay``: ``None``; ``"axonal"``: each neuron has a learnable delay, for its
+      spikes on their way to the neurons of the layer (not to the next layer); or a fixed one, a
+      number or a tensor ``(out_features,)``. Learnable delays start at 0 and stay >= 0 as those of
+      `Delay`.
     - All others as in `LIF`, which also has those that are not available here: ``gradient``,
       ``backend`` and dendritic delays.
 
     **Parameters:** ``weight``, shape ``(out_features, in_features)``; ``recurrent_weight``, shape
-    ``(out_features, out_features)``; ``delay`` and ``recurrent_delay``, seconds, shapes
-    ``(in_features,)`` and ``(out_features,)``, if axonal; those named in ``learn``.
+    ``(out_features, out_features)``; learnable ``delay`` and ``recurrent_delay``, seconds, shapes
+    ``(in_features,)`` and ``(out_features,)``; those named in ``learn``.
 
     **Shapes:** spike times ``(..., in_features, k)`` or ``Events`` ``(..., M)`` give spike times
     ``(..., out_features, max_spikes)``, ascending, ``inf`` where there is no spike.
@@ -51,8 +53,8 @@ class RecurrentLIF(NeuronLayer):
     """
 
     recurrent_weight: nn.Parameter
-    delay: nn.Parameter | None
-    recurrent_delay: nn.Parameter | None
+    delay: Tensor | None
+    recurrent_delay: Tensor | None
 
     def __init__(
         self,
@@ -67,8 +69,8 @@ class RecurrentLIF(NeuronLayer):
         refractory: Constant = 0.0,
         max_spikes: int = 1,
         t_max: float = math.inf,
-        delay: Literal["axonal"] | None = None,
-        recurrent_delay: Literal["axonal"] | None = None,
+        delay: Literal["axonal"] | float | Tensor | None = None,
+        recurrent_delay: Literal["axonal"] | float | Tensor | None = None,
         learn: Iterable[str] = (),
         on_overflow: OnOverflow = "error",
         min_slope: float = 1e-3,
@@ -97,15 +99,8 @@ class RecurrentLIF(NeuronLayer):
             empty = torch.empty(out_features, inputs, device=device, dtype=dtype)
             self.register_parameter(name, nn.Parameter(empty))
         delays = {"delay": (delay, in_features), "recurrent_delay": (recurrent_delay, out_features)}
-        for name, (kind, features) in delays.items():
-            if kind not in (None, "axonal"):
-                raise ValueError(
-                    f"{name} must be None or 'axonal' (one per neuron that sends), got {kind!r}"
-                )
-            value = None
-            if kind is not None:
-                value = delay_parameter(0.0, features, device=device, dtype=dtype)
-            self.register_parameter(name, value)
+        for name, (given, features) in delays.items():
+            register_delay(self, name, given, {"axonal": features}, device=device, dtype=dtype)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -121,8 +116,9 @@ class RecurrentLIF(NeuronLayer):
         recurrent_weights_(self.recurrent_weight, self._critical_weight(self.out_features))
 
     def forward(self, spikes: Tensor | Events) -> Tensor:
+        arriving = self.delay_input(spikes)
         out, health = functional.recurrent_lif(
-            self.delay_input(spikes),
+            arriving,
             self.weight,
             self.recurrent_weight,
             **self._connections(),
@@ -132,6 +128,7 @@ class RecurrentLIF(NeuronLayer):
             return_health=True,
         )
         self.remember(out.shape[:-2].numel(), health)
+        self.remember_late(arriving)
         if not spikes_once(self.refractory):
             report_overflow(health.overflow, self.on_overflow, self.max_spikes, ends_sample=True)
         return out
@@ -189,5 +186,5 @@ class RecurrentLIF(NeuronLayer):
         ]
         for name in ("delay", "recurrent_delay"):
             if getattr(self, name) is not None:
-                parts.append(f"{name}='axonal'")
+                parts.append(delay_repr(name, getattr(self, name), "axonal"))
         return ", ".join(parts)

@@ -79,6 +79,8 @@ def check_spike_tensor(x: Any, name: str = "spikes") -> None:
     """Check that ``x`` is a tensor that can hold spike times."""
     if isinstance(x, Tensor) and x.dtype in (*_INTEGERS, torch.bool):
         raise TypeError(f"{name} must be float32 or float64, got {x.dtype}; {rules.NOT_A_RASTER}")
+    if isinstance(x, Tensor) and x.dtype not in _DTYPES:
+        _refuse_raster(x, name)
     check_tensor(x, name, "a tensor of spike times (..., neurons, spikes) or Events")
 
 
@@ -112,6 +114,8 @@ def check_times_and_weight(spikes: Any, weight: Any) -> None:
     times, name = (spikes.time, "spikes.time") if isinstance(spikes, Events) else (spikes, "spikes")
     check_spike_tensor(times, name)
     check_tensor(weight, "weight", "a tensor of shape (out, in)")
+    if weight.dtype != times.dtype:
+        _refuse_raster(times, name)
     check_like(weight, times, "weight")
 
 
@@ -123,10 +127,20 @@ def check_spikes(spikes: Any, neurons: int | None = None, name: str = "spikes") 
     if isinstance(spikes, Events):
         return _check_events(spikes, neurons, name)
     check_spike_tensor(spikes, name)
-    rules.check_spike_times(_stand_in(spikes), neurons, name, values=False)
+    try:
+        rules.check_spike_times(_stand_in(spikes), neurons, name, values=False)
+    except ValueError:
+        _refuse_raster(spikes, name)
+        raise
     if values_are_checked() and not _times_are_good(spikes.detach()):
         rules.check_spike_times(_array(spikes), neurons, name)
     return spikes
+
+
+def _refuse_raster(x: Tensor, name: str) -> None:
+    """Raise for zeros and ones, where values are checked."""
+    if values_are_checked() and x.layout == torch.strided and not x.is_meta and not x.is_complex():
+        rules.refuse_raster(x.detach().cpu().double().numpy(), name)
 
 
 def check_weight(weight: Tensor, name: str = "weight") -> None:
@@ -232,6 +246,9 @@ def check_raster(raster: Any) -> None:
         )
     if raster.ndim < 2:
         raise ValueError(f"raster must have shape (steps, ..., neurons), got {tuple(raster.shape)}")
+    kept = raster.dtype if raster.dtype in _DTYPES else torch.get_default_dtype()
+    is_double = kept == torch.float64
+    rules.check_steps(len(raster), is_double)
     if values_are_checked() and not bool(((raster == 0) | (raster == 1)).all()):
         raise ValueError("raster must hold only 0 and 1; choose a dt that parts the spikes")
 
@@ -264,8 +281,13 @@ def _check_events(events: Events, neurons: int | None, name: str) -> Tensor:
 
 
 def _times_are_good(times: Tensor) -> bool:
-    """Whether times have no NaN (which compares false), are >= 0, and ascend."""
-    good = bool((times >= 0).all())
+    """Whether times have no NaN (which compares false), are >= 0, ascend, and look like times."""
+    if times.numel() == 0:
+        return True
+    low, high = torch.stack(times.aminmax()).tolist()
+    good = low >= 0
+    if low == 0 and high == 1:
+        good = not bool(((times == 0) | (times == 1)).all())
     if good and times.shape[-1] > 1:
         good = bool((times[..., 1:] >= times[..., :-1]).all())
     return good

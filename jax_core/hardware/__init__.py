@@ -20,3 +20,30 @@ from ._worker_backend import WorkerBackend as WorkerBackend
 from ._worker_backend import WorkerTimeout as WorkerTimeout
 from ._worker_process import WORKER_SCRIPT as WORKER_SCRIPT
 from ._worker_process import WorkerError as WorkerError
+
+__all__ = [
+    "WORKER_SCRIPT",
+    "Backend",
+    "BackendError",
+    "Calibrated",
+    "Calibration",
+    "Effects",
+    "HardwareLimitError",
+    "Layer",
+    "MockBSS2",
+    "Network",
+    "Observation",
+    "Replay",
+    "Scaling",
+    "Split",
+    "WorkerBackend",
+    "WorkerError",
+    "WorkerTimeout",
+    "check_input",
+    "check_observation",
+    "check_weights",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__

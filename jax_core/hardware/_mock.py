@@ -1,5 +1,6 @@
 """A software model of the BrainScaleS-2 chip, effect by effect."""
 
+import json
 import math
 from dataclasses import asdict, replace
 from functools import lru_cache
@@ -65,6 +66,14 @@ class MockBSS2:
         )
         self._noise = np.random.default_rng((chip, noise, 1))
         self._rooms: dict[tuple[int, ...], int] = {}
+
+    def state_dict(self) -> dict[str, str]:
+        """The state of the noise, for a checkpoint after which it goes on as it would have."""
+        return {"noise": json.dumps(self._noise.bit_generator.state)}
+
+    def load_state_dict(self, state_dict: dict[str, str]) -> None:
+        """Go on with the noise of a `state_dict`."""
+        self._noise.bit_generator.state = json.loads(state_dict["noise"])
 
     def run(
         self,

@@ -65,7 +65,7 @@ def main() -> None:
             scheduler.step()
     stored = {
         name: [[round(x, 3) for x in row] for row in value.tolist()]
-        for name, value in model.state_dict().items()
+        for name, value in model.named_parameters()
     }
     WEIGHTS.write_text(json.dumps(stored) + "\n")
     with torch.no_grad():

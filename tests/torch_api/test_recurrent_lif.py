@@ -112,7 +112,7 @@ def test_copies_pickles_and_state_dict():
     file.seek(0)
     other = recurrent(seed=5)
     other.load_state_dict(layer.state_dict())
-    assert set(layer.state_dict()) == {"weight", "recurrent_weight"}
+    assert set(layer.state_dict()) == {"weight", "recurrent_weight", "_extra_state"}
     for same in (
         copy.deepcopy(layer),
         pickle.loads(pickle.dumps(layer)),

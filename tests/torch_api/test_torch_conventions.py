@@ -33,8 +33,10 @@ def test_sequential_state_dict():
     a, b = model(), model()
     assert set(a.state_dict()) == {
         "0.weight",
+        "0._extra_state",
         "1.delay",
         "2.weight",
+        "2._extra_state",
         "2.tau_mem",
         "2.v_leak",
     }

@@ -15,3 +15,25 @@ from ._recurrent_lif import recurrent_lif_trace as recurrent_lif_trace
 from ._spikes import delay as delay
 from ._spikes import first_to_spike as first_to_spike
 from ._spikes import latency_encode as latency_encode
+
+__all__ = [
+    "delay",
+    "first_to_spike",
+    "latency_encode",
+    "li",
+    "li_integral",
+    "li_max",
+    "li_value",
+    "lif",
+    "lif_observed",
+    "lif_observed_trace",
+    "lif_trace",
+    "recurrent_lif",
+    "recurrent_lif_trace",
+    "spike_time_mse",
+    "ttfs_cross_entropy",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -16,6 +16,7 @@ from ...jax_core import Events
 from ...jax_core._constants import form_of
 from ...jax_core._walk import check_quantity
 from .._health import Health
+from .._late import warn_if_late
 from .._validate import (
     check_constants,
     check_like,
@@ -37,6 +38,7 @@ def check_layer(spikes: Tensor | Events, weight: Tensor, constants: dict[str, An
     check_weight(weight)
     times = check_spikes(spikes, weight.shape[1])
     check_constants(constants, times, weight.shape[0])
+    warn_if_late(times, constants)
     return times
 
 

@@ -9,6 +9,7 @@ from ... import jax_core
 from ...jax_core._trace import lif_delayed_trace
 from ...jax_core._walk import Quantity
 from .._constants import Constant
+from .._late import warn_if_late
 from ._layer import call, call_with_health, check_layer, check_output, check_trace
 from ._lif import Gradient, check_settings
 
@@ -59,6 +60,7 @@ def lif_observed(
     }
     times = check_layer(spikes, weight, constants)
     check_output(observed, weight, times, "observed")
+    warn_if_late(observed, constants, "observed spikes")
     out, health = call_with_health(
         jax_core.lif_observed,
         spikes,
@@ -106,6 +108,7 @@ def lif_observed_trace(
     }
     given = check_trace(spikes, weight, times, constants, quantity)
     check_output(observed, weight, given, "observed")
+    warn_if_late(observed, constants, "observed spikes")
     arguments = spikes, weight, observed, times
     return call(jax_core.lif_observed_trace, *arguments, **constants, quantity=quantity)
 
@@ -129,5 +132,6 @@ def delayed_trace(
     """
     given = check_trace(spikes, weight, times, constants, quantity)
     check_output(output, weight, given)
+    warn_if_late(output, constants, "output")
     arguments = spikes, weight, output, times, delay
     return call(lif_delayed_trace, *arguments, **constants, quantity=quantity)

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from ...jax_core import Events
+from ...jax_core._resolution import RESOLUTION
 from ...jax_core._validate import check_duration
+from .._constants import Constant
 from .._validate import check_like, check_spikes, check_tensor, values_are_checked
 
 
@@ -26,7 +28,8 @@ def latency_encode(
     **Returns:** ``t_early + values * (t_late - t_early)`` as spike times ``(..., n, 1)``, with
     ``bias`` ``(..., n + 1, 1)``, the bias spike last. Differentiable.
 
-    **Raises:** ``ValueError`` for a value outside [0, 1] or NaN (see `validation`).
+    **Raises:** ``ValueError`` for a value outside [0, 1] or NaN (see `validation`), and for times
+    so late that different values would get one time.
     """
     check_latencies(t_early, t_late, bias)
     if isinstance(values, Tensor) and not values.is_floating_point():
@@ -37,6 +40,7 @@ def latency_encode(
     if isinstance(values, Tensor) and torch.is_autocast_enabled(values.device.type):
         values = values if values.dtype == torch.float64 else values.float()
     check_tensor(values, "values", "a tensor (..., n)")
+    _check_resolution(t_early, t_late, values.dtype)
     if values.ndim < 1:
         raise ValueError("values must have shape (..., n), got a scalar")
     if values_are_checked():
@@ -52,6 +56,17 @@ def latency_encode(
     return times.unsqueeze(-1)
 
 
+def _check_resolution(t_early: float, t_late: float, dtype: torch.dtype) -> None:
+    """Refuse an interval so late that values between its ends would get equal times."""
+    between = (t_late - t_early) / (torch.finfo(dtype).eps * max(t_late, 1e-300))
+    if t_late > t_early and between < 1 / RESOLUTION:
+        raise ValueError(
+            f"{dtype} has only {between:.2g} numbers between t_early = {t_early:g} and t_late = "
+            f"{t_late:g} s, so that different values would get one time; let samples begin at 0, "
+            f"or pass values.double()"
+        )
+
+
 def check_latencies(t_early: float, t_late: float, bias: float | None) -> None:
     """Check the times between which values are encoded."""
     check_duration(t_early, "t_early", infinite=False)
@@ -63,24 +78,29 @@ def check_latencies(t_early: float, t_late: float, bias: float | None) -> None:
 
 
 @overload
-def delay(spikes: Tensor, delay: Tensor) -> Tensor: ...
+def delay(spikes: Tensor, delay: Constant) -> Tensor: ...
 @overload
-def delay(spikes: Events, delay: Tensor) -> Events: ...
-def delay(spikes: Tensor | Events, delay: Tensor) -> Tensor | Events:
+def delay(spikes: Events, delay: Constant) -> Events: ...
+def delay(spikes: Tensor | Events, delay: Constant) -> Tensor | Events:
     """Delay all spikes of a neuron by the same time.
 
     **Arguments:**
 
     - ``spikes``: spike times ``(..., neurons, k)`` or ``Events``, seconds.
-    - ``delay``: seconds, shape ``(neurons,)``, finite and >= 0.
+    - ``delay``: seconds, finite and >= 0, a tensor ``(neurons,)``; or one for all neurons, a number
+      or a tensor ``()``.
 
     **Returns:** the delayed spikes, in the form they came in; Events sorted anew. ``inf`` (no
     spike) stays ``inf``, with gradient 0. Differentiable in the times and in ``delay``.
     """
-    check_tensor(delay, "delay", "a tensor (neurons,)")
-    if delay.ndim != 1:
-        raise ValueError(f"delay must have shape (neurons,), got {tuple(delay.shape)}")
-    times = check_spikes(spikes, delay.shape[0])
+    if isinstance(delay, float | int) and not isinstance(delay, bool):
+        times = check_spikes(spikes)
+        delay = torch.tensor(float(delay), dtype=times.dtype, device=times.device)
+    check_tensor(delay, "delay", "a number or a tensor (neurons,)")
+    assert isinstance(delay, Tensor)
+    if delay.ndim > 1:
+        raise ValueError(f"delay must have shape (neurons,) or (), got {tuple(delay.shape)}")
+    times = check_spikes(spikes, delay.shape[0] if delay.ndim else None)
     check_like(delay, times, "delay")
     if values_are_checked():
         good = (delay >= 0) & (delay < math.inf)
@@ -88,6 +108,10 @@ def delay(spikes: Tensor | Events, delay: Tensor) -> Tensor | Events:
             raise ValueError(
                 f"delay must be finite and >= 0, but one is {delay[~good][0].item()}; clamp it"
             )
+    if not delay.ndim:
+        # The order stays.
+        shifted = _shift(times, delay)
+        return Events(shifted, spikes.index) if isinstance(spikes, Events) else shifted
     if not isinstance(spikes, Events):
         return _shift(spikes, delay.unsqueeze(-1))
     if delay.shape[0] == 0:

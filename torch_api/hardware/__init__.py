@@ -23,3 +23,31 @@ from .._scaling import WeightClippingWarning as WeightClippingWarning
 from .._scaling import WeightFit as WeightFit
 from ._on_backend import OnBackend as OnBackend
 from ._on_backend import on_backend as on_backend
+
+__all__ = [
+    "Backend",
+    "BackendError",
+    "Calibrated",
+    "Calibration",
+    "Effects",
+    "HardwareLimitError",
+    "Layer",
+    "MockBSS2",
+    "Network",
+    "Observation",
+    "OnBackend",
+    "Replay",
+    "Scaling",
+    "Split",
+    "WorkerBackend",
+    "WorkerError",
+    "WorkerTimeout",
+    "check_input",
+    "check_observation",
+    "check_weights",
+    "on_backend",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -52,3 +52,52 @@ from ._synapse import EventPropSynapse as EventPropSynapse
 from ._synapse import SparseSynapse as SparseSynapse
 from ._synapse import Synapse as Synapse
 from ._wrapper import HXModuleWrapper as HXModuleWrapper
+
+__all__ = [
+    "AELIF",
+    "LI",
+    "LIF",
+    "AELIFObservables",
+    "BatchDropout",
+    "ConversionConfig",
+    "EventPropLIF",
+    "EventPropSynapse",
+    "ExecutionInstance",
+    "Experiment",
+    "HXBaseExperimentModule",
+    "HXBaseParameter",
+    "HXFunctionalModule",
+    "HXModule",
+    "HXModuleWrapper",
+    "HXParameter",
+    "HXTransformedModelParameter",
+    "Handle",
+    "InputNeuron",
+    "LIFObservables",
+    "LIObservables",
+    "MixedHXModelParameter",
+    "ModelParameter",
+    "Neuron",
+    "NeuronHandle",
+    "ReadoutNeuron",
+    "SparseSynapse",
+    "SpikeRaster",
+    "Synapse",
+    "SynapseHandle",
+    "TensorHandle",
+    "compat",
+    "datasets",
+    "from_nir",
+    "from_nir_data",
+    "functional",
+    "init_hardware",
+    "release_hardware",
+    "run",
+    "to_nir",
+    "to_nir_data",
+    "transforms",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -23,6 +23,8 @@ from ._population import Population
 from ._stand_ins import LOGGER, Finder, StandIn
 from ._synapse import Projection
 
+__all__ = ["install", "uninstall"]
+
 _installed: dict[str, types.ModuleType] = {}
 _finder = Finder()
 

@@ -17,3 +17,23 @@ from ._data import to_nir_data as to_nir_data
 from ._modules import from_torch as from_torch
 from ._read import from_nir as from_nir
 from ._write import to_nir as to_nir
+
+__all__ = [
+    "Comparison",
+    "Convention",
+    "NodeComparison",
+    "aer_from_events",
+    "compare",
+    "events_from_aer",
+    "events_from_tonic",
+    "from_nir",
+    "from_nir_data",
+    "from_torch",
+    "to_nir",
+    "to_nir_data",
+    "tonic_from_events",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__

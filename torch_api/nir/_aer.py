@@ -1,7 +1,7 @@
 """Address-event arrays, plain and those of sensors as tonic has them, from and to `Events`."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
@@ -9,70 +9,155 @@ from torch import Tensor
 
 from ...jax_core import Events
 from .._validate import check_dtype, check_spikes
+from ._recordings import check_addresses, is_one_sample, pixels, plain
+from ._times import (
+    Origin,
+    Sample,
+    check_origin,
+    check_time_unit,
+    numeric_times,
+    padded,
+    seconds,
+    since,
+)
 
 _AER = np.dtype([("t", np.int64), ("address", np.int32)])
 _TONIC = np.dtype([("x", np.int16), ("y", np.int16), ("t", np.int64), ("p", np.bool_)])
 
 
+@overload
 def events_from_aer(
-    array: np.ndarray | Sequence[np.ndarray],
+    array: Any,
+    neurons: int,
+    *,
+    time_unit: float = ...,
+    sort: bool = ...,
+    dtype: torch.dtype | None = ...,
+    origin: Origin = ...,
+    return_origin: Literal[False] = ...,
+    max_events: int | None = ...,
+) -> Events: ...
+@overload
+def events_from_aer(
+    array: Any,
+    neurons: int,
+    *,
+    time_unit: float = ...,
+    sort: bool = ...,
+    dtype: torch.dtype | None = ...,
+    origin: Origin = ...,
+    return_origin: Literal[True],
+    max_events: int | None = ...,
+) -> tuple[Events, Any]: ...
+def events_from_aer(
+    array: Any,
     neurons: int,
     *,
     time_unit: float = 1e-6,
     sort: bool = False,
     dtype: torch.dtype | None = None,
-) -> Events:
+    origin: Origin = None,
+    return_origin: bool = False,
+    max_events: int | None = None,
+) -> Events | tuple[Events, Any]:
     """Make `Events` of address-event arrays.
 
     **Arguments:**
 
     - ``array``: one sample, a structured array with the fields ``t`` and ``address``, or a plain
-      one of shape ``(events, 2)`` with these columns; or a list of samples.
+      one or nested lists of shape ``(events, 2)`` with these columns; or a list of samples.
     - ``neurons``: number of neurons; addresses are 0 to ``neurons - 1``.
     - ``time_unit``: seconds per unit of ``t``, microseconds by default.
     - ``sort``: sort events that do not ascend in time instead of raising.
     - ``dtype``: of the times. float32 resolves microseconds within the first 16 seconds.
+    - ``origin``: what becomes time 0, in units of ``t``, subtracted in the type of ``t``, so that
+      absolute time stamps lose nothing: a number, or ``"first"`` for the first event of each
+      sample; ``None`` leaves times as they are.
+    - ``return_origin``: also return the origins, for `aer_from_events`.
+    - ``max_events``: room for this many events per sample. ``None`` rounds the most that a sample
+      has up to one of few sizes, at most a quarter more, as each size that a layer sees is compiled
+      anew.
 
-    **Returns:** ``Events`` of shape ``(M,)``, or ``(samples, M)`` for a list, padded.
+    **Returns:** ``Events`` of shape ``(M,)``, or ``(samples, M)`` for a list, padded; with
+    ``return_origin`` a tuple of them and the origin, a number, or a list of one per sample.
 
-    **Raises:** ``ValueError`` for times that are negative, not finite or not ascending, and for
-    addresses out of range.
+    **Raises:** ``ValueError`` for times that are negative, not finite or not ascending, for
+    different times that would become equal in ``dtype``, and for addresses out of range;
+    `SpikeOverflowError` for more than ``max_events`` events.
     """
-    return _batch(array, lambda one: _plain(one), neurons, time_unit, sort, dtype)
+    events, origins = _batch(array, plain, neurons, time_unit, sort, dtype, origin, max_events)
+    return (events, origins) if return_origin else events
 
 
-def aer_from_events(events: Events | Tensor, *, time_unit: float = 1e-6) -> list[np.ndarray]:
+def aer_from_events(
+    events: Events | Tensor,
+    *,
+    time_unit: float = 1e-6,
+    origin: int | Sequence[int] = 0,
+) -> list[np.ndarray]:
     """Make address-event arrays, with the fields ``t`` (int64) and ``address``, one per sample.
 
     **Arguments:** ``events``: ``Events`` or spike times; ``time_unit``: seconds per unit of ``t``,
-    to which times are rounded.
+    to which times are rounded; ``origin``: ``t`` of time 0, for all samples or for each.
     """
     found = []
-    for ticks, address in _samples(events, time_unit):
+    for ticks, address in _samples(events, time_unit, origin):
         array = np.empty(len(ticks), _AER)
         array["t"], array["address"] = ticks, address
         found.append(array)
     return found
 
 
+@overload
 def events_from_tonic(
-    array: np.ndarray | Sequence[np.ndarray],
+    array: Any,
+    sensor_size: tuple[int, int, int],
+    *,
+    time_unit: float = ...,
+    sort: bool = ...,
+    dtype: torch.dtype | None = ...,
+    origin: Origin = ...,
+    return_origin: Literal[False] = ...,
+    max_events: int | None = ...,
+) -> Events: ...
+@overload
+def events_from_tonic(
+    array: Any,
+    sensor_size: tuple[int, int, int],
+    *,
+    time_unit: float = ...,
+    sort: bool = ...,
+    dtype: torch.dtype | None = ...,
+    origin: Origin = ...,
+    return_origin: Literal[True],
+    max_events: int | None = ...,
+) -> tuple[Events, Any]: ...
+def events_from_tonic(
+    array: Any,
     sensor_size: tuple[int, int, int],
     *,
     time_unit: float = 1e-6,
     sort: bool = False,
     dtype: torch.dtype | None = None,
-) -> Events:
+    origin: Origin = None,
+    return_origin: bool = False,
+    max_events: int | None = None,
+) -> Events | tuple[Events, Any]:
     """Make `Events` of the structured arrays of a `tonic <https://tonic.readthedocs.io>`_ data set.
 
     Pixel (x, y) of polarity p becomes neuron ``(p height + y) width + x``: flat, in C order of
     (polarities, height, width), as layers read from a NIR Conv2d expect it.
 
-    **Arguments:** ``array``: one sample with the fields ``x``, ``t`` and, where the sensor has more
-    than one of them, ``y`` and ``p``; or a list of samples. ``sensor_size``: (width, height,
-    polarities), the data set's ``sensor_size``. The others as in `events_from_aer`.
+    **Arguments:** ``array``: one sample with the fields (or titles) ``x``, ``t`` and, where the
+    sensor has more than one of them, ``y`` and ``p``; or a list of samples. Polarities are 0 and 1,
+    or -1 and +1. ``sensor_size``: (width, height, polarities), the data set's ``sensor_size``. The
+    others as in `events_from_aer`.
 
-    **Returns:** ``Events`` of shape ``(M,)``, or ``(samples, M)`` for a list, padded.
+    **Returns:** ``Events`` of shape ``(M,)``, or ``(samples, M)`` for a list, padded; with
+    ``return_origin`` a tuple of them and the origins.
+
+    **Raises:** as `events_from_aer`, and ``ValueError`` for x, y, p that are no whole numbers
+    within ``sensor_size``.
     """
     size = tuple(int(n) for n in sensor_size)
     if len(size) != 3 or min(size) < 1:
@@ -80,11 +165,20 @@ def events_from_tonic(
             f"sensor_size must be (width, height, polarities), each >= 1, got {sensor_size}"
         )
     neurons = size[0] * size[1] * size[2]
-    return _batch(array, lambda one: _pixels(one, size), neurons, time_unit, sort, dtype)
+
+    def read(one: Any, name: str) -> Sample:
+        return pixels(one, size, name)
+
+    events, origins = _batch(array, read, neurons, time_unit, sort, dtype, origin, max_events)
+    return (events, origins) if return_origin else events
 
 
 def tonic_from_events(
-    events: Events | Tensor, sensor_size: tuple[int, int, int], *, time_unit: float = 1e-6
+    events: Events | Tensor,
+    sensor_size: tuple[int, int, int],
+    *,
+    time_unit: float = 1e-6,
+    origin: int | Sequence[int] = 0,
 ) -> list[np.ndarray]:
     """Make structured arrays with the fields x, y, t, p as tonic has them, one per sample.
 
@@ -94,7 +188,7 @@ def tonic_from_events(
     if polarities > 2:
         raise ValueError(f"sensor_size must have 1 or 2 polarities, got {polarities}")
     found = []
-    for ticks, address in _samples(events, time_unit, width * height * polarities):
+    for ticks, address in _samples(events, time_unit, origin, width * height * polarities):
         array = np.empty(len(ticks), _TONIC)
         array["t"] = ticks
         array["x"] = address % width
@@ -105,111 +199,80 @@ def tonic_from_events(
 
 
 def _batch(
-    array: Any, read: Any, neurons: int, time_unit: float, sort: bool, dtype: torch.dtype | None
-) -> Events:
+    array: Any,
+    read: Callable[[Any, str], Sample],
+    neurons: int,
+    time_unit: float,
+    sort: bool,
+    dtype: torch.dtype | None,
+    origin: Origin,
+    max_events: int | None,
+) -> tuple[Events, Any]:
     dtype = check_dtype(dtype)
-    if not 0 < time_unit < float("inf"):
-        raise ValueError(f"time_unit must be finite and > 0 (seconds), got {time_unit}")
-    if isinstance(array, np.ndarray):
-        time, index = _checked(read(array), neurons, time_unit, sort, "array")
-        return Events(torch.as_tensor(time).to(dtype), torch.as_tensor(index))
-    samples = [
-        _checked(read(one), neurons, time_unit, sort, f"array[{place}]")
-        for place, one in enumerate(array)
-    ]
-    room = max((len(time) for time, _ in samples), default=0)
-    times = np.full((len(samples), room), np.inf)
-    indices = np.full((len(samples), room), -1, np.int32)
-    for place, (time, index) in enumerate(samples):
-        times[place, : len(time)], indices[place, : len(time)] = time, index
-    return Events(torch.as_tensor(times).to(dtype), torch.as_tensor(indices))
+    check_time_unit(time_unit)
+    origin = check_origin(origin)
 
+    def convert(one: Any, name: str) -> tuple[Sample, int | float]:
+        return _checked(read(one, name), neurons, time_unit, sort, dtype, origin, name)
 
-def _plain(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    if array.dtype.names is not None:
-        _check_fields(array, ("t", "address"))
-        return array["t"], array["address"]
-    if array.ndim != 2 or array.shape[1] != 2:
-        raise ValueError(
-            f"array must have the fields t and address, or shape (events, 2), got {array.shape}"
-        )
-    return array[:, 0], array[:, 1]
-
-
-def _pixels(array: np.ndarray, size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    _check_fields(array, ("x", "t"))
-    address = np.zeros(len(array), np.int64)
-    for name, count in (("p", size[2]), ("y", size[1]), ("x", size[0])):
-        address *= count
-        if name not in (array.dtype.names or ()):
-            if count > 1:
-                raise ValueError(
-                    f"array has no field {name!r}, but sensor_size {size} (width, height, "
-                    f"polarities) has {count} values of it; add the field, or correct sensor_size"
-                )
-            continue
-        value = array[name].astype(np.int64)
-        good = (value >= 0) & (value < count)
-        if not good.all():
-            first = int(np.argmin(good))
-            raise ValueError(
-                f"array['{name}'] must be 0 to {count - 1}, but array['{name}'][{first}] = "
-                f"{value[first]}; correct sensor_size (width, height, polarities)"
-            )
-        address += value
-    return array["t"], address
-
-
-def _check_fields(array: np.ndarray, names: tuple[str, ...]) -> None:
-    missing = set(names) - set(array.dtype.names or ())
-    if missing:
-        raise ValueError(
-            f"array must have the fields {', '.join(names)}, but has "
-            f"{', '.join(array.dtype.names or ()) or 'none'}; rename them"
-        )
+    if is_one_sample(array):
+        sample, own = convert(array, "array")
+        time, index = padded([sample], dtype, max_events, ["array"])
+        return Events(time[0], index[0]), own
+    names = [f"array[{place}]" for place in range(len(array))]
+    found = [convert(one, name) for one, name in zip(array, names, strict=True)]
+    events = padded([sample for sample, _ in found], dtype, max_events, names)
+    return events, [own for _, own in found]
 
 
 def _checked(
-    sample: tuple[np.ndarray, np.ndarray], neurons: int, time_unit: float, sort: bool, name: str
-) -> tuple[np.ndarray, np.ndarray]:
-    ticks, address = (np.asarray(part) for part in sample)
-    time = ticks.astype(np.float64) * time_unit
-    finite = np.isfinite(time) & (time >= 0)
-    if not finite.all():
-        first = int(np.argmin(finite))
-        raise ValueError(
-            f"times must be finite and >= 0, but event {first} of {name} is at {ticks[first]}; "
-            f"drop such events or subtract the first time"
-        )
-    inside = (address >= 0) & (address < neurons) & (address == np.floor(address))
-    if not inside.all():
-        first = int(np.argmin(inside))
-        raise ValueError(
-            f"addresses must be whole numbers from 0 to {neurons - 1}, but event {first} of {name} "
-            f"has {address[first]}; correct the addresses or raise neurons"
-        )
-    backwards = np.flatnonzero(np.diff(time) < 0)
+    sample: Sample,
+    neurons: int,
+    time_unit: float,
+    sort: bool,
+    dtype: torch.dtype,
+    origin: Origin,
+    name: str,
+) -> tuple[Sample, int | float]:
+    given, address = numeric_times(sample[0], name), np.asarray(sample[1])
+    ticks, own = since(given, origin, name)
+    check_addresses(address, neurons, name)
+    backwards = np.flatnonzero(ticks[1:] < ticks[:-1])
     if backwards.size and not sort:
         first = int(backwards[0]) + 1
         raise ValueError(
-            f"events must ascend in time, but event {first} of {name} ({ticks[first]}) comes "
-            f"before event {first - 1} ({ticks[first - 1]}); pass sort=True"
+            f"events must ascend in time, but event {first} of {name} ({given[first]}) comes "
+            f"before event {first - 1} ({given[first - 1]}); pass sort=True"
         )
-    order = np.argsort(time, kind="stable") if backwards.size else slice(None)
-    return time[order], address[order].astype(np.int32)
+    order = np.argsort(ticks, kind="stable") if backwards.size else slice(None)
+    time = seconds(ticks[order], given[order], time_unit, dtype, name, origin)
+    return (time, address[order].astype(np.int32)), own
 
 
 def _samples(
-    events: Events | Tensor, time_unit: float, neurons: int | None = None
-) -> list[tuple[np.ndarray, np.ndarray]]:
+    events: Events | Tensor,
+    time_unit: float,
+    origin: int | Sequence[int],
+    neurons: int | None = None,
+) -> list[Sample]:
     """Times in units and addresses of each sample, without padding."""
-    if not 0 < time_unit < float("inf"):
-        raise ValueError(f"time_unit must be finite and > 0 (seconds), got {time_unit}")
+    check_time_unit(time_unit)
     time, index = flat_samples(events, neurons)
+    origins: list[Any] = (
+        list(origin) if isinstance(origin, Sequence | np.ndarray) else [origin] * len(time)
+    )
+    if len(origins) != len(time):
+        raise ValueError(
+            f"origin must be one number or one per sample, but there are {len(time)} samples and "
+            f"{len(origins)} origins"
+        )
     found = []
-    for times, indices in zip(time, index, strict=True):
+    for times, indices, start in zip(time, index, origins, strict=True):
+        if start != int(start):
+            raise ValueError(f"origin must be whole, as the times that are written, got {start}")
         there = indices >= 0
-        found.append((np.rint(times[there] / time_unit).astype(np.int64), indices[there]))
+        ticks = np.rint(times[there] / time_unit).astype(np.int64) + int(start)
+        found.append((ticks, indices[there]))
     return found
 
 

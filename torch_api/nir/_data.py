@@ -1,7 +1,7 @@
 """Spikes as NIR's data format has them (``nir.data_ir``), from and to `Events`."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from ...jax_core import Events
 from .._validate import check_dtype
 from ._aer import flat_samples
 from ._package import nir_package
+from ._times import Origin, Sample, check_origin, check_time_unit, padded, seconds, since
 
 
 def to_nir_data(
@@ -19,6 +20,7 @@ def to_nir_data(
     *,
     neurons: Mapping[str, int] | None = None,
     time_unit: float = 1.0,
+    origin: float = 0.0,
 ) -> Any:
     """Write the spikes of nodes as a ``nir.NIRGraphData``; save it with ``nir.write_data``.
 
@@ -29,6 +31,7 @@ def to_nir_data(
     - ``t_max``: end of the recording, seconds, not before the last spike.
     - ``neurons``: by the name of the node; needed for ``Events``, which do not say.
     - ``time_unit``: seconds per unit of the times written.
+    - ``origin``: what is written for time 0, in this unit, as `from_nir_data` returns it.
     """
     nir = nir_package()
     nodes = {}
@@ -45,14 +48,44 @@ def to_nir_data(
             raise ValueError(
                 f"node {name!r} has a spike at {late[0]} s, after t_max = {t_max}; raise t_max"
             )
-        data = nir.EventData(index, time / time_unit, count, t_max / time_unit)
+        written = time / time_unit + origin
+        data = nir.EventData(index, written, count, t_max / time_unit + origin)
         nodes[name] = nir.NIRNodeData({"spikes": data})
     return nir.NIRGraphData(nodes)
 
 
+@overload
 def from_nir_data(
-    data: Any, *, time_unit: float = 1.0, sort: bool = False, dtype: torch.dtype | None = None
-) -> dict[str, Events]:
+    data: Any,
+    *,
+    time_unit: float = ...,
+    sort: bool = ...,
+    dtype: torch.dtype | None = ...,
+    origin: Origin = ...,
+    return_origin: Literal[False] = ...,
+    max_events: int | None = ...,
+) -> dict[str, Events]: ...
+@overload
+def from_nir_data(
+    data: Any,
+    *,
+    time_unit: float = ...,
+    sort: bool = ...,
+    dtype: torch.dtype | None = ...,
+    origin: Origin = ...,
+    return_origin: Literal[True],
+    max_events: int | None = ...,
+) -> tuple[dict[str, Events], int | float]: ...
+def from_nir_data(
+    data: Any,
+    *,
+    time_unit: float = 1.0,
+    sort: bool = False,
+    dtype: torch.dtype | None = None,
+    origin: Origin = None,
+    return_origin: bool = False,
+    max_events: int | None = None,
+) -> dict[str, Events] | tuple[dict[str, Events], int | float]:
     """Read the spikes of a ``nir.NIRGraphData``.
 
     Events become events; on a grid of steps, each entry that is true becomes an event at the start
@@ -64,68 +97,91 @@ def from_nir_data(
     - ``time_unit``: seconds per unit of its times.
     - ``sort``: sort events that do not ascend in time instead of raising.
     - ``dtype``: of the times.
+    - ``origin``: what becomes time 0, in units of the times; ``"first"`` is the first event of all
+      nodes and samples, which keep their common clock.
+    - ``return_origin``: also return the origin, a number.
+    - ``max_events``: room for this many events per sample; ``None`` rounds up to one of few sizes,
+      as `events_from_aer`.
 
     **Returns:** ``Events`` of shape ``(samples, M)`` by the name of the node, ``"graph.node"``
-    within sub-graphs.
+    within sub-graphs; with ``return_origin`` a tuple of them and the origin.
 
-    **Raises:** ``ValueError`` naming the node for unsorted or negative times, addresses out of
-    range, events with values, and grids that are not boolean.
+    **Raises:** ``ValueError`` naming the node for unsorted or negative times, different times that
+    would become equal in ``dtype``, addresses out of range, events with values, and grids that are
+    not boolean; `SpikeOverflowError` for more than ``max_events`` events.
     """
     dtype = check_dtype(dtype)
-    found: dict[str, Events] = {}
+    check_time_unit(time_unit)
+    origin = check_origin(origin)
+    nodes = {name: _samples(node, name, sort) for name, node in _spiking_nodes(data)}
+    start = 0 if origin is None else origin
+    if isinstance(start, str):
+        firsts = [time[0].item() for node, _ in nodes.values() for time, _ in node if len(time)]
+        start = min(firsts, default=0)
+    found = {}
+    for node, (samples, width) in nodes.items():
+        names = [f"sample {place} of node {node!r}" for place in range(len(samples))]
+        converted = []
+        for (time, index), name in zip(samples, names, strict=True):
+            ticks, _ = since(time, start, name)
+            converted.append((seconds(ticks, time, time_unit, dtype, name, origin), index))
+        found[node] = padded(converted, dtype, max_events, names, width)
+    return (found, start) if return_origin else found
+
+
+def _spiking_nodes(data: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The spikes of all nodes by their names, those of sub-graphs included."""
     for name, node in data.nodes.items():
         if hasattr(node, "nodes"):
-            inner = from_nir_data(node, time_unit=time_unit, sort=sort, dtype=dtype)
-            found |= {f"{name}.{key}": value for key, value in inner.items()}
+            yield from _spiking_nodes(node, f"{prefix}{name}.")
         elif "spikes" in node.observables:
-            time, index = _read(node.observables["spikes"], name, sort)
-            found[name] = Events(
-                torch.as_tensor(time * time_unit).to(dtype), torch.as_tensor(index)
-            )
-    return found
+            yield prefix + name, node.observables["spikes"]
 
 
-def _read(data: Any, name: str, sort: bool) -> tuple[np.ndarray, np.ndarray]:
+def _samples(data: Any, name: str, sort: bool) -> tuple[list[Sample], int]:
+    """Times, in the type that they are stored in, and addresses of each sample, ascending.
+
+    **Returns:** them, and the room that they are stored in.
+    """
     kind = type(data).__name__
     if kind == "ValuedEventData":
         raise ValueError(
             f"node {name!r} has events with values, which spikes do not have; store EventData"
         )
     if kind == "TimeGriddedData":
-        return _off_grid(data, name)
-    time, index = np.asarray(data.time, np.float64), np.asarray(data.idx)
+        return _off_grid(data, name), 0
+    time, index = np.asarray(data.time), np.asarray(data.idx)
     there = index != -1
     good = np.where(there, (index >= 0) & (index < data.n_neurons), True)
     _check(good, index, name, f"must be -1 or 0 to {data.n_neurons - 1}")
     good = np.where(there, np.isfinite(time) & (time >= 0), time == np.inf)
     _check(good, time, name, "must be finite and >= 0, or inf where the index is -1")
     unsorted = time[:, 1:] < time[:, :-1]
-    if unsorted.any():
-        if not sort:
-            sample, event = np.argwhere(unsorted)[0]
-            raise ValueError(
-                f"events of node {name!r} must ascend in time, with padding last, but event "
-                f"{event + 1} of sample {sample} comes before event {event}; pass sort=True"
-            )
-        order = np.argsort(time, axis=-1, kind="stable")
-        time, index = np.take_along_axis(time, order, -1), np.take_along_axis(index, order, -1)
-    return time, index.astype(np.int32)
+    if unsorted.any() and not sort:
+        sample, event = np.argwhere(unsorted)[0]
+        raise ValueError(
+            f"events of node {name!r} must ascend in time, with padding last, but event "
+            f"{event + 1} of sample {sample} comes before event {event}; pass sort=True"
+        )
+    found = []
+    for ticks, address, real in zip(time, index, there, strict=True):
+        ticks, address = ticks[real], address[real].astype(np.int32)
+        order = np.argsort(ticks, kind="stable")
+        found.append((ticks[order], address[order]))
+    return found, time.shape[-1]
 
 
-def _off_grid(data: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
+def _off_grid(data: Any, name: str) -> list[Sample]:
     grid = np.asarray(data.data)
     if grid.dtype != np.bool_:
         raise ValueError(
             f"node {name!r} has a grid of {grid.dtype}, not of bool; spikes are true or false"
         )
-    counts = grid.sum((1, 2))
-    room = int(counts.max(initial=0))
-    time = np.full((len(grid), room), np.inf)
-    index = np.full((len(grid), room), -1, np.int32)
-    for sample, raster in enumerate(grid):
+    found = []
+    for raster in grid:
         step, neuron = np.nonzero(raster)
-        time[sample, : len(step)], index[sample, : len(step)] = step * float(data.dt), neuron
-    return time, index
+        found.append((step * float(data.dt), neuron.astype(np.int32)))
+    return found
 
 
 def _check(good: np.ndarray, value: np.ndarray, name: str, rule: str) -> None:

@@ -177,7 +177,7 @@ class Reader:
         remember(layer, record)
         return layer
 
-    def _fill(self, delay: nn.Parameter, named: Named, record: Record, kept: str = "delay") -> None:
+    def _fill(self, delay: Tensor, named: Named, record: Record, kept: str = "delay") -> None:
         seconds = flat(named, "delay", delay.numel()) * self.convention.time_unit
         if (seconds < 0).any():
             named.refuse(f"has a delay of {seconds.min()} s", "delays must be >= 0")
@@ -209,7 +209,7 @@ def _weight(projection: Named) -> np.ndarray:
     return weight.astype(np.float64)
 
 
-def _set(parameter: nn.Parameter, value: np.ndarray) -> None:
+def _set(parameter: Tensor, value: np.ndarray) -> None:
     with torch.no_grad():
         parameter.copy_(torch.as_tensor(value))
 

@@ -9,6 +9,8 @@ from torch.utils.data import Dataset
 
 from ...datasets import YinYang
 
+__all__ = ["YinYangDataset"]
+
 
 class YinYangDataset(Dataset[Any]):
     """`YinYang` with NumPy samples, an optional ``transform``, and a default seed.

@@ -19,3 +19,27 @@ from ._threshold import SuperSpike as SuperSpike
 from ._threshold import Unterjubel as Unterjubel
 from ._threshold import superspike as superspike
 from ._threshold import threshold as threshold
+
+__all__ = [
+    "EventPropLIFFunction",
+    "EventPropSynapseFunction",
+    "Integrated",
+    "SuperSpike",
+    "Unterjubel",
+    "batch_dropout",
+    "cuba_aelif_integration",
+    "cuba_li_integration",
+    "cuba_lif_integration",
+    "exp_cuba_li_integration",
+    "exp_cuba_lif_integration",
+    "input_neuron",
+    "linear",
+    "linear_exponential_clamp",
+    "linear_sparse",
+    "superspike",
+    "threshold",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+__all__ = ["MaxOverTime", "MeanOverTime", "SumOverTime"]
+
 
 class MaxOverTime(nn.Module):
     """The highest value over time."""

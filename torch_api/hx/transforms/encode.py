@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from .._raster import SpikeRaster
 
+__all__ = ["CoordinatesToSpikes", "PixelsToSpikeTimes", "SpikeTimesToDense"]
+
 
 class PixelsToSpikeTimes(nn.Module):
     """Spike times of a leaky integrator with constant input: ``tau log(x / (x - threshold))``.

@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+__all__ = ["linear_saturating"]
+
 
 def linear_saturating(
     weight: Tensor, scale: float = 1.0, min_weight: float = -63.0, max_weight: float = 63.0

@@ -1,0 +1,149 @@
+"""Examples survive Ctrl-C: they save, say where, and go on with the same result."""
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from evtorch import torch_api as snn
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+SHORT = ["--epochs", "5", "--hidden", "20", "--seed", "3"]
+
+
+@pytest.fixture
+def checkpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    yield importlib.import_module("_checkpoint")
+    del sys.modules["_checkpoint"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    seed: int = 0
+    epochs: int = 3
+
+
+def two_stages(run: Any, stop_at: int | None = None) -> list[list[float]]:
+    """Train two models, the second made from the first, with random numbers everywhere."""
+    torch.manual_seed(0)
+    model, results, count = torch.nn.Linear(2, 2), [], 0
+    for stage in ("first", "second"):
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+        history = run.values(loss=[])
+        states = {"model": model, "optimizer": optimizer, "history": history}
+        for _ in run.epochs(stage, 3, states):
+            optimizer.zero_grad()
+            loss = model(torch.rand(4, 2)).square().sum() * torch.rand(())
+            loss.backward()
+            optimizer.step()
+            history.loss.append(loss.item())
+            count += 1
+            if count == stop_at:
+                raise KeyboardInterrupt
+        results.append(history.loss)
+        model.weight.data += torch.rand(2, 2)
+    return [*results, model.weight.flatten().tolist()]
+
+
+@pytest.mark.parametrize("stop_at", [1, 2, 3, 4, 6])
+def test_interrupted_stages_end_as_uninterrupted_ones(
+    stop_at: int, checkpoint: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    def run(name: str, resume: bool = False) -> Any:
+        made = checkpoint.Run(tmp_path / name, Settings(), resume, 30.0)
+        made.values = checkpoint.Values
+        return made
+
+    with run("whole") as whole:
+        expected = two_stages(whole)
+    assert not (tmp_path / "whole").exists()
+    with pytest.raises(SystemExit) as ended, run("parts") as parts:
+        two_stages(parts, stop_at)
+    assert ended.value.code == 130
+    printed = capsys.readouterr().err
+    stage = "first" if stop_at <= 3 else "second"
+    assert f"with {(stop_at - 1) % 3} of 3 of '{stage}'" in printed
+    assert "--resume" in printed
+    # Once more, at the first step that is left.
+    with pytest.raises(SystemExit), run("parts", resume=True) as parts:
+        two_stages(parts, 1)
+    with run("parts", resume=True) as parts:
+        assert two_stages(parts) == expected
+    assert list((tmp_path / "parts").iterdir()) == []
+
+
+def test_checkpoints_are_written_at_intervals(checkpoint: ModuleType, tmp_path: Path) -> None:
+    for every, there in ((0.0, True), (30.0, False)):
+        run = checkpoint.Run(tmp_path / str(every), Settings(), False, every)
+        run.values = checkpoint.Values
+        with pytest.raises(KeyboardInterrupt):
+            two_stages(run, 2)
+        assert (tmp_path / str(every) / "checkpoint.pt").exists() == there
+
+
+def test_nothing_to_go_on_from_is_said(checkpoint: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"no .*checkpoint\.pt to go on from; start without"):
+        checkpoint.Run(tmp_path, Settings(), True, 30.0)
+    run = checkpoint.Run(tmp_path, Settings(), False, 30.0)
+    run.values = checkpoint.Values
+    with pytest.raises(SystemExit), run:
+        two_stages(run, 1)
+    with pytest.raises(SystemExit, match="of a run with epochs = 3, not 4; give the same options"):
+        checkpoint.Run(tmp_path, Settings(epochs=4), True, 30.0)
+
+
+def test_noise_of_a_mock_chip_goes_on_from_its_state() -> None:
+    chip = snn.hardware.MockBSS2(1)
+    layer = snn.LIF(5, 4, tau_mem=2e-5, tau_syn=1e-5, refractory=float("inf"), backend=chip)
+    layer.t_max = 1e-4
+    times = torch.rand(3, 5, 1) * 1e-5
+    layer(times)
+    state = json.loads(json.dumps(chip.state_dict()))
+    expected = layer(times)
+    assert not torch.equal(layer(times), expected)
+    chip.load_state_dict(state)
+    assert torch.equal(layer(times), expected)
+
+
+def test_ctrl_c_in_an_example_loses_nothing(tmp_path: Path) -> None:
+    environment = {**os.environ, "MPLBACKEND": "Agg"}
+
+    def start(*more: str) -> subprocess.Popen[str]:
+        command = [sys.executable, str(EXAMPLES / "yinyang.py"), *SHORT, *more]
+        return subprocess.Popen(
+            command, cwd=tmp_path, env=environment, text=True, stderr=subprocess.PIPE
+        )
+
+    interrupted = start("--out", "parts", "--save-every", "0")
+    limit = time.monotonic() + 120
+    while not (tmp_path / "parts" / "checkpoint.pt").exists() and time.monotonic() < limit:
+        assert interrupted.poll() is None
+        time.sleep(0.02)
+    interrupted.send_signal(signal.SIGINT)
+    _, printed = interrupted.communicate(timeout=60)
+    assert interrupted.returncode == 130, printed
+    assert "Traceback" not in printed
+    assert "saved parts/checkpoint.pt" in printed
+    results = []
+    for out, more in (("parts", ["--resume"]), ("whole", [])):
+        done = start("--out", out, *more)
+        _, printed = done.communicate(timeout=300)
+        assert done.returncode == 0, printed
+        metrics = json.loads((tmp_path / out / "metrics.json").read_text())
+        state = torch.load(tmp_path / out / "model.pt", weights_only=True)["state_dict"]
+        results.append((metrics["test_accuracy"], metrics["training_accuracy"], state))
+    (*first, state), (*second, other) = results
+    assert first == second
+    assert all(torch.equal(state[name], other[name]) for name in state)
