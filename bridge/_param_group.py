@@ -38,7 +38,7 @@ class ParamGroup:
             check_tensor(f"parameter {position}", parameter)
             width |= WIDTH[parameter.dtype]
         device = params[0].device if params else torch.device("cpu")
-        self._config = JaxConfig.capture(needs_x64(width), device)
+        self._config = JaxConfig.capture(needs_x64(width), device.type == "cpu")
         self._packing = Packing([tuple(p.shape) for p in params], [p.dtype for p in params])
         # Snapshots: optax keeps the parameters themselves in some states.
         arrays = self._tree(to_jax([p.detach() for p in self.params], copy=True))
