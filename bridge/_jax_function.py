@@ -116,7 +116,10 @@ class JaxFunction:
             dtype = own
         elif dtype is torch.int32 and not ambient_x64():
             dtype = torch.int64
-        return jnp.asarray(leaf), dtype
+        if not isinstance(leaf, jax.Array):
+            # Not by jnp.asarray, which compiles a program for each shape and keeps all of them.
+            leaf = jax.device_put(np.array(leaf))
+        return leaf, dtype
 
     def _build(
         self,

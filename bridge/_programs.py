@@ -136,7 +136,7 @@ def _say_compiling(name: str) -> None:
         logging.INFO if _said else logging.WARNING,
         "evtorch: compiling %s, which takes some seconds for each new set of shapes, dtypes and "
         "options; later calls only run. jax.config.update('jax_compilation_cache_dir', folder) "
-        "keeps what was compiled for other processes. Further compilations are logged at level INFO",
+        "keeps what was compiled for other processes. Further ones are logged at level INFO",
         name,
     )
     _said = True
