@@ -147,11 +147,11 @@ class FlatFunction:
     ) -> list[torch.Tensor | None]:
         """Gradients for the inputs selected by ``needed``, None for the others."""
         given = tuple(g is not None for g in gradients)
-        compiled = plan.backwards.find((needed, given))
+        key = (plan, needed, given)
+        compiled = self._programs.find(key)
         if compiled is None:
-            # Not the plan itself: a cycle would keep the program until Python looks for cycles.
-            traced = partial(backward, plan.bare(), self.fn, needed, given)
-            compiled = plan.backwards.first((needed, given), traced, f"the gradient of {self.name}")
+            traced = partial(backward, plan, self.fn, needed, given)
+            compiled = self._programs.first(key, traced, f"the gradient of {self.name}")
         cotangents = [g for g in gradients if g is not None]
         inputs = [as_operand(self.names[i], tensors[i], config.x64) for i in plan.needed_inputs]
         values = [as_operand("a gradient", g, config.x64) for g in cotangents]

@@ -8,7 +8,7 @@ as ordinary outputs, except those that are inputs or constants anyway: they are 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,7 +18,6 @@ import numpy as np
 from jax.core import Tracer
 
 from ._dtypes import TORCH_DTYPE
-from ._programs import Programs
 from ._pytree import leaf_name
 from ._residuals import worth_keeping
 
@@ -50,12 +49,6 @@ class Plan:
     needed_inputs: tuple[int, ...] = ()
     """Positions of the inputs that the backward pass reads."""
     recompute: bool = False
-    backwards: Programs = field(default_factory=Programs)
-    """The compiled `backward`s, by needed inputs and given cotangents: they die with the plan."""
-
-    def bare(self) -> Plan:
-        """The plan without compiled programs."""
-        return replace(self, backwards=Programs())
 
 
 class Outputs:
