@@ -114,3 +114,12 @@ def compiled_call(function: _Function, args: Any, kwargs: Any) -> Any:
     """``function(*args, **kwargs)`` inside a compiled region, which records the call as it is and
     finds an operator with a fake kernel inside."""
     return _decode(_call(function, _hide_none((args, kwargs))))
+
+
+@torch.compiler.disable(
+    reason="an OptaxOptimizer steps outside of the graph, in a program of its own; compile what "
+    "comes before it, or drop fullgraph=True"
+)
+def step_outside(optimizer: Any, closure: Any, extra: dict[str, Any]) -> Any:
+    """A step of an `OptaxOptimizer`; the graph ends before it."""
+    return optimizer.step(closure, **extra)

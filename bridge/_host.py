@@ -100,6 +100,10 @@ class _Callback:
         return [_result(r, t) for r, t in zip(results, self.out_types, strict=True)]
 
 
+def _is_inexact(array: Any) -> bool:
+    return jnp.issubdtype(array.dtype, jnp.inexact)
+
+
 def _in_jax(callback: _Callback, seed: Any, *arrays: Any) -> list[jax.Array]:
     out_types = list(callback.out_types)
     return list(jax.pure_callback(callback, out_types, seed, *arrays, vmap_method="expand_dims"))
@@ -142,7 +146,8 @@ class HostFunction:
 
     def _forward(self, seed: CustomVJPPrimal, *primals: CustomVJPPrimal) -> Any:
         arrays = [p.value for p in primals]
-        needed = tuple(p.perturbed for p in primals)
+        # An integer that comes from another call counts as perturbed, but has no gradient.
+        needed = tuple(p.perturbed and _is_inexact(p.value) for p in primals)
         # Through the rule again, for gradients of gradients.
         return self._with_rule(seed.value, *arrays), (_Static(needed), seed.value, arrays)
 
@@ -153,7 +158,10 @@ class HostFunction:
             return self._gradient_of(needed.value, seed, arrays, cotangents)
 
     def _gradient_of(self, needed: Mask, seed: Any, arrays: Any, cotangents: Any) -> Any:
-        given = tuple(not isinstance(c, SymbolicZero) for c in cotangents)
+        given = tuple(
+            not isinstance(c, SymbolicZero) and _is_inexact(out)
+            for c, out in zip(cotangents, self._host.out_types, strict=True)
+        )
         values = [jnp.conj(c) for c, g in zip(cotangents, given, strict=True) if g]
         found = iter(self.gradient(needed, given)(seed, [*arrays, *values]))
         return None, *(jnp.conj(next(found)) if n else None for n in needed)
@@ -188,8 +196,9 @@ def _never_random() -> Iterator[None]:
     yield
     if not torch.equal(before, torch.get_rng_state()):
         raise BridgeError(
-            "the torch function drew random numbers in a branch that it did not take when JAX "
-            "traced it; draw at least one number in every branch, or none"
+            "the torch function drew random numbers, and did not when JAX traced it. If its module "
+            "was set to train mode since then: set the mode first, and trace anew (with a new "
+            "jax.jit). If it draws them in a branch: draw at least one number in every branch"
         )
 
 

@@ -77,6 +77,10 @@ class OptaxOptimizer(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None, **extra: Any) -> Any:
         """One update from the present gradients; returns the closure's loss."""
+        if torch.compiler.is_compiling():
+            from ._compile import step_outside
+
+            return step_outside(self, closure, extra)
         check_call("OptaxOptimizer.step")
         loss = None
         if closure is not None:

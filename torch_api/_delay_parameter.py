@@ -22,14 +22,18 @@ def delay_parameter(
         raise TypeError(
             f"init must be a number or a tensor ({features},), seconds, got {type(init).__name__}"
         )
-    value = torch.as_tensor(init, device=device, dtype=check_dtype(dtype)).detach()
+    dtype = check_dtype(dtype)
+    # On its own device, because a device that holds no values ("meta") has none to check.
+    value = init if isinstance(init, Tensor) else torch.tensor(init, device="cpu")
+    value = value.detach().to(dtype)
     if value.shape not in ((), (features,)):
         raise ValueError(
             f"init must be a number or have shape ({features},), got {tuple(value.shape)}"
         )
-    if not bool(((value >= 0) & (value < math.inf)).all()):
+    if not value.is_meta and not bool(((value >= 0) & (value < math.inf)).all()):
         raise ValueError(f"init must be finite and >= 0 (seconds), got {init}")
-    return nn.Parameter(value.expand(features).clone())
+    device = device or (value.device if isinstance(init, Tensor) else torch.get_default_device())
+    return nn.Parameter(value.expand(features).to(device, copy=True))
 
 
 def nonnegative(delay: Tensor) -> Tensor:
