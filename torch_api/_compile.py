@@ -21,7 +21,10 @@ _PUBLIC = [function for function in vars(jax_core).values() if inspect.isfunctio
 _FUNCTIONS = [*_PUBLIC, li_grid]
 _PLAIN = {function: as_torch_function(function) for function in _FUNCTIONS}
 _COUNTING = {
-    function: as_torch_function(functools.partial(counting, function)) for function in _FUNCTIONS
+    function: as_torch_function(
+        functools.update_wrapper(functools.partial(counting, function), function)
+    )
+    for function in _FUNCTIONS
 }
 
 
@@ -30,5 +33,11 @@ def bridged(function: Callable[..., Any], counts: bool) -> TorchFunction:
     return (_COUNTING if counts else _PLAIN)[function]
 
 
-# It looks at values. Python does it, and the compiler breaks its graph there without a word.
-report_outside: Any = torch.compiler.disable(report_overflow)
+# It looks at values. Python does it, and the compiler breaks its graph there without a word; with
+# fullgraph=True it gives this reason.
+report_outside: Any = torch.compiler.disable(
+    report_overflow,
+    reason="whether spikes found no room is looked up in the values, outside of the graph; with "
+    "fullgraph=True make the layer with on_overflow='truncate', or with refractory=inf, where one "
+    "spike is all there is",
+)
