@@ -190,3 +190,22 @@ def test_the_learning_rate_reads_back_as_written(rate):
     optimizer.param_groups[0]["lr"] = 5.0
     optimizer.load_optax_state(optimizer.optax_state())
     assert optimizer.param_groups[0]["lr"] == 5
+
+
+def test_a_compiled_training_step_leaves_the_optimizer_outside():
+    def train(compiled):
+        torch.manual_seed(3)
+        module = torch.nn.Linear(3, 2)
+        optimizer = bridge.OptaxOptimizer(module.parameters(), optax.adam(1e-2))
+
+        def step(x):
+            optimizer.zero_grad()
+            loss = module(x).square().sum()
+            loss.backward()
+            optimizer.step()
+            return loss.detach()
+
+        run = torch.compile(step, backend="eager") if compiled else step
+        return torch.stack([run(torch.ones(4, 3)) for _ in range(4)])
+
+    torch.testing.assert_close(train(True), train(False))
