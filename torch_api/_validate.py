@@ -69,14 +69,8 @@ def check_tensor(x: Any, name: str, expected: str) -> None:
         raise TypeError(f"{name} must be {expected}, got {type(x).__name__}{remedy}")
     if x.dtype not in _DTYPES:
         raise TypeError(
-            f"{name} must be float32 or float64, whose precision spike times need, got {x.dtype}; "
-            f"convert it with {name}.float(), a module with module.float()"
-        )
-    if x.is_meta:
-        raise ValueError(
-            f"{name} is on device 'meta' and has no values to compute with; give a module memory "
-            f"with module.to_empty(device='cpu') and values with load_state_dict, and pass spikes "
-            f"on that device"
+            f"{name} must be float32 or float64, got {x.dtype}; convert it with {name}.float(), a "
+            f"module with module.float(), since spike times need that precision"
         )
     if x.layout != torch.strided:
         raise TypeError(f"{name} must be dense, got {x.layout}; convert it with .to_dense()")
@@ -106,6 +100,12 @@ def check_like(x: Tensor, reference: Tensor, name: str, reference_name: str = "s
         raise TypeError(
             f"{name} is {x.dtype}, but {reference_name} is {reference.dtype}; convert one of them "
             f"so that both agree, for a module with .to(dtype)"
+        )
+    if x.is_meta:
+        raise ValueError(
+            f"{name} is on device 'meta' and has no values to compute with; give a module memory "
+            f"with module.to_empty(device='cpu') and values with load_state_dict, and pass spikes "
+            f"on that device"
         )
     if x.device != reference.device:
         raise ValueError(

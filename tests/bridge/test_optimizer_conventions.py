@@ -192,6 +192,8 @@ def test_the_learning_rate_reads_back_as_written(rate):
     assert optimizer.param_groups[0]["lr"] == 5
 
 
+# Of the compiler itself, which looks at `loss.grad`.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
 def test_a_compiled_training_step_leaves_the_optimizer_outside():
     def train(compiled):
         torch.manual_seed(3)

@@ -4,6 +4,7 @@ import gc
 import logging
 import time
 import weakref
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -141,9 +142,10 @@ def test_torch_in_jax_releases_its_programs():
     function, params = bridge.as_jax_function(torch.nn.Linear(5, 4))
     jax.grad(lambda p: function(p, np.ones((3, 5), np.float32)).sum())(params)
     (built,) = function._built.values()
-    jitted = weakref.ref(built.function._with_rule.fun)
+    rule: Any = built.function._with_rule
+    jitted = weakref.ref(rule.fun)
     gradient = weakref.ref(next(iter(built.function._gradients.values())))
-    del built
+    del built, rule
     function._built.clear()
     gc.collect()
     assert jitted() is None
