@@ -11,7 +11,7 @@ from ._arrays import as_tensor, check_tensor
 from ._custom_op import call, operation
 from ._dtypes import TORCH_DTYPE
 from ._flat import Extras, FlatFunction, Tensors
-from ._guards import check_call
+from ._guards import NOT_EXPORTED, BridgeError, check_call
 from ._torch_internals import (
     LegacyBatch,
     forward_mode_active,
@@ -148,6 +148,8 @@ _PLAIN = (torch.Tensor, torch.nn.Parameter)
 def _run_operator(
     function: FlatFunction, tensors: Tensors, extras: Extras
 ) -> tuple[Plan, tuple[torch.Tensor, ...]]:
+    if torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export():
+        raise BridgeError(f"{function.name} {NOT_EXPORTED}")
     if extras:
         raise TypeError(
             f"{function.name} got a JAX array while torch traces the call (torch.compile, make_fx, "

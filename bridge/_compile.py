@@ -14,9 +14,13 @@ import torch
 import torch.utils._pytree as pytree
 from torch._dynamo import nonstrict_trace
 
+from ._guards import NOT_EXPORTED, BridgeError
+
 
 class _Function(Protocol):
     """A `TorchFunction`, which imports this file."""
+
+    name: str
 
     def call(self, args: Any, kwargs: Any) -> Any: ...
 
@@ -113,4 +117,15 @@ def _call(function: _Function, arguments: Any) -> Any:
 def compiled_call(function: _Function, args: Any, kwargs: Any) -> Any:
     """``function(*args, **kwargs)`` inside a compiled region, which records the call as it is and
     finds an operator with a fake kernel inside."""
+    if torch.compiler.is_exporting():
+        raise BridgeError(f"{function.name} {NOT_EXPORTED}")
     return _decode(_call(function, _hide_none((args, kwargs))))
+
+
+@torch.compiler.disable(
+    reason="an OptaxOptimizer steps outside of the graph, in a program of its own; compile what "
+    "comes before it, or drop fullgraph=True"
+)
+def step_outside(optimizer: Any, closure: Any, extra: dict[str, Any]) -> Any:
+    """A step of an `OptaxOptimizer`; the graph ends before it."""
+    return optimizer.step(closure, **extra)

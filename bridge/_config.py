@@ -37,9 +37,11 @@ class JaxConfig(NamedTuple):
     on_host: bool
 
     @classmethod
-    def capture(cls, wide: bool, device: torch.device | None) -> JaxConfig:
-        """The current configuration, in x64 mode if it is on already or the inputs are ``wide``."""
-        on_host = (jax.default_backend() if device is None else device.type) == "cpu"
+    def capture(cls, wide: bool, on_host: bool | None) -> JaxConfig:
+        """The current configuration, in x64 mode if it is on already or the inputs are ``wide``;
+        ``on_host``: whether they are on the CPU, None where there are no inputs."""
+        if on_host is None:
+            on_host = jax.default_backend() == "cpu"
         return cls(wide or _ambient.jax_enable_x64, _ambient.jax_default_matmul_precision, on_host)
 
     def call(self, fn: Callable[..., Any], *args: Any) -> Any:

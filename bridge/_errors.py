@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -30,6 +31,19 @@ _NO_DERIVATIVE = (
     "reverse-mode differentiation",
     "do not support reverse-mode",
 )
+# What JAX says where a Python function that it called back failed (`eqx.error_if`,
+# `jax.pure_callback`): behind this, a traceback of the whole program, and the message at its end.
+_CALLBACK = "error calling callback: "
+_FRAME = '  File "'
+_ADVICE = "\n" + 20 * "-"  # Equinox on how to call it in JAX.
+
+
+def _raised_inside(error: Exception) -> str:
+    lines = str(error).partition(_CALLBACK)[2].splitlines()
+    frames = [i for i, line in enumerate(lines) if line.startswith(_FRAME)]
+    after = lines[frames[-1] + 1 :] if frames else lines
+    message = "\n".join(itertools.dropwhile(lambda line: line.startswith("  "), after))
+    return message.partition(_ADVICE)[0].strip()
 
 
 def _described(names: Sequence[str], tensors: Sequence[torch.Tensor]) -> str:
@@ -63,5 +77,8 @@ def reraise(
             f"{name} cannot be differentiated in the way that torch asked for, with respect to "
             f"{arguments}: this derivative does not exist in JAX. JAX says: {error}"
         ) from error
+    raised = _raised_inside(error)
+    if raised:
+        raise BridgeError(f"{name} failed while it ran with {arguments}: {raised}") from error
     error.add_note(f"evtorch.bridge: while running {name} with {arguments}")
     raise error

@@ -14,6 +14,7 @@ from ._arrays import as_operand, check_tensor
 from ._config import JaxConfig
 from ._dtypes import NUMPY_DTYPE, TORCH_DTYPE, WIDE_INTEGERS, WIDTH, needs_x64
 from ._errors import reraise
+from ._programs import Programs
 from ._trace import FlatFn, Mask, Plan, backward, evaluate, forward, jvp_of, vjp_of, vmap_of
 
 Tensors = Sequence[torch.Tensor]
@@ -36,11 +37,18 @@ def _array_type(tensor: torch.Tensor, x64: bool) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(tuple(int(n) for n in tensor.shape), dtype)
 
 
+def _key(mask: Mask | None, extras: Extras, arrays: Sequence[Any]) -> Any:
+    # Dtypes and configurations are few; JAX tells them apart.
+    shapes = tuple([a.shape for a in arrays])
+    return (mask, shapes, tuple([e.shape for e in extras])) if extras else (mask, shapes)
+
+
 class FlatFunction:
     """``fn(extras, *arrays) -> pytree`` with its compiled forwards and derived functions.
 
     ``names`` are what error messages call the arrays; ``policy`` is the residual policy. The
-    function is compiled once per set of shapes, dtypes and JAX configuration; JAX keeps those.
+    function is compiled once per set of shapes, dtypes and JAX configuration, while `Programs`
+    keeps those.
     """
 
     def __init__(self, fn: FlatFn, name: str, names: Sequence[str], policy: str) -> None:
@@ -48,23 +56,23 @@ class FlatFunction:
         self.name = name
         self.names = tuple(names)
         self.policy = policy
-        self._evaluate = jax.jit(partial(evaluate, fn))
-        self._forwards: dict[Mask, Callable[..., Any]] = {}
-        self._backwards: dict[tuple[Plan, Mask, Mask], Callable[..., Any]] = {}
+        self._programs = Programs()
         self._derived: dict[Any, FlatFunction] = {}
         self.operations: dict[JaxConfig, Any] = {}
 
     def configure(self, tensors: Tensors, extras: Extras) -> JaxConfig:
         """The JAX configuration for these inputs; checks that they share one device."""
         width = 0
-        device = tensors[0].device if tensors else None
+        device = None
         for position, tensor in enumerate(tensors):
             bit = WIDTH.get(tensor.dtype)
             if bit is None:
                 check_tensor(self.names[position], tensor)
             else:
                 width |= bit
-            if tensor.device != device:
+            if device is None:
+                device = tensor.device
+            elif tensor.device != device:
                 raise ValueError(
                     f"{self.names[position]} is on device '{tensor.device}' but {self.names[0]} is "
                     f"on '{device}'; move all inputs of {self.name} to one device"
@@ -72,7 +80,7 @@ class FlatFunction:
         for extra in extras:
             if extra.dtype in TORCH_DTYPE:
                 width |= WIDTH[TORCH_DTYPE[extra.dtype]]
-        return JaxConfig.capture(needs_x64(width), device)
+        return JaxConfig.capture(needs_x64(width), tensors[0].is_cpu if tensors else None)
 
     def _operands(self, names: Sequence[str], tensors: Tensors, x64: bool) -> list[Any]:
         return [as_operand(name, t, x64) for name, t in zip(names, tensors, strict=True)]
@@ -81,12 +89,26 @@ class FlatFunction:
         """A saved residual as an argument of the backward pass."""
         return as_operand("a saved residual", tensor, config.x64)
 
+    def _program(self, mask: Mask | None, extras: Extras, arrays: Sequence[Any]) -> Any:
+        """The compiled `forward` for these shapes, or `evaluate` for no ``mask``."""
+        key = _key(mask, extras, arrays)
+        found = self._programs.find(key)
+        if found is None:
+            found = self._programs.first(key, self._traced(mask), self.name)
+        return found
+
+    def _traced(self, mask: Mask | None) -> Callable[..., Any]:
+        # A new object each time: JAX keeps what it compiled by the identity of this.
+        if mask is None:
+            return partial(evaluate, self.fn)
+        return partial(forward, self.fn, self.policy, mask)
+
     def evaluate(self, tensors: Tensors, extras: Extras) -> tuple[Plan, tuple[torch.Tensor, ...]]:
         """Outputs without gradients."""
         config = self.configure(tensors, extras)
         operands = self._operands(self.names, tensors, config.x64)
         try:
-            done = config.call(self._evaluate, extras, *operands)
+            done = config.call(self._program(None, extras, operands), extras, *operands)
             return done.plan, config.export(done.arrays)
         except Exception as error:
             reraise(error, self.name, self.names, tensors)
@@ -96,20 +118,17 @@ class FlatFunction:
         config = self.configure(tensors, ())
         arrays = [_array_type(tensor, config.x64) for tensor in tensors]
         try:
-            return config.call(jax.eval_shape, self._evaluate, (), *arrays).plan
+            traced = self._programs.traced(_key(None, (), arrays), self._traced(None))
+            return config.call(jax.eval_shape, traced, (), *arrays).plan
         except Exception as error:
             reraise(error, self.name, self.names, tensors)
 
     def forward(self, mask: Mask, tensors: Tensors, extras: Extras) -> Forward:
         """Outputs and what the gradients selected by ``mask`` need later."""
-        compiled = self._forwards.get(mask)
-        if compiled is None:
-            compiled = jax.jit(partial(forward, self.fn, self.policy, mask))
-            self._forwards[mask] = compiled
         config = self.configure(tensors, extras)
         operands = self._operands(self.names, tensors, config.x64)
         try:
-            done = config.call(compiled, extras, *operands)
+            done = config.call(self._program(mask, extras, operands), extras, *operands)
             count = len(done.plan.out_types)
             outputs = config.export(done.arrays[:count])
             return Forward(config, done.plan, outputs, done.arrays[count:])
@@ -128,10 +147,11 @@ class FlatFunction:
     ) -> list[torch.Tensor | None]:
         """Gradients for the inputs selected by ``needed``, None for the others."""
         given = tuple(g is not None for g in gradients)
-        compiled = self._backwards.get((plan, needed, given))
+        key = (plan, needed, given)
+        compiled = self._programs.find(key)
         if compiled is None:
-            compiled = jax.jit(partial(backward, plan, self.fn, needed, given))
-            self._backwards[plan, needed, given] = compiled
+            traced = partial(backward, plan, self.fn, needed, given)
+            compiled = self._programs.first(key, traced, f"the gradient of {self.name}")
         cotangents = [g for g in gradients if g is not None]
         inputs = [as_operand(self.names[i], tensors[i], config.x64) for i in plan.needed_inputs]
         values = [as_operand("a gradient", g, config.x64) for g in cotangents]

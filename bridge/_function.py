@@ -129,7 +129,8 @@ class TorchFunction:
     def _new_variant(self, key: Any, arguments: Any) -> FlatFunction:
         tree, kinds, declared = key
         kinds = kinds or (None,) * tree.num_leaves
-        fn, restore = self.jax_fn, self._restore_declared
+        # Not through self, which holds what is made here.
+        fn, positions = self.jax_fn, self._static_positions
 
         def flat(extras: Sequence[jax.Array], *arrays: Any) -> Any:
             traced, others = iter(arrays), iter(extras)
@@ -138,7 +139,7 @@ class TorchFunction:
                 for k in kinds
             ]
             args, kwargs = jax.tree_util.tree_unflatten(tree, values)
-            args, kwargs = restore(args, kwargs, declared)
+            args, kwargs = _restore_declared(positions, args, kwargs, declared)
             return fn(*args, **kwargs)
 
         names = self._argument_names(arguments)
@@ -192,18 +193,6 @@ class TorchFunction:
             declared[name] = Static(value, value)
         return tuple(remaining)
 
-    def _restore_declared(
-        self, args: Sequence[Any], kwargs: dict[str, Any], declared: Any
-    ) -> tuple[list[Any], dict[str, Any]]:
-        args, kwargs = list(args), dict(kwargs)
-        for name, static in declared:
-            position = self._static_positions[name]
-            if position is not None and position < len(args):
-                args[position] = static.value
-            else:
-                kwargs[name] = static.value
-        return args, kwargs
-
     def _identity(self) -> tuple[Any, ...]:
         return self.jax_fn, self.static_argnames, self.residuals
 
@@ -230,6 +219,19 @@ class TorchFunction:
 
 # torch.compile must know this before it meets the first one.
 register_constant(TorchFunction)
+
+
+def _restore_declared(
+    positions: dict[str, int | None], args: Sequence[Any], kwargs: dict[str, Any], declared: Any
+) -> tuple[list[Any], dict[str, Any]]:
+    args, kwargs = list(args), dict(kwargs)
+    for name, static in declared:
+        position = positions[name]
+        if position is not None and position < len(args):
+            args[position] = static.value
+        else:
+            kwargs[name] = static.value
+    return args, kwargs
 
 
 def _positional_parameters(fn: Callable[..., Any]) -> tuple[str, ...]:
@@ -281,7 +283,8 @@ def as_torch_function(
     - ``static_argnames``: parameters that JAX shall see as Python values; any hashable value.
       Numbers of Python and NumPy and strings among the other arguments are static too: a new value
       compiles anew (pass a 0-d tensor for a number that changes often). The most recent 256
-      combinations of structure and static values are kept.
+      combinations of structure and static values are kept, and of all bridged functions together
+      the most recent 256 compiled programs, one for each set of shapes.
     - ``residuals``: ``"residual"`` keeps what JAX's forward pass computed for the backward pass,
       ``"recompute"`` keeps only the inputs and runs the forward again, ``"auto"`` recomputes if
       the function has nothing costlier than elementwise work and reductions.

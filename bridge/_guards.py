@@ -14,6 +14,13 @@ class BridgeError(RuntimeError):
     """The bridge was used where it cannot work; the message says what to do instead."""
 
 
+NOT_EXPORTED = (
+    "runs JAX, which programs of torch.export and ONNX cannot hold: they would name a function of "
+    "this process only. Save the state_dict (or evtorch.bridge.export_parameters) and build the "
+    "module anew where it is loaded; or export the parts of the model without JAX"
+)
+
+
 class _InCallback(threading.local):
     active = False
 

@@ -46,11 +46,11 @@ class _Static:
         return hash(self.value)
 
 
-class HostFunction:
-    """``fn(tensors) -> tensors`` with known types, callable on JAX arrays.
+class _Callback:
+    """``fn(tensors) -> tensors`` on the host's arrays; arguments as for `HostFunction`.
 
-    ``in_dtypes`` are what torch receives, ``out_types`` what JAX gets. ``random`` says that the
-    function draws random numbers; the seed makes those of the backward pass the forward pass's.
+    An object of its own, because JAX's caches reach it from what they compiled: a compiled function
+    that it led back to would never be released.
     """
 
     def __init__(
@@ -66,64 +66,8 @@ class HostFunction:
         self.in_types = tuple(in_types)
         self.in_dtypes = tuple(in_dtypes)
         self.out_types = tuple(out_types)
-        self._x64 = ambient_x64()
-        self._gradients: dict[Any, HostFunction] = {}
-        self._with_rule = jax.custom_vjp(self._primal)
-        self._with_rule.defvjp(self._forward, self._backward, symbolic_zeros=True)
 
-    def __call__(self, seed: jax.Array, arrays: Sequence[Any]) -> list[jax.Array]:
-        try:
-            return self._with_rule(seed, *arrays)
-        except TypeError as error:
-            if "forward-mode" not in str(error):
-                raise
-            raise BridgeError(
-                "torch code has no forward-mode derivative in JAX (jax.jvp, jax.jacfwd, "
-                "jax.hessian); use reverse mode instead (jax.grad, jax.vjp, jax.jacrev). JAX says: "
-                f"{error}"
-            ) from error
-
-    def _primal(self, seed: Any, *arrays: Any) -> list[jax.Array]:
-        return list(
-            jax.pure_callback(
-                self._on_host, list(self.out_types), seed, *arrays, vmap_method="expand_dims"
-            )
-        )
-
-    def _forward(self, seed: CustomVJPPrimal, *primals: CustomVJPPrimal) -> Any:
-        arrays = [p.value for p in primals]
-        needed = tuple(p.perturbed for p in primals)
-        # Through the rule again, for gradients of gradients.
-        return self._with_rule(seed.value, *arrays), (_Static(needed), seed.value, arrays)
-
-    def _backward(self, residuals: Any, cotangents: Any) -> Any:
-        needed, seed, arrays = residuals
-        # As in the forward pass, which may have run in another mode than its gradient.
-        with jax.enable_x64(self._x64):
-            return self._gradient_of(needed.value, seed, arrays, cotangents)
-
-    def _gradient_of(self, needed: Mask, seed: Any, arrays: Any, cotangents: Any) -> Any:
-        given = tuple(not isinstance(c, SymbolicZero) for c in cotangents)
-        values = [jnp.conj(c) for c, g in zip(cotangents, given, strict=True) if g]
-        found = iter(self.gradient(needed, given)(seed, [*arrays, *values]))
-        return None, *(jnp.conj(next(found)) if n else None for n in needed)
-
-    def gradient(self, needed: Mask, given: Mask) -> HostFunction:
-        """``(*inputs, *cotangents) -> gradients`` for these masks, in torch's convention."""
-        function = self._gradients.get((needed, given))
-        if function is None:
-            outs = [t for t, g in zip(self.out_types, given, strict=True) if g]
-            function = HostFunction(
-                partial(_gradients, self.fn, needed, given),
-                [*self.in_types, *outs],
-                [*self.in_dtypes, *(TORCH_DTYPE[np.dtype(t.dtype)] for t in outs)],
-                [t for t, n in zip(self.in_types, needed, strict=True) if n],
-                self.random,
-            )
-            self._gradients[needed, given] = function
-        return function
-
-    def _on_host(self, seed: Any, *arrays: Any) -> list[np.ndarray]:
+    def __call__(self, seed: Any, *arrays: Any) -> list[np.ndarray]:
         """The callback; ``arrays`` may have more axes in front, from vmap."""
         operands = [np.asarray(seed), *map(np.asarray, arrays)]
         ranks = [1, *(len(t.shape) for t in self.in_types)]
@@ -156,6 +100,89 @@ class HostFunction:
         return [_result(r, t) for r, t in zip(results, self.out_types, strict=True)]
 
 
+def _is_inexact(array: Any) -> bool:
+    return jnp.issubdtype(array.dtype, jnp.inexact)
+
+
+def _in_jax(callback: _Callback, seed: Any, *arrays: Any) -> list[jax.Array]:
+    out_types = list(callback.out_types)
+    return list(jax.pure_callback(callback, out_types, seed, *arrays, vmap_method="expand_dims"))
+
+
+class HostFunction:
+    """``fn(tensors) -> tensors`` with known types, callable on JAX arrays.
+
+    ``in_dtypes`` are what torch receives, ``out_types`` what JAX gets. ``random`` says that the
+    function draws random numbers; the seed makes those of the backward pass the forward pass's.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[[Sequence[torch.Tensor]], Sequence[torch.Tensor]],
+        in_types: Sequence[jax.ShapeDtypeStruct],
+        in_dtypes: Sequence[torch.dtype],
+        out_types: Sequence[jax.ShapeDtypeStruct],
+        random: bool,
+    ) -> None:
+        self.random = random
+        self._host = _Callback(fn, in_types, in_dtypes, out_types, random)
+        self._x64 = ambient_x64()
+        self._gradients: dict[Any, HostFunction] = {}
+        # Jitted, because JAX keeps a bare callback and its program beyond the life of this object.
+        self._with_rule = jax.custom_vjp(jax.jit(partial(_in_jax, self._host)))
+        self._with_rule.defvjp(self._forward, self._backward, symbolic_zeros=True)
+
+    def __call__(self, seed: jax.Array, arrays: Sequence[Any]) -> list[jax.Array]:
+        try:
+            return self._with_rule(seed, *arrays)
+        except TypeError as error:
+            if "forward-mode" not in str(error):
+                raise
+            raise BridgeError(
+                "torch code has no forward-mode derivative in JAX (jax.jvp, jax.jacfwd, "
+                "jax.hessian); use reverse mode instead (jax.grad, jax.vjp, jax.jacrev). JAX says: "
+                f"{error}"
+            ) from error
+
+    def _forward(self, seed: CustomVJPPrimal, *primals: CustomVJPPrimal) -> Any:
+        arrays = [p.value for p in primals]
+        # An integer that comes from another call counts as perturbed, but has no gradient.
+        needed = tuple(p.perturbed and _is_inexact(p.value) for p in primals)
+        # Through the rule again, for gradients of gradients.
+        return self._with_rule(seed.value, *arrays), (_Static(needed), seed.value, arrays)
+
+    def _backward(self, residuals: Any, cotangents: Any) -> Any:
+        needed, seed, arrays = residuals
+        # As in the forward pass, which may have run in another mode than its gradient.
+        with jax.enable_x64(self._x64):
+            return self._gradient_of(needed.value, seed, arrays, cotangents)
+
+    def _gradient_of(self, needed: Mask, seed: Any, arrays: Any, cotangents: Any) -> Any:
+        given = tuple(
+            not isinstance(c, SymbolicZero) and _is_inexact(out)
+            for c, out in zip(cotangents, self._host.out_types, strict=True)
+        )
+        values = [jnp.conj(c) for c, g in zip(cotangents, given, strict=True) if g]
+        found = iter(self.gradient(needed, given)(seed, [*arrays, *values]))
+        return None, *(jnp.conj(next(found)) if n else None for n in needed)
+
+    def gradient(self, needed: Mask, given: Mask) -> HostFunction:
+        """``(*inputs, *cotangents) -> gradients`` for these masks, in torch's convention."""
+        function = self._gradients.get((needed, given))
+        if function is None:
+            host = self._host
+            outs = [t for t, g in zip(host.out_types, given, strict=True) if g]
+            function = HostFunction(
+                partial(_gradients, host.fn, needed, given),
+                [*host.in_types, *outs],
+                [*host.in_dtypes, *(TORCH_DTYPE[np.dtype(t.dtype)] for t in outs)],
+                [t for t, n in zip(host.in_types, needed, strict=True) if n],
+                self.random,
+            )
+            self._gradients[needed, given] = function
+        return function
+
+
 @contextmanager
 def _seeded(seed: np.ndarray) -> Iterator[None]:
     with torch.random.fork_rng():
@@ -169,8 +196,9 @@ def _never_random() -> Iterator[None]:
     yield
     if not torch.equal(before, torch.get_rng_state()):
         raise BridgeError(
-            "the torch function drew random numbers in a branch that it did not take when JAX "
-            "traced it; draw at least one number in every branch, or none"
+            "the torch function drew random numbers, and did not when JAX traced it. If its module "
+            "was set to train mode since then: set the mode first, and trace anew (with a new "
+            "jax.jit). If it draws them in a branch: draw at least one number in every branch"
         )
 
 

@@ -14,9 +14,11 @@ from jax.experimental import io_callback
 
 from ._config import ambient_x64
 from ._dtypes import TORCH_DTYPE, WIDE_FLOAT, WIDTH
-from ._guards import check_call
+from ._guards import BridgeError, check_call
 from ._host import HostFunction, jax_type
+from ._jax_internals import inside_checkpoint
 from ._pytree import leaf_name, to_jax
+from ._records import known_to_jax
 from ._shapes import infer_outputs
 from ._static import Static, remember
 
@@ -26,6 +28,8 @@ _ROOTS = ("params", "buffers", "args", "kwargs")
 class _Built(NamedTuple):
     function: HostFunction
     out_tree: Any
+    fixed: frozenset[str]
+    """Buffers with respect to which torch does not differentiate."""
 
 
 class JaxFunction:
@@ -43,6 +47,7 @@ class JaxFunction:
             named, state = dict(module.named_parameters()), dict(module.named_buffers())
         self.params: dict[str, jax.Array] = to_jax(named, copy=True)
         self.buffers: dict[str, jax.Array] = to_jax(state, copy=True)
+        self._aliases = _aliases(module) - set(named) - set(state)
         self._dtypes = {name: t.dtype for name, t in {**named, **state}.items()}
         self._device = next((t.device for t in [*named.values(), *state.values()]), None)
         self.__name__ = getattr(module, "__name__", type(module).__name__)
@@ -65,7 +70,8 @@ class JaxFunction:
                     f"{self.__name__} has a parameter `{name}` of its own, which the one of its "
                     "JAX form hides; pass it by position, or rename it"
                 )
-        state = self.buffers if buffers is None else buffers
+        params, exported = self._sorted(params)
+        state = (exported or self.buffers) if buffers is None else buffers
         _check_state("params", params, self.params)
         _check_state("buffers", state, self.buffers)
         leaves, tree = jax.tree_util.tree_flatten_with_path((params, state, args, kwargs))
@@ -86,10 +92,22 @@ class JaxFunction:
         key = (tree, tuple(kinds), types, tuple(dtypes), training, ambient_x64())
         built = self._built.get(key) or self._build(tree, kinds, arrays, dtypes)
         remember(self._built, key, built)
-        function, out_tree = built
-        outputs = function(_seed(rng, function.random), arrays)
-        result, updated = jax.tree_util.tree_unflatten(out_tree, outputs)
-        return result if buffers is None else (result, updated)
+        outputs = built.function(_seed(rng, built.function.random), arrays)
+        result, updated = jax.tree_util.tree_unflatten(built.out_tree, outputs)
+        if buffers is None:
+            return result
+        # So that the next call is not asked to.
+        stopped = {name: jax.lax.stop_gradient(updated[name]) for name in built.fixed}
+        return result, {**updated, **stopped}
+
+    def _sorted(self, params: Any) -> tuple[Any, dict[str, Any]]:
+        """The parameters and the buffers in ``params``: `export_parameters` gives both, and a tied
+        parameter under each of its names."""
+        if not isinstance(params, dict) or params.keys() == self.params.keys():
+            return params, {}
+        others = {*self.buffers, *self._aliases}
+        found = {name: params[name] for name in self.buffers if name in params}
+        return {name: p for name, p in params.items() if name not in others}, found
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_built": {}}
@@ -116,7 +134,10 @@ class JaxFunction:
             dtype = own
         elif dtype is torch.int32 and not ambient_x64():
             dtype = torch.int64
-        return jnp.asarray(leaf), dtype
+        if not isinstance(leaf, jax.Array):
+            # Not by jnp.asarray, which compiles a program for each shape and keeps all of them.
+            leaf = jax.device_put(np.array(leaf))
+        return leaf, dtype
 
     def _build(
         self,
@@ -126,6 +147,7 @@ class JaxFunction:
         dtypes: Sequence[torch.dtype],
     ) -> _Built:
         device = self._device
+        seen: dict[str, torch.Tensor] | None = {}
 
         def flat(tensors: Sequence[torch.Tensor]) -> tuple[list[Any], Any]:
             rest = iter(tensors if device is None else [t.to(device) for t in tensors])
@@ -134,11 +156,13 @@ class JaxFunction:
             state = dict(state)
             if isinstance(self.module, torch.nn.Module):
                 own = {**params, **state}
+                if seen is not None:
+                    seen.update(state)
                 result = torch.func.functional_call(self.module, own, args, kwargs)
                 state = {name: own[name] for name in state}
             else:
                 result = self.module(*args, **kwargs)
-            return jax.tree_util.tree_flatten((result, state))
+            return jax.tree_util.tree_flatten((known_to_jax(result), state))
 
         shapes = [a.shape for a in arrays]
         inferred = infer_outputs(flat, shapes, dtypes, self.__name__)
@@ -156,7 +180,10 @@ class JaxFunction:
         function = HostFunction(
             lambda tensors: flat(tensors)[0], inputs, dtypes, outputs, inferred.random
         )
-        return _Built(function, inferred.tree)
+        running = {id(t) for t in inferred.statistics}
+        fixed = frozenset(name for name, t in seen.items() if id(t) in running)
+        seen = None
+        return _Built(function, inferred.tree, fixed)
 
 
 def _parameters(module: Callable[..., Any]) -> set[str]:
@@ -165,6 +192,17 @@ def _parameters(module: Callable[..., Any]) -> set[str]:
         return set(inspect.signature(fn).parameters)
     except (TypeError, ValueError):
         return set()
+
+
+def _aliases(module: Any) -> set[str]:
+    """All names of all parameters and buffers."""
+    if not isinstance(module, torch.nn.Module):
+        return set()
+    return {
+        name
+        for found in (module.named_parameters, module.named_buffers)
+        for name, _ in found(remove_duplicate=False)
+    }
 
 
 def _name(path: Any) -> str:
@@ -193,6 +231,11 @@ def _seed(rng: Any, random: bool) -> Any:
     if not random:
         return jnp.zeros(2, jnp.uint32)
     if rng is None:
+        if inside_checkpoint():
+            raise BridgeError(
+                "the torch function draws random numbers inside jax.checkpoint, which runs it "
+                "twice and needs the same ones again: pass a key, fn(..., rng=jax.random.key(0))"
+            )
         return io_callback(_draw, jax.ShapeDtypeStruct((2,), jnp.uint32))
     return jax.random.bits(rng, (2,), jnp.uint32)
 
@@ -203,7 +246,10 @@ def as_jax_function(module: Callable[..., Any]) -> tuple[JaxFunction, dict[str, 
     **Arguments:** ``module``: an ``nn.Module``, or any function of tensors (no parameters then).
 
     **Returns:** ``(fn, params)``. ``fn(params, *args, **kwargs)`` takes JAX arrays and returns JAX
-    arrays in the pytree that the module returns; ``params`` is ``{name: jax.Array}``, a copy. It
+    arrays in the pytree that the module returns, with a NamedTuple of the same fields in place of
+    a dataclass, a ``torch.return_types`` or Hugging Face's ``ModelOutput``; ``params`` is
+    ``{name: jax.Array}``, a copy. What `export_parameters` returns is taken as well: buffers in it
+    are used, and of a tied parameter its first name. It
     works under jit, grad (any order, reverse mode) and vmap, and with any torch code inside:
     control flow on values, custom autograd.Functions, extensions.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 import jax
@@ -63,3 +64,14 @@ def jax_is_tracing() -> bool:
     """Whether this is called inside a JAX transformation. Without it the errors of a bridged
     function that is called there are unreadable."""
     return not _not_tracing()
+
+
+def inside_checkpoint() -> bool:
+    """Whether `jax.checkpoint` is tracing the calling code. Without it random numbers there end in
+    JAX's own error about effects."""
+    frame: Any = sys._getframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "jax._src.ad_checkpoint":
+            return True
+        frame = frame.f_back
+    return False

@@ -18,7 +18,12 @@ from ._pytree import leaf_name
 
 def _dotted(path: tuple[Any, ...]) -> str:
     parts = [jax.tree_util.keystr((key,), simple=True) for key in path]
-    return ".".join(part.replace(".", "_") or "_" for part in parts) or "param"
+    return ".".join(_free(part.replace(".", "_") or "_") for part in parts) or "param"
+
+
+def _free(name: str) -> str:
+    # What a torch module calls a method or keeps itself cannot be a parameter's name.
+    return f"{name}_" if name in _RESERVED else name
 
 
 def _copied(name: str, leaf: Any) -> torch.Tensor:
@@ -57,15 +62,16 @@ class _Branch(torch.nn.Module):
     """Holds the parameters and branches below one node of the pytree."""
 
 
+_RESERVED = {*dir(torch.nn.Module()), "params", "_names", "_skeleton", "_function"}
+_CLASH = "`params` has two entries whose name in torch is {!r}; rename one of them"
+
+
 def _holder(root: torch.nn.Module, names: list[str]) -> torch.nn.Module:
     for name in names:
         child = root._modules.get(name)
         if child is None:
             if hasattr(root, name):
-                raise ValueError(
-                    f"`params` has an entry {name!r}, which is a name that torch.nn.Module uses "
-                    "itself; rename it, or wrap params in a dict with one key"
-                )
+                raise ValueError(_CLASH.format(name))
             child = _Branch()
             root.add_module(name, child)
         root = child
@@ -81,14 +87,15 @@ class JaxModule(torch.nn.Module):
     - ``params``: its first argument, a pytree of JAX arrays, NumPy arrays or tensors, which are
       copied. Floating-point and complex arrays become ``nn.Parameter``s, other arrays buffers, and
       leaves that are no arrays stay as they are. Names follow the pytree:
-      ``{"layer": {"w": ...}}`` gives ``layer.w``.
+      ``{"layer": {"w": ...}}`` gives ``layer.w``. Names that a torch module needs itself get an
+      underscore: ``params_.Dense_0.kernel`` for Flax's ``{"params": {"Dense_0": ...}}``.
     - ``static_argnames``, ``residuals``: as for `as_torch_function`.
 
     ``state_dict``, ``.to``, ``deepcopy``, ``torch.func.functional_call``, ``torch.compile`` and
     DistributedDataParallel work as for any module; ``pickle`` does if ``jax_fn`` can be imported.
 
-    **Raises:** ``ValueError`` for a parameter name that torch reserves, and for a static argument
-    that ``jax_fn`` does not have; ``TypeError`` for arrays of a dtype that torch lacks.
+    **Raises:** ``ValueError`` for two parameters of one name, and for a static argument that
+    ``jax_fn`` does not have; ``TypeError`` for arrays of a dtype that torch lacks.
     """
 
     def __init__(
@@ -114,10 +121,7 @@ class JaxModule(torch.nn.Module):
         *branches, last = name.split(".")
         holder = _holder(self, branches)
         if hasattr(holder, last):
-            raise ValueError(
-                f"`params` has an entry {name!r}, which clashes with another entry or with an "
-                "attribute of torch.nn.Module; rename it, or wrap params in a dict with one key"
-            )
+            raise ValueError(_CLASH.format(name))
         tensor = _copied(leaf_name("params", path), leaf)
         if tensor.dtype.is_floating_point or tensor.dtype.is_complex:
             holder.register_parameter(last, torch.nn.Parameter(tensor))

@@ -31,12 +31,19 @@ class OptaxOptimizer(torch.optim.Optimizer):
 
     The step is compiled once; parameters are updated in place. ``state_dict`` holds optax's state
     as tensors. Keyword arguments of ``step`` go to the transformation (``value=loss`` for
-    ``optax.contrib.reduce_on_plateau``). A parameter without gradient is left alone, and the
-    transformation sees a zero gradient for it.
+    ``optax.contrib.reduce_on_plateau``).
+
+    A parameter without gradient is left alone, with its part of optax's state and its own count of
+    the steps, as in torch's optimisers; to what looks at all gradients together (clipping by the
+    global norm) it counts as zero. A step in which no parameter of a group has one does nothing.
+    Where gradients of several steps are accumulated (``optax.MultiSteps``, ``optax.apply_every``),
+    a missing one is zero instead, and all parameters take the step.
 
     **Raises:** ``TypeError`` for a transformation that is none or that calls the loss itself
     (``optax.lbfgs``), and for sparse gradients; ``ValueError`` for a state that does not fit in
-    ``load_state_dict``, and in ``step`` for a param group whose tensors were exchanged.
+    ``load_state_dict``, for a key of a param group that has no effect, and in ``step`` for a param
+    group whose tensors were exchanged or for a factor ``lr`` on updates that must not be scaled
+    (``optax.keep_params_nonnegative``, ``optax.contrib.schedule_free``).
     """
 
     def __init__(
@@ -55,6 +62,7 @@ class OptaxOptimizer(torch.optim.Optimizer):
         rate = group.get("lr", self.defaults["lr"])
         if not (rate is None or isinstance(rate, (int, float, torch.Tensor))):
             raise TypeError(f"`lr` must be a number or None, got {rate!r}")
+        _check_keys(group)
         super().add_param_group(group)
         entry = self.param_groups[-1]
         try:
@@ -69,6 +77,10 @@ class OptaxOptimizer(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None, **extra: Any) -> Any:
         """One update from the present gradients; returns the closure's loss."""
+        if torch.compiler.is_compiling():
+            from ._compile import step_outside
+
+            return step_outside(self, closure, extra)
         check_call("OptaxOptimizer.step")
         loss = None
         if closure is not None:
@@ -81,6 +93,8 @@ class OptaxOptimizer(torch.optim.Optimizer):
                     "`param_groups` holds another tensor than the optimizer was made with; load "
                     "values into the old one in place, or make a new optimizer"
                 )
+            if len(entry) > len(_ENTRY):
+                _check_keys(entry)
             if group.params:
                 group.step(float(entry["lr"]), arrays)
         return loss
@@ -111,6 +125,7 @@ class OptaxOptimizer(torch.optim.Optimizer):
         """torch's state dict, with optax's state of each group under ``"optax"``."""
         result = super().state_dict()
         result["optax"] = [group.tensors() for group in self._groups]
+        result["optax_shares"] = [group.shares() for group in self._groups]
         return result
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -124,12 +139,15 @@ class OptaxOptimizer(torch.optim.Optimizer):
             group.restored(leaves)
             for group, leaves in zip(self._groups, state_dict["optax"], strict=True)
         ]
-        super().load_state_dict({k: v for k, v in state_dict.items() if k != "optax"})
-        for group, entry, state in zip(self._groups, self.param_groups, states, strict=True):
-            group.replace(state, entry["params"])
+        own = ("optax", "optax_shares")
+        super().load_state_dict({k: v for k, v in state_dict.items() if k not in own})
+        shares = state_dict.get("optax_shares", [None] * len(states))
+        rows = zip(self._groups, self.param_groups, states, shares, strict=True)
+        for group, entry, state, others in rows:
+            group.replace(state, entry["params"], others)
 
     def __getstate__(self) -> dict[str, Any]:
-        groups = [(group.transformation, group.tensors()) for group in self._groups]
+        groups = [(g.transformation, g.tensors(), g.shares()) for g in self._groups]
         return {**super().__getstate__(), "transformation": self._transformation, "optax": groups}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -140,15 +158,45 @@ class OptaxOptimizer(torch.optim.Optimizer):
             return
         self._transformation = transformation
         self._groups = []
-        for (rule, tensors), entry in zip(groups, self.param_groups, strict=True):
+        for (rule, tensors, shares), entry in zip(groups, self.param_groups, strict=True):
             group = ParamGroup(rule, entry["params"], entry.get("param_names"))
-            group.replace(group.restored(tensors), group.params)
+            group.replace(group.restored(tensors), group.params, shares)
             self._groups.append(group)
 
     def _group(self, group: int) -> ParamGroup:
         if not 0 <= group < len(self._groups):
             raise ValueError(f"`group` must be from 0 to {len(self._groups) - 1}, got {group!r}")
         return self._groups[group]
+
+
+_ENTRY = ("params", "lr")
+_KEYS = {
+    *_ENTRY,
+    *("param_names", "name"),
+    *("initial_lr", "max_lr", "min_lr", "swa_lr"),  # of torch's lr schedulers
+}
+
+
+def _check_keys(group: dict[str, Any]) -> None:
+    for key in group:
+        if key not in _KEYS:
+            raise ValueError(
+                f"`{key}` in a param group has no effect: a param group takes params, lr, "
+                "transformation and name. Settings of the rule belong into the transformation, "
+                f"such as {{'params': ..., 'transformation': {_BELONGS.get(key, _ELSE)}}}"
+            )
+
+
+_ELSE = "optax.adam(1e-3, ...)"
+_BELONGS = {
+    "weight_decay": "optax.adamw(1e-3, weight_decay=...)",
+    "betas": "optax.adam(1e-3, b1=..., b2=...)",
+    "eps": "optax.adam(1e-3, eps=...)",
+    "amsgrad": "optax.amsgrad(1e-3)",
+    "momentum": "optax.sgd(1e-3, momentum=...)",
+    "nesterov": "optax.sgd(1e-3, momentum=..., nesterov=True)",
+    "maximize": "optax.chain(optax.scale(-1), rule)",
+}
 
 
 def _check_transformation(name: str, transformation: Any) -> None:

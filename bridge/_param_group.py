@@ -17,6 +17,8 @@ from ._dtypes import WIDTH, needs_x64
 from ._guards import check_call
 from ._packing import Packing, Staging
 from ._pytree import leaf_name, to_jax, to_torch
+from ._rules import accumulates, owners, shortest, unscalable
+from ._shares import Share, merged, plain, restored, saved, wrapped
 from ._torch_internals import foreach_add_
 
 
@@ -38,7 +40,7 @@ class ParamGroup:
             check_tensor(f"parameter {position}", parameter)
             width |= WIDTH[parameter.dtype]
         device = params[0].device if params else torch.device("cpu")
-        self._config = JaxConfig.capture(needs_x64(width), device)
+        self._config = JaxConfig.capture(needs_x64(width), device.type == "cpu")
         self._packing = Packing([tuple(p.shape) for p in params], [p.dtype for p in params])
         # Snapshots: optax keeps the parameters themselves in some states.
         arrays = self._tree(to_jax([p.detach() for p in self.params], copy=True))
@@ -57,13 +59,18 @@ class ParamGroup:
             state, "hyperparams", {}
         ) and "learning_rate" not in getattr(state, "hyperparams_states", {})
         if self._has_rate:
-            self.initial_rate = float(state.hyperparams["learning_rate"])
+            self.initial_rate = shortest(state.hyperparams["learning_rate"])
+        self._unscalable = None if self._has_rate else unscalable(transformation)
+        self._accumulates = accumulates(state)
+        self._owners = owners(self._rule, state, arrays)
+        self._shares: list[Share] | None = None
         x64 = self._config.x64
         self._gradients = Staging("a gradient", self._packing, device, x64)
         self._values = None
         if self._needs_params(arrays, state):
             self._values = Staging("a parameter", self._packing, device, x64)
         self._step = jax.jit(self._update, donate_argnums=1)
+        self._step_share = jax.jit(self._update_share, donate_argnums=1)
 
     def _tree(self, arrays: Sequence[Any]) -> Any:
         if self.names is None:
@@ -87,11 +94,11 @@ class ParamGroup:
                 ) from error
         return True
 
-    def _update(self, gradients: Any, state: Any, params: Any, lr: Any, extra: Any) -> Any:
-        """Traced: updates in the parameters' dtypes, and the new state; all packed."""
+    def _advance(self, gradients: Any, leaves: Any, params: Any, lr: Any, extra: Any) -> Any:
+        """Traced: updates in the parameters' dtypes, and the leaves of the new state."""
         arrays = self._packing.unpack(gradients)
         values = None if params is None else self._tree(self._packing.unpack(params))
-        state = self._state_of(self._state_packing.unpack(state))
+        state = self._state_of(leaves)
         if self._has_rate:
             state = _with_rate(state, lr)
         update: Any = self._rule.update
@@ -103,29 +110,90 @@ class ParamGroup:
         # A copy, because an update that is the gradient itself would come out as torch's own
         # memory, and a state that is a constant as one buffer for all.
         updates = [jnp.array(u, a.dtype, copy=True) for u, a in zip(updates, arrays, strict=True)]
-        leaves = [_copied(x) for x in jax.tree_util.tree_leaves(state)]
+        return updates, [_copied(x) for x in jax.tree_util.tree_leaves(state)]
+
+    def _update(self, gradients: Any, state: Any, params: Any, lr: Any, extra: Any) -> Any:
+        """Traced: `_advance`, all packed."""
+        leaves = self._state_packing.unpack(state)
+        updates, leaves = self._advance(gradients, leaves, params, lr, extra)
         return self._packing.pack(updates), self._state_packing.pack(leaves)
+
+    def _update_share(
+        self, gradients: Any, state: Any, params: Any, lr: Any, extra: Any, moving: Any, common: Any
+    ) -> Any:
+        """Traced: `_update` of the parameters that are ``moving``, from the ``common`` leaves of
+        their share, and the new ones."""
+        given = iter(common)
+        before = [
+            next(given) if owner is None else leaf
+            for leaf, owner in zip(self._state_packing.unpack(state), self._owners, strict=True)
+        ]
+        updates, after = self._advance(gradients, before, params, lr, extra)
+        leaves = [
+            new if owner is None else jnp.where(moving[owner], new, old)
+            for new, old, owner in zip(after, before, self._owners, strict=True)
+        ]
+        common = [_copied(x) for x, owner in zip(after, self._owners, strict=True) if owner is None]
+        return self._packing.pack(updates), self._state_packing.pack(leaves), common
 
     def _state_of(self, leaves: Any) -> Any:
         return jax.tree_util.tree_unflatten(self._state_tree, leaves)
 
     def step(self, lr: float, extra: dict[str, Any]) -> None:
         """Update the parameters in place from their gradients."""
+        if lr != 1.0 and self._unscalable is not None:
+            raise ValueError(
+                f"`lr` = {lr} is a factor on the updates here, and those of optax's "
+                f"{self._unscalable} must not be scaled; leave lr at 1 and give the rate to the "
+                "transformation, for torch's schedulers through optax.inject_hyperparams("
+                "lambda learning_rate: ...)(learning_rate=...)"
+            )
         live = [p.grad is not None for p in self.params]
+        if not any(live):
+            return
         found = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.params]
         gradients = self._gradients.fill(found)
         values = None if self._values is None else self._values.fill(self.params)
         rate = lr if self._has_rate or lr != 1.0 else None
+        if not self._accumulates and (self._shares is not None or not all(live)):
+            self._step_shares(np.array(live), gradients, values, rate, extra)
+            return
         arrays, self._state = self._config.call(
             self._step, gradients, self._state, values, rate, extra
         )
         updates = self._gradients.unpack(self._config.export(arrays))
-        if foreach_add_ is not None and all(live):
+        if foreach_add_ is not None:
             foreach_add_(self.params, updates)
             return
-        for parameter, update, moved in zip(self.params, updates, live, strict=True):
-            if moved:
-                parameter.add_(update)
+        for parameter, update in zip(self.params, updates, strict=True):
+            parameter.add_(update)
+
+    def _step_shares(self, live: np.ndarray, gradients: Any, values: Any, *rest: Any) -> None:
+        """A step of the ``live`` parameters alone; the others keep what optax knows of them."""
+        after = []
+        pairs = []
+        for share in self._shares or [Share(np.ones_like(live), self._common())]:
+            moving, resting = share.members & live, share.members & ~live
+            if resting.any():
+                after.append(Share(resting, share.common))
+            if not moving.any():
+                continue
+            arrays, self._state, common = self._config.call(
+                self._step_share, gradients, self._state, values, *rest, moving, share.common
+            )
+            after.append(Share(moving, common))
+            # Not into the gradients' own vectors, which the next share reads.
+            updates = self._packing.unpack(self._config.export(arrays))
+            rows = zip(self.params, updates, moving, strict=True)
+            pairs += [(parameter, update) for parameter, update, moves in rows if moves]
+        for parameter, update in pairs:
+            parameter.add_(update)
+        shares = merged(after)
+        self._shares = shares if len(shares) > 1 else None
+
+    def _common(self) -> list[jax.Array]:
+        leaves = zip(self.leaves(), self._owners, strict=True)
+        return [leaf for leaf, owner in leaves if owner is None]
 
     def leaves(self) -> list[jax.Array]:
         """Copies of the arrays in optax's state, in flat order."""
@@ -133,7 +201,12 @@ class ParamGroup:
 
     def tensors(self) -> list[torch.Tensor]:
         """`leaves` for a state dict: PRNG keys as their data."""
-        return to_torch([jax.random.key_data(x) if _is_key(x) else x for x in self.leaves()])
+        return to_torch([plain(x) for x in self.leaves()])
+
+    def shares(self) -> list[Any] | None:
+        """For a state dict: what differs between parameters that missed different steps, None if
+        nothing does."""
+        return saved(self._shares)
 
     def state(self, lr: float) -> Any:
         """optax's state, with the learning rate that the next step takes."""
@@ -145,10 +218,7 @@ class ParamGroup:
         own = self.leaves()
         arrays = to_jax(list(tensors), copy=True)
         if len(arrays) == len(own):
-            arrays = [
-                jax.random.wrap_key_data(a, impl=jax.random.key_impl(x)) if _is_key(x) else a
-                for a, x in zip(arrays, own, strict=True)
-            ]
+            arrays = [wrapped(a, x) for a, x in zip(arrays, own, strict=True)]
         names = [f"array {i} of `state_dict`" for i in range(len(arrays))]
         return self._checked("state_dict", names, arrays)
 
@@ -166,7 +236,7 @@ class ParamGroup:
 
     def rate_of(self, state: Any) -> float | None:
         """The learning rate in an optax state, where it is the group's lr."""
-        return float(state.hyperparams["learning_rate"]) if self._has_rate else None
+        return shortest(state.hyperparams["learning_rate"]) if self._has_rate else None
 
     def _checked(self, source: str, names: Sequence[str], arrays: Sequence[Any]) -> Any:
         own = list(zip(self._state_packing.shapes, self._state_packing.dtypes, strict=True))
@@ -187,20 +257,16 @@ class ParamGroup:
             leaves.append(value)
         return self._config.call(self._pack, leaves)
 
-    def replace(self, packed: Any, params: Sequence[torch.Tensor]) -> None:
-        """Take over a state from `restored` or `accepted`."""
+    def replace(
+        self, packed: Any, params: Sequence[torch.Tensor], shares: list[Any] | None = None
+    ) -> None:
+        """Take over a state from `restored` or `accepted`, and what `shares` returned."""
+        self._shares = restored(shares, self._common(), len(params))
         self._state, self.params = packed, list(params)
 
 
-def _is_key(x: Any) -> bool:
-    return jnp.issubdtype(x.dtype, jax.dtypes.extended)
-
-
 def _copied(x: Any) -> Any:
-    if not _is_key(x):
-        return jnp.array(x, copy=True)
-    data = jnp.array(jax.random.key_data(x), copy=True)
-    return jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))
+    return wrapped(jnp.array(plain(x), copy=True), x)
 
 
 def _with_rate(state: Any, lr: Any) -> Any:

@@ -15,30 +15,37 @@ from ._pytree import leaf_name
 
 
 class Outputs(NamedTuple):
-    """Types of the flat outputs, their pytree, and whether random numbers were drawn."""
+    """Types of the flat outputs, their pytree, whether random numbers were drawn, and the tensors
+    that batch normalisation used as running statistics, which torch does not differentiate."""
 
     shapes: list[tuple[int, ...]]
     dtypes: list[torch.dtype]
     paths: list[Any]
     tree: Any
     random: bool
+    statistics: list[torch.Tensor]
 
 
-class _NoticesRandomness(TorchDispatchMode):
+class _Notices(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.random = False
+        self.statistics: list[torch.Tensor] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.random |= torch.Tag.nondeterministic_seeded in func.tags
+        for argument, value in zip(func._schema.arguments, args, strict=False):
+            if argument.name in ("running_mean", "running_var") and value is not None:
+                self.statistics.append(value)
         return func(*args, **(kwargs or {}))
 
 
 def _run(
     fn: Callable[..., tuple[list[Any], Any]], tensors: Sequence[torch.Tensor], name: str
 ) -> Outputs:
-    notices = _NoticesRandomness()
-    with torch.no_grad(), torch.random.fork_rng(), inside_callback(), notices:
+    notices = _Notices()
+    # With gradients, as when it runs: it may take some itself (forces from energies).
+    with torch.enable_grad(), torch.random.fork_rng(), inside_callback(), notices:
         leaves, tree = fn(tensors)
     paths = [
         path[1:]
@@ -51,10 +58,11 @@ def _run(
             what = leaf.dtype if isinstance(leaf, torch.Tensor) else type(leaf).__name__
             raise TypeError(
                 f"{name} returned {leaf_name('output', path)} as {what}; it must return tensors "
-                "of dtypes that JAX has, in tuples, lists, dicts or NamedTuples"
+                "of dtypes that JAX has, in tuples, lists, dicts, NamedTuples or dataclasses"
             )
     shapes = [tuple(leaf.shape) for leaf in leaves]
-    return Outputs(shapes, [leaf.dtype for leaf in leaves], paths, tree, notices.random)
+    dtypes = [leaf.dtype for leaf in leaves]
+    return Outputs(shapes, dtypes, paths, tree, notices.random, notices.statistics)
 
 
 def infer_outputs(

@@ -142,10 +142,11 @@ def test_installed_version_is_that_of_the_project() -> None:
 def test_metadata_say_whose_it_is_and_where_it_runs() -> None:
     described = importlib.metadata.metadata("evtorch")
     assert described["Author"] == "evtorch developers"
-    kinds = {text.split(" :: ")[0] for text in described.get_all("Classifier") or []}
+    classifiers = described.get_all("Classifier") or []
+    kinds = {text.split(" :: ")[0] for text in classifiers}
     assert {"Development Status", "Operating System", "Programming Language", "Topic"} <= kinds
     lowest = PROJECT["project"]["requires-python"].removeprefix(">=")
-    assert f"Programming Language :: Python :: {lowest}" in described.get_all("Classifier")
+    assert f"Programming Language :: Python :: {lowest}" in classifiers
 
 
 def test_wheel_holds_the_library_and_nothing_else(wheel: Path) -> None:

@@ -14,13 +14,16 @@ import torch
 from .. import jax_core
 from ..bridge import TorchFunction, as_torch_function
 from ..jax_core._li_grid import li_grid
+from ..jax_core._trace import lif_delayed_trace
 from ._overflow import report_overflow
 from .functional._layer import unpacking
 
 _PUBLIC = [each for each in map(vars(jax_core).get, jax_core.__all__) if inspect.isfunction(each)]
-_FUNCTIONS = [*_PUBLIC, li_grid]
+_FUNCTIONS = [*_PUBLIC, li_grid, lif_delayed_trace]
 _BRIDGED = {
-    (function, counts): as_torch_function(functools.partial(unpacking, function, counts))
+    (function, counts): as_torch_function(
+        functools.update_wrapper(functools.partial(unpacking, function, counts), function)
+    )
     for function in _FUNCTIONS
     for counts in (False, True)
 }
@@ -31,5 +34,11 @@ def bridged(function: Callable[..., Any], counts: bool) -> TorchFunction:
     return _BRIDGED[function, counts]
 
 
-# It looks at values. Python does it, and the compiler breaks its graph there without a word.
-report_outside: Any = torch.compiler.disable(report_overflow)
+# It looks at values. Python does it, and the compiler breaks its graph there without a word; with
+# fullgraph=True it gives this reason.
+report_outside: Any = torch.compiler.disable(
+    report_overflow,
+    reason="whether spikes found no room is looked up in the values, outside of the graph; with "
+    "fullgraph=True make the layer with on_overflow='truncate', or with refractory=inf, where one "
+    "spike is all there is",
+)

@@ -42,7 +42,8 @@ def register_constants(
     for name, value in constants.items():
         if name in names:
             initial = torch.as_tensor(value, device=device, dtype=dtype).detach()
-            if name == "refractory" and bool(initial.isinf().any()):
+            source = value if isinstance(value, Tensor) else torch.tensor(value, device="cpu")
+            if name == "refractory" and not source.is_meta and bool(source.isinf().any()):
                 raise ValueError("refractory = inf cannot be learned; choose a finite value")
             setattr(module, name, nn.Parameter(initial.expand(neurons).clone()))
         elif isinstance(value, Tensor):

@@ -77,14 +77,18 @@ def _values(
     device: torch.device | str | None,
     dtype: torch.dtype | None,
 ) -> Tensor:
-    value = torch.as_tensor(given, device=device, dtype=check_dtype(dtype)).detach()
+    dtype = check_dtype(dtype)
+    # On its own device, because a device that holds no values ("meta") has none to check.
+    value = given if isinstance(given, Tensor) else torch.tensor(given, device="cpu")
+    value = value.detach().to(dtype)
     if value.shape not in ((), (features,)):
         raise ValueError(
             f"{name} must be a number or have shape ({features},), got {tuple(value.shape)}"
         )
-    if not bool(((value >= 0) & (value < math.inf)).all()):
+    if not value.is_meta and not bool(((value >= 0) & (value < math.inf)).all()):
         raise ValueError(f"{name} must be finite and >= 0 (seconds), got {given}")
-    return value.expand(features).clone()
+    device = device or (value.device if isinstance(given, Tensor) else torch.get_default_device())
+    return value.expand(features).to(device, copy=True)
 
 
 def nonnegative(delay: Tensor) -> Tensor:

@@ -69,7 +69,8 @@ def check_tensor(x: Any, name: str, expected: str) -> None:
         raise TypeError(f"{name} must be {expected}, got {type(x).__name__}{remedy}")
     if x.dtype not in _DTYPES:
         raise TypeError(
-            f"{name} must be float32 or float64, got {x.dtype}; convert it with {name}.float()"
+            f"{name} must be float32 or float64, got {x.dtype}; convert it with {name}.float(), a "
+            f"module with module.float(), since spike times need that precision"
         )
     if x.layout != torch.strided:
         raise TypeError(f"{name} must be dense, got {x.layout}; convert it with .to_dense()")
@@ -101,6 +102,12 @@ def check_like(x: Tensor, reference: Tensor, name: str, reference_name: str = "s
         raise TypeError(
             f"{name} is {x.dtype}, but {reference_name} is {reference.dtype}; convert one of them "
             f"so that both agree, for a module with .to(dtype)"
+        )
+    if x.is_meta:
+        raise ValueError(
+            f"{name} is on device 'meta' and has no values to compute with; give a module memory "
+            f"with module.to_empty(device='cpu') and values with load_state_dict, and pass spikes "
+            f"on that device"
         )
     if x.device != reference.device:
         raise ValueError(
@@ -181,7 +188,10 @@ def check_constant_values(constants: dict[str, Any], neurons: int) -> None:
         return
     values = values_are_checked()
     for name, value in constants.items():
-        if isinstance(value, Tensor):
+        if isinstance(value, Tensor) and value.is_meta:
+            shape = _stand_in(value)
+            _check_constant(name, shape, neurons, shape.dtype, values=False)
+        elif isinstance(value, Tensor):
             check_tensor(value, name, f"a number or a tensor of shape () or ({neurons},)")
             array = _array(value) if values else _stand_in(value)
             _check_constant(name, array, neurons, array.dtype, values)
@@ -198,7 +208,7 @@ def check_constant_values(constants: dict[str, Any], neurons: int) -> None:
         reset, threshold = constants["v_reset"], constants["v_threshold"]
         if not (isinstance(reset, Tensor) or isinstance(threshold, Tensor)):
             _check_reset(float(reset), float(threshold))
-        elif values:
+        elif values and not any(isinstance(v, Tensor) and v.is_meta for v in (reset, threshold)):
             rules.check_less(_array(reset), _array(threshold), "v_reset", "v_threshold")
 
 

@@ -97,11 +97,39 @@ def test_dtype_functional_call_and_state_dict(module):
     assert torch.equal(fresh(x.float()), module(x.float()))
 
 
-def test_reserved_names_are_refused():
-    with pytest.raises(ValueError, match="'forward', which clashes"):
-        bridge.JaxModule(lambda p: p["forward"], {"forward": jnp.zeros(2)})
-    with pytest.raises(ValueError, match=r"'train', which is a name that torch.nn.Module uses"):
-        bridge.JaxModule(lambda p: 0, {"train": {"w": jnp.zeros(2)}})
+def test_names_that_torch_modules_use_get_an_underscore():
+    # As Flax's `net.init` returns them.
+    tree = {"params": {"Dense_0": {"kernel": jnp.full((3, 2), 2.0), "half": jnp.ones(2)}}}
+
+    def apply(variables, x, *, train=False):
+        dense = variables["params"]["Dense_0"]
+        return (x @ dense["kernel"] + dense["half"]) * (3 if train else 1)
+
+    module = bridge.JaxModule(apply, tree)
+    names = {"params_.Dense_0.kernel", "params_.Dense_0.half_"}
+    assert set(module.state_dict()) == names == set(bridge.export_parameters(module))
+    module(torch.ones(1, 3), train=True).sum().backward()
+    torch.testing.assert_close(
+        module.get_parameter("params_.Dense_0.kernel").grad, torch.full((3, 2), 3.0)
+    )
+    assert module.params()["params"]["Dense_0"]["kernel"].shape == (3, 2)
+    doubled = {name: 2 * p for name, p in module.named_parameters()}
+    found = torch.func.functional_call(module, doubled, torch.ones(1, 3))
+    torch.testing.assert_close(found, torch.full((1, 2), 14.0))
+
+
+@pytest.mark.parametrize(
+    "name", ["params", "buffers", "train", "half", "type", "apply", "forward", "training", "to"]
+)
+def test_any_key_is_taken(name):
+    module = bridge.JaxModule(lambda p, x: p[name] * x, {name: jnp.full(2, 3.0)})
+    assert list(module.state_dict()) == [f"{name}_"]
+    assert module.double().train()(torch.ones(2).double()).tolist() == [3, 3]
+
+
+def test_two_entries_of_one_name_are_refused():
+    with pytest.raises(ValueError, match=r"`params` has two entries .* 'a_b'; rename"):
+        bridge.JaxModule(lambda p: p, {"a.b": jnp.ones(1), "a_b": jnp.ones(1)})
 
 
 def test_arguments_go_by_the_functions_names():

@@ -1,0 +1,142 @@
+"""Compiled programs: one for each set of shapes, of which the process keeps the most recent.
+
+JAX's own cache of a jitted function keeps every shape for as long as the function lives, and each
+compiled program holds megabytes and up to hundreds of the memory maps that the kernel grants a
+process (65 530 by default; XLA aborts at the last). So here each set of shapes has a jitted
+function of its own, which JAX releases with everything that it compiled when it is dropped.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import weakref
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import Any
+
+import jax
+
+MAX_PROGRAMS = 256
+MAX_MAPS = 16_000
+"""A quarter of what the kernel grants: other libraries compile, too."""
+_PATIENCE = 2.0
+"""Seconds after which a compilation is worth a message."""
+
+_log = logging.getLogger("evtorch.bridge")
+_clock = itertools.count()
+_lock = threading.Lock()
+
+
+class _Program:
+    __slots__ = ("__weakref__", "home", "jitted", "key", "maps", "ran", "used")
+
+    def __init__(self, fn: Callable[..., Any], home: Programs, key: Hashable) -> None:
+        self.jitted = jax.jit(fn)
+        self.home = weakref.ref(home)
+        self.key = key
+        self.maps = 0
+        self.ran = False
+        self.used = next(_clock)
+
+
+_all: weakref.WeakSet[_Program] = weakref.WeakSet()
+
+
+class Programs:
+    """Those of one function. They live as long as this object, and at most until `MAX_PROGRAMS`
+    others, or some with `MAX_MAPS` memory maps, were used in this process after them."""
+
+    __slots__ = ("__weakref__", "_found")
+
+    def __init__(self) -> None:
+        self._found: dict[Hashable, _Program] = {}
+
+    def find(self, key: Hashable) -> Any:
+        """The jitted function of ``key`` if it has run, else None."""
+        program = self._found.get(key)
+        if program is None or not program.ran:
+            return None
+        program.used = next(_clock)
+        return program.jitted
+
+    def first(self, key: Hashable, fn: Callable[..., Any], name: str) -> Callable[..., Any]:
+        """``fn`` jitted and kept under ``key``, for its first call, which compiles."""
+        return partial(_first_call, self._program(key, fn), name)
+
+    def traced(self, key: Hashable, fn: Callable[..., Any]) -> Any:
+        """``fn`` jitted and kept under ``key``, for `jax.eval_shape`."""
+        return self._program(key, fn).jitted
+
+    def _program(self, key: Hashable, fn: Callable[..., Any]) -> _Program:
+        program = self._found.get(key)
+        if program is None:
+            program = self._found[key] = _Program(fn, self, key)
+            with _lock:
+                _all.add(program)
+        program.used = next(_clock)
+        return program
+
+    def drop(self, program: _Program) -> None:
+        """Forget a program. Who is running it goes on."""
+        if self._found.get(program.key) is program:
+            self._found.pop(program.key, None)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
+def _first_call(program: _Program, name: str, *args: Any) -> Any:
+    before = memory_maps()
+    # A thread, because what compiles does not come back here before it is done.
+    notice = threading.Timer(_PATIENCE, _say_compiling, (name,))
+    notice.daemon = True
+    notice.start()
+    try:
+        result = program.jitted(*args)
+    finally:
+        notice.cancel()
+    program.maps = max(memory_maps() - before, 0)
+    program.ran = True
+    _make_room(program)
+    return result
+
+
+def memory_maps() -> int:
+    """How many memory maps this process has; 0 where the system does not tell."""
+    try:
+        with open("/proc/self/maps", "rb") as file:
+            return file.read().count(b"\n")
+    except OSError:
+        return 0
+
+
+def _make_room(newest: _Program) -> None:
+    with _lock:
+        programs = sorted(_all, key=lambda program: program.used)
+    count = len(programs)
+    maps = sum(program.maps for program in programs)
+    for program in programs:
+        if count <= MAX_PROGRAMS and maps <= MAX_MAPS:
+            return
+        home = program.home()
+        if program is not newest and home is not None:
+            home.drop(program)
+            count, maps = count - 1, maps - program.maps
+
+
+_said = False
+
+
+def _say_compiling(name: str) -> None:
+    global _said
+    # Once at a level that is seen by default: a network of many layers must not repeat it.
+    _log.log(
+        logging.INFO if _said else logging.WARNING,
+        "evtorch: compiling %s, which takes some seconds for each new set of shapes, dtypes and "
+        "options; later calls only run. jax.config.update('jax_compilation_cache_dir', folder) "
+        "keeps what was compiled for other processes. Further ones are logged at level INFO",
+        name,
+    )
+    _said = True
