@@ -82,7 +82,7 @@ endif
 $(TYPECHECK_LINKS):
 	@rm -rf .typecheck && mkdir -p $(@D)
 	@ln -s ../../bridge ../../jax_core ../../torch_api $(@D)
-	@ln -s ../../top/__init__.py $@
+	@ln -s ../../top/__init__.py ../../top/_programs.py $(@D)
 
 format: venv ## let ruff fix and format the code
 	$(BIN)/ruff check --fix .

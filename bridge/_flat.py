@@ -10,11 +10,11 @@ import jax
 import numpy as np
 import torch
 
+from .._programs import Programs  # pyright: ignore[reportMissingImports]  # It lies in top/.
 from ._arrays import as_operand, check_tensor
 from ._config import JaxConfig
 from ._dtypes import NUMPY_DTYPE, TORCH_DTYPE, WIDE_INTEGERS, WIDTH, needs_x64
 from ._errors import reraise
-from ._programs import Programs
 from ._trace import FlatFn, Mask, Plan, backward, evaluate, forward, jvp_of, vjp_of, vmap_of
 
 Tensors = Sequence[torch.Tensor]

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
+from ._compiled import compiled
 from ._events import Events
 from ._overflow import OnOverflow, handle_overflow
 from ._validate import (
@@ -154,7 +155,7 @@ def _draw(
     return raster
 
 
-@partial(jax.jit, static_argnums=(3, 4))
+@compiled("dense_from_events", static_argnums=(3, 4))
 def _count(
     time: Array, index: Array, dt: float | Array, neurons: int, steps: int
 ) -> tuple[Array, Array]:
@@ -175,7 +176,7 @@ def _count(
     return jnp.moveaxis(raster, -2, 0), lost
 
 
-@partial(jax.jit, static_argnums=(2, 3))
+@compiled("spike_times_from_dense", static_argnums=(2, 3))
 def _read_spike_times(
     raster: Array, dt: float | Array, max_spikes: int, dtype: DTypeLike
 ) -> tuple[Array, Array]:
@@ -184,7 +185,7 @@ def _read_spike_times(
     return _time_of(step, spiking.shape[-1], dt, dtype), lost
 
 
-@partial(jax.jit, static_argnums=(2, 3))
+@compiled("events_from_dense", static_argnums=(2, 3))
 def _read_events(
     raster: Array, dt: float | Array, max_events: int, dtype: DTypeLike
 ) -> tuple[Events, Array]:

@@ -10,6 +10,7 @@ import numpy as np
 from jax import Array, lax
 
 from ._adjoint import adjoint, tangent
+from ._compiled import compiled
 from ._constants import Constants, Form
 from ._eventprop import slope_at_spike, slope_floor
 from ._events import Events
@@ -128,7 +129,7 @@ def _by_fast_and_deep(
     return pad_slots(settings, time, jnp.inf), count(settings, spikes, fixed[-1])
 
 
-@jax.jit
+@compiled("lif")
 def run(
     settings: Settings, events: Events, weight: Array, constants: Constants
 ) -> tuple[Array, Health]:

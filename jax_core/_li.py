@@ -14,12 +14,12 @@ import functools
 import math
 from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from ._compiled import compiled
 from ._constants import as_array
 from ._events import Events
 from ._kernel import propagator
@@ -183,7 +183,7 @@ def li_max(
     return _max(spikes, weight, *taus, v_leak, _unless_infinite(t_max))
 
 
-@functools.partial(jax.jit, static_argnames=("quantity",))
+@compiled("li_value", static_argnames="quantity")
 def _value(
     spikes: Any,
     weight: Array,
@@ -234,7 +234,7 @@ def _sum_at(
     return jnp.moveaxis(map_in_pieces(respond_at, (times.T,), values), 0, -1)
 
 
-@jax.jit
+@compiled("li_integral")
 def _integral(
     spikes: Any,
     weight: Array,
@@ -252,7 +252,7 @@ def _integral(
     return with_undefined(integral).reshape(*batch, weight.shape[0])
 
 
-@jax.jit
+@compiled("li_max")
 def _max(
     spikes: Any,
     weight: Array,

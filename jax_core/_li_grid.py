@@ -5,17 +5,15 @@ and the state is carried on from there, which costs as many operations as there 
 steps, not their product. The result is as exact: spikes are not moved to the grid.
 """
 
-import functools
-
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ._compiled import compiled
 from ._kernel import propagator
 from ._li_response import undefined, with_undefined
 
 
-@functools.partial(jax.jit, static_argnames="steps")
+@compiled("li_grid", static_argnames="steps")
 def li_grid(
     spikes: Array,
     weight: Array,

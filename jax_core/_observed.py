@@ -11,6 +11,7 @@ import numpy as np
 from jax import Array, lax
 
 from ._adjoint import adjoint, tangent
+from ._compiled import compiled
 from ._constants import Constant, Constants, Form
 from ._currents import currents_at
 from ._eventprop import slope_at_spike, slope_floor
@@ -148,7 +149,7 @@ def check_observed(
         )
 
 
-@partial(jax.jit, static_argnums=0)
+@compiled("lif_observed", static_argnums=0)
 def run_observed(
     count_missing: bool,
     settings: Settings,

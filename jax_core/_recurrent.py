@@ -11,6 +11,7 @@ import numpy as np
 from jax import Array
 
 from ._adjoint import adjoint, pull_back_all
+from ._compiled import compiled
 from ._constants import Constant, Constants, Form
 from ._events import Events
 from ._layer import Health, Settings, count, pad_slots, without_derivative
@@ -235,4 +236,4 @@ def _pull_back(
     return time, of_weight, *recurrent, of_constants
 
 
-run_recurrent = jax.jit(_by_eventprop)
+run_recurrent = compiled("recurrent_lif")(_by_eventprop)

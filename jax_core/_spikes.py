@@ -1,12 +1,11 @@
 """Spike-time tensors and events, and the way from one to the other."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from ._compiled import compiled
 from ._events import Events
 from ._overflow import OnOverflow, handle_overflow
 from ._sort import sort_times
@@ -71,7 +70,7 @@ def spike_times_from_events(
     return spikes
 
 
-@jax.jit
+@compiled("events_from_spike_times")
 def _merge(spikes: Array) -> Events:
     neurons, k = spikes.shape[-2:]
     time = _without_gradient_of_inf(spikes).reshape(*spikes.shape[:-2], neurons * k)
@@ -80,7 +79,7 @@ def _merge(spikes: Array) -> Events:
     return Events(time, jnp.where(jnp.isinf(time), -1, place // max(k, 1)))
 
 
-@partial(jax.jit, static_argnums=(2, 3))
+@compiled("spike_times_from_events", static_argnums=(2, 3))
 def _distribute(time: Array, index: Array, neurons: int, max_spikes: int) -> tuple[Array, Array]:
     """Spike times, and how many spikes of each sample have no room."""
 

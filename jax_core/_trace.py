@@ -1,13 +1,12 @@
 """Voltages and currents of LIF neurons at given times, simulated or given their spikes."""
 
 import math
-from functools import partial
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ._compiled import compiled
 from ._constants import Constant, Constants, Form, form_of
 from ._events import Events
 from ._layer import run
@@ -171,7 +170,7 @@ def _flat(times: Array | np.ndarray, layer: Layer) -> Array:
     return looks.reshape(math.prod(layer.leading), count)
 
 
-@partial(jax.jit, static_argnums=(5, 6))
+@compiled("lif_trace", static_argnums=(5, 6))
 def _states(
     events: Events,
     weight: Array,
@@ -191,7 +190,7 @@ def _states(
     return v + c.v_leak[..., None]
 
 
-@partial(jax.jit, static_argnums=(6, 7))
+@compiled("lif_trace", static_argnums=(6, 7))
 def _delayed(
     events: Events,
     weight: Array,

@@ -13,8 +13,7 @@ import pytest
 import torch
 from torch._subclasses import FakeTensorMode
 
-from evtorch import bridge
-from evtorch.bridge import _programs
+from evtorch import _programs, bridge
 
 
 @pytest.fixture(autouse=True)
@@ -130,7 +129,7 @@ def test_a_long_compilation_says_so_once(monkeypatch, caplog):
         return 2 * x
 
     function = bridge.as_torch_function(slow_to_trace)
-    with caplog.at_level(logging.INFO, logger="evtorch.bridge"):
+    with caplog.at_level(logging.INFO, logger="evtorch"):
         for size in (3, 3, 4):
             function(torch.ones(size))
     found = [record for record in caplog.records if "evtorch: compiling" in record.message]

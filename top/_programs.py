@@ -24,7 +24,7 @@ MAX_MAPS = 16_000
 _PATIENCE = 2.0
 """Seconds after which a compilation is worth a message."""
 
-_log = logging.getLogger("evtorch.bridge")
+_log = logging.getLogger("evtorch")
 _clock = itertools.count()
 _lock = threading.Lock()
 
@@ -32,8 +32,10 @@ _lock = threading.Lock()
 class _Program:
     __slots__ = ("__weakref__", "home", "jitted", "key", "maps", "ran", "used")
 
-    def __init__(self, fn: Callable[..., Any], home: Programs, key: Hashable) -> None:
-        self.jitted = jax.jit(fn)
+    def __init__(
+        self, fn: Callable[..., Any], home: Programs, key: Hashable, options: dict[str, Any]
+    ) -> None:
+        self.jitted = jax.jit(fn, **options)
         self.home = weakref.ref(home)
         self.key = key
         self.maps = 0
@@ -61,18 +63,21 @@ class Programs:
         program.used = next(_clock)
         return program.jitted
 
-    def first(self, key: Hashable, fn: Callable[..., Any], name: str) -> Callable[..., Any]:
-        """``fn`` jitted and kept under ``key``, for its first call, which compiles."""
-        return partial(_first_call, self._program(key, fn), name)
+    def first(
+        self, key: Hashable, fn: Callable[..., Any], name: str, **options: Any
+    ) -> Callable[..., Any]:
+        """``fn`` jitted, with options of ``jax.jit``, and kept under ``key``, for its first call,
+        which compiles."""
+        return partial(_first_call, self._program(key, fn, options), name)
 
     def traced(self, key: Hashable, fn: Callable[..., Any]) -> Any:
         """``fn`` jitted and kept under ``key``, for `jax.eval_shape`."""
-        return self._program(key, fn).jitted
+        return self._program(key, fn, {}).jitted
 
-    def _program(self, key: Hashable, fn: Callable[..., Any]) -> _Program:
+    def _program(self, key: Hashable, fn: Callable[..., Any], options: dict[str, Any]) -> _Program:
         program = self._found.get(key)
         if program is None:
-            program = self._found[key] = _Program(fn, self, key)
+            program = self._found[key] = _Program(fn, self, key, options)
             with _lock:
                 _all.add(program)
         program.used = next(_clock)
@@ -87,14 +92,14 @@ class Programs:
         return len(self._found)
 
 
-def _first_call(program: _Program, name: str, *args: Any) -> Any:
+def _first_call(program: _Program, name: str, *args: Any, **kwargs: Any) -> Any:
     before = memory_maps()
     # A thread, because what compiles does not come back here before it is done.
     notice = threading.Timer(_PATIENCE, _say_compiling, (name,))
     notice.daemon = True
     notice.start()
     try:
-        result = program.jitted(*args)
+        result = program.jitted(*args, **kwargs)
     finally:
         notice.cancel()
     program.maps = max(memory_maps() - before, 0)
