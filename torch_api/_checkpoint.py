@@ -63,6 +63,6 @@ def _decoded(state: Any) -> dict[str, Any]:
     """The numbers of an entry; none if it was written or changed by something else."""
     try:
         found = json.loads(bytes(round(x) for x in state.tolist()))
-    except (AttributeError, TypeError, ValueError, OverflowError):
+    except (AttributeError, TypeError, ValueError, OverflowError, RuntimeError):
         return {}
     return found if isinstance(found, dict) else {}
