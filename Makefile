@@ -23,10 +23,10 @@ EXAMPLES_STAMP := $(VENV)/.installed-examples
 TYPECHECK_LINKS := .typecheck/evtorch/__init__.py
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types check format bench pynn clean
+.PHONY: help venv demo test lint types check test-versions test-oldest test-newest format bench pynn clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(STAMP) ## create .venv with everything needed to run, test and benchmark
 
@@ -78,6 +78,27 @@ else
 	$(PYTEST) $(ARGS)
 endif
 
+# With both ends of the ranges that pyproject.toml declares, in environments of their own. Pythons
+# that these versions have wheels for.
+OLDEST_PYTHON ?= python3.11
+NEWEST_PYTHON ?= python3.13
+# Other frameworks, which these tests compare with, may not support the versions.
+VERSIONS_TESTS ?= tests/jax_core tests/bridge tests/torch_api --ignore=tests/torch_api/nir
+
+test-versions: test-oldest test-newest ## the tests of core, bridge and torch modules with the oldest and newest versions
+
+test-oldest test-newest: test-%: .venv-%/.installed
+	.venv-$*/bin/python -m pip list 2>/dev/null | grep -E '^(jax|jaxlib|numpy|optax|torch) '
+	$(WITH_OLDER) .venv-$*/bin/python -m pytest --numprocesses $(WORKERS) -W default $(VERSIONS_TESTS) $(ARGS)
+
+.venv-oldest/.installed: VERSION_PYTHON = $(OLDEST_PYTHON)
+.venv-newest/.installed: VERSION_PYTHON = $(NEWEST_PYTHON)
+.venv-%/.installed: constraints-%.txt pyproject.toml
+	$(VERSION_PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --constraint constraints-$*.txt $(TORCH_PIP_FLAGS) torch
+	.venv-$*/bin/python -m pip install --quiet --constraint constraints-$*.txt --editable '.[test]'
+	@touch $@
+
 # The folders become `evtorch` and `evtorch.*` only when installed; links show pyright the same names.
 $(TYPECHECK_LINKS):
 	@rm -rf .typecheck && mkdir -p $(@D)
@@ -107,5 +128,5 @@ $(PYNN_VENV)/.installed: constraints-pynn.txt
 	@touch $@
 
 clean: ## remove everything the targets above created
-	rm -rf $(VENV) $(PYNN_VENV) .typecheck .pytest_cache .ruff_cache .hypothesis .jax_cache build dist runs *.egg-info
+	rm -rf $(VENV) $(PYNN_VENV) .venv-oldest .venv-newest .typecheck .pytest_cache .ruff_cache .hypothesis .jax_cache build dist runs *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -152,8 +152,8 @@ class MockBSS2:
             "v_reset": layer.v_reset,
             "refractory": layer.refractory,
         }
-        # Numbers are compiled in, as torch modules do it, and select closed forms. On a chip whose
-        # neurons differ anyway, one compiled function shall do for all voltages.
+        # Numbers select closed forms, as those of torch modules do. On a chip whose neurons differ
+        # anyway, one compiled function shall do for all voltages.
         constants = {
             name: value.astype(dtype)
             if self._differs and name in _VOLTAGES

@@ -1,6 +1,5 @@
 """The layers of the mock chip as calls of the simulation, compiled."""
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -8,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from .._compiled import compiled
+from .._constants import Form, form_of
 from .._lif import lif
 from .._trace import lif_observed_trace
 from ._contract import HardwareLimitError
@@ -37,19 +38,27 @@ def simulate(
 ) -> tuple[np.ndarray, bool]:
     """Spike times, and whether a neuron had more than ``max_spikes``."""
     arrays, numbers, is_noisy = _split(built)
-    settings = {**numbers, "max_spikes": max_spikes, "t_max": duration}
-    out, overflow = _simulate(times, arrays, tuple(settings.items()), is_noisy)
+    form = form_of(built["tau_mem"], built["tau_syn"], built["refractory"])
+    numbers["t_max"] = duration
+    out, overflow = _simulate(times, arrays, numbers, max_spikes, form, is_noisy)
     return np.asarray(out), bool(np.asarray(overflow).any())
 
 
-@partial(jax.jit, static_argnums=(2, 3))
+@compiled("the mock", static_argnums=(3, 4, 5))
 def _simulate(
-    times: Array, arrays: dict[str, Array], settings: tuple[tuple[str, Any], ...], is_noisy: bool
+    times: np.ndarray,
+    arrays: dict[str, Any],
+    numbers: dict[str, Any],
+    max_spikes: int,
+    form: Form,
+    is_noisy: bool,
 ) -> tuple[Array, Array]:
-    def one(times: Array, arrays: dict[str, Array]) -> tuple[Array, Array]:
-        given: dict[str, Any] = {**arrays, **dict(settings)}
+    options: dict[str, Any] = {"max_spikes": max_spikes, "form": form, "validate": False}
+
+    def one(times: Any, arrays: dict[str, Any]) -> tuple[Array, Array]:
+        given = {**arrays, **numbers}
         weight = given.pop("weight")
-        out, health = lif(times, weight, **given, return_health=True, validate=False)
+        out, health = lif(times, weight, **given, **options, return_health=True)
         return out, health.overflow
 
     if not is_noisy:

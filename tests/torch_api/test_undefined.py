@@ -112,3 +112,19 @@ def test_conversions_delays_and_losses():
             snn.SpikeTimeMSELoss(t_correct=1e-2, t_wrong=2e-2),
         ):
             assert loss(spikes, target).isnan()
+
+
+@pytest.mark.parametrize("neuron", [snn.hx.LIF, snn.hx.EventPropLIF])
+def test_time_grids_of_hx(neuron):
+    experiment = snn.hx.Experiment(mock=True, engine="euler")
+    event_prop = neuron is snn.hx.EventPropLIF
+    make = snn.hx.EventPropSynapse if event_prop else snn.hx.Synapse
+    synapse = make(3, 2, experiment=experiment)
+    with torch.no_grad():
+        synapse.weight[0, 1] = math.nan
+    population = neuron(2, experiment=experiment)
+    spikes = population(synapse(snn.hx.LIFObservables(spikes=torch.ones(20, 1, 3))))
+    snn.hx.run(experiment, 20)
+    assert spikes.spikes.isnan().any(0).tolist() == [[True, False]]
+    spikes.spikes.nansum().backward()
+    assert synapse.weight.grad.isnan().any(1).tolist() == [True, False]

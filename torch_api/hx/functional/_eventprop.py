@@ -61,7 +61,8 @@ class EventPropLIFFunction(torch.autograd.Function):
         for step in range(len(weighted) - 1):
             i = i * (1 - dt / tau_syn) + weighted[step]
             v = v + dt / tau_mem * (leak - v + i)
-            z = (v > threshold).to(v.dtype)
+            # A voltage that is NaN must not look like silence.
+            z = torch.where(v.isnan(), v, (v > threshold).to(v.dtype))
             v = torch.where(z > 0, torch.zeros_like(v) + reset, v)
             traces.append((z, v, i))
         spikes, membrane, current = (torch.stack(trace) for trace in zip(*traces, strict=True))
@@ -79,8 +80,10 @@ class EventPropLIFFunction(torch.autograd.Function):
             after = leak - reset + i[step - 1]
             li[step - 1] = li[step] + dt / tau_syn * (lv[step] - li[step])
             decayed = lv[step] * (1 - dt / tau_mem)
-            output = torch.nan_to_num(z[step] / before * upstream[step], 0.0, 0.0, 0.0)
-            jump = torch.nan_to_num(z[step] * after / before, 0.0, 0.0, 0.0)
+            is_flat = before == 0
+            before = torch.where(is_flat, 1, before)
+            output = torch.where(is_flat, 0, z[step] / before * upstream[step])
+            jump = torch.where(is_flat, 0, z[step] * after / before)
             lv[step - 1] = (1 - z[step]) * decayed + jump * decayed + output
         return torch.stack((li * tau_syn, lv - li)), *(None,) * 7
 

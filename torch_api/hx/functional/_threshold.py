@@ -20,7 +20,8 @@ class SuperSpike(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, alpha: float) -> Tensor:
         ctx.save_for_backward(x)
         ctx.alpha = alpha
-        return (x > 0).to(x.dtype)
+        # A voltage that is NaN must not look like silence.
+        return torch.where(x.isnan(), x, (x > 0).to(x.dtype))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
@@ -29,7 +30,7 @@ class SuperSpike(torch.autograd.Function):
 
 
 def superspike(x: Tensor, alpha: float = 50.0) -> Tensor:
-    """1 where ``x > 0``, else 0, with the SuperSpike derivative."""
+    """1 where ``x > 0``, else 0 (NaN where ``x`` is), with the SuperSpike derivative."""
     result: Tensor = SuperSpike.apply(x, alpha)  # pyright: ignore[reportAssignmentType]
     return result
 
