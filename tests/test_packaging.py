@@ -145,7 +145,7 @@ def test_metadata_say_whose_it_is_and_where_it_runs() -> None:
     kinds = {text.split(" :: ")[0] for text in described.get_all("Classifier") or []}
     assert {"Development Status", "Operating System", "Programming Language", "Topic"} <= kinds
     lowest = PROJECT["project"]["requires-python"].removeprefix(">=")
-    assert f"Programming Language :: Python :: {lowest}" in described.get_all("Classifier")
+    assert f"Programming Language :: Python :: {lowest}" in described.get_all("Classifier", [])
 
 
 def test_wheel_holds_the_library_and_nothing_else(wheel: Path) -> None:

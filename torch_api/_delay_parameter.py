@@ -82,7 +82,7 @@ def _values(
         raise ValueError(
             f"{name} must be a number or have shape ({features},), got {tuple(value.shape)}"
         )
-    if not bool(((value >= 0) & (value < math.inf)).all()):
+    if not (value.is_meta or bool(((value >= 0) & (value < math.inf)).all())):
         raise ValueError(f"{name} must be finite and >= 0 (seconds), got {given}")
     return value.expand(features).clone()
 
