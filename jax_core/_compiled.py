@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import jax
+import numpy as np
 
 from .._programs import Programs  # pyright: ignore[reportMissingImports]  # It lies in top/.
 
@@ -38,6 +39,6 @@ def compiled(name: str, **options: Any) -> Callable[[Callable[P, T]], Callable[P
 
 
 def _kind(leaf: Any) -> Any:
-    if hasattr(leaf, "shape"):
+    if isinstance(leaf, jax.Array | np.ndarray | np.generic):
         return leaf.shape, leaf.dtype
     return type(leaf) if isinstance(leaf, float) else (type(leaf), leaf)

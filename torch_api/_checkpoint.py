@@ -25,7 +25,8 @@ class RecordsNumbers(nn.Module):
         raise NotImplementedError
 
     def get_extra_state(self) -> Tensor:
-        return torch.tensor(list(json.dumps(self.numbers()).encode()), dtype=self._dtype())
+        text = list(json.dumps(self.numbers()).encode())
+        return torch.tensor(text, dtype=self._dtype(), device="cpu")
 
     def set_extra_state(self, state: Any) -> None:
         self._compare(state, type(self).__name__)

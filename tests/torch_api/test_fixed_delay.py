@@ -59,6 +59,10 @@ def test_fixed_delays_go_with_checkpoints_devices_and_types() -> None:
     assert torch.equal(learned.delay, layer.delay)
     assert layer.double().delay.dtype == torch.float64
     assert layer.to("meta").delay.is_meta
+    with torch.device("meta"):
+        empty = snn.LIF(3, 2, delay=1e-3)
+    assert empty.delay.is_meta
+    assert not empty.get_extra_state().is_meta
     assert "delay=0.002" in repr(snn.LIF(3, 2, delay=2e-3))
     assert "delay=fixed" in repr(other)
 
