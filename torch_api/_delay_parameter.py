@@ -79,7 +79,7 @@ def _values(
 ) -> Tensor:
     dtype = check_dtype(dtype)
     # On its own device, because a device that holds no values ("meta") has none to check.
-    value = given if isinstance(given, Tensor) else torch.tensor(given, device="cpu")
+    value = given if isinstance(given, Tensor) else torch.tensor(given, dtype=dtype, device="cpu")
     value = value.detach().to(dtype)
     if value.shape not in ((), (features,)):
         raise ValueError(

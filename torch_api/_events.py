@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .. import jax_core
 from ..jax_core import Events
+from ..jax_core._validate import check_duration
 from ._overflow import OnOverflow, check_policy, report_lost
 from ._validate import check_raster, check_spikes
 from .functional._layer import call
@@ -78,6 +79,7 @@ def dense_from_spike_times(
     **Returns:** zeros and ones, shape ``(steps, ..., neurons)``.
     """
     check_policy(on_overflow)
+    check_duration(dt, "dt", infinite=False, positive=True)
     check_spikes(spikes)
     raster = call(
         jax_core.dense_from_spike_times,
@@ -100,6 +102,7 @@ def dense_from_events(
     there.
     """
     check_policy(on_overflow)
+    check_duration(dt, "dt", infinite=False, positive=True)
     times = check_spikes(events, neurons, "events")
     raster = call(
         jax_core.dense_from_events,
@@ -130,6 +133,7 @@ def spike_times_from_dense(
     floating-point raster, else of torch's default dtype.
     """
     check_policy(on_overflow)
+    check_duration(dt, "dt", infinite=False, positive=True)
     raster = _float_raster(raster)
     spikes = call(
         jax_core.spike_times_from_dense,
@@ -155,6 +159,7 @@ def events_from_dense(
     **Returns:** ``Events`` of shape ``(..., max_events)``.
     """
     check_policy(on_overflow)
+    check_duration(dt, "dt", infinite=False, positive=True)
     raster = _float_raster(raster)
     events = call(
         jax_core.events_from_dense,

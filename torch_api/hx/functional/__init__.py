@@ -21,6 +21,7 @@ from ._threshold import superspike as superspike
 from ._threshold import threshold as threshold
 
 __all__ = [
+    "CuBaStepCode",
     "EventPropLIFFunction",
     "EventPropSynapseFunction",
     "Integrated",
@@ -36,6 +37,7 @@ __all__ = [
     "linear",
     "linear_exponential_clamp",
     "linear_sparse",
+    "refractory_update",
     "superspike",
     "threshold",
 ]

@@ -7,7 +7,12 @@ from torch import Tensor, nn
 
 from .._raster import SpikeRaster
 
-__all__ = ["CoordinatesToSpikes", "PixelsToSpikeTimes", "SpikeTimesToDense"]
+__all__ = [
+    "CoordinatesToSpikes",
+    "PixelsToSpikeTimes",
+    "SpikeTimesToDense",
+    "SpikeTimesToSparseTensor",
+]
 
 
 class PixelsToSpikeTimes(nn.Module):
