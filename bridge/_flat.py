@@ -100,8 +100,8 @@ class FlatFunction:
     def _traced(self, mask: Mask | None) -> Callable[..., Any]:
         # A new object each time: JAX keeps what it compiled by the identity of this.
         if mask is None:
-            return partial(evaluate, self.fn)
-        return partial(forward, self.fn, self.policy, mask)
+            return partial(evaluate, self.fn, [])
+        return partial(forward, self.fn, self.policy, mask, [])
 
     def evaluate(self, tensors: Tensors, extras: Extras) -> tuple[Plan, tuple[torch.Tensor, ...]]:
         """Outputs without gradients."""

@@ -7,6 +7,7 @@ as ordinary outputs, except those that are inputs or constants anyway: they are 
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -52,16 +53,28 @@ class Plan:
 
 
 class Outputs:
-    """What a compiled forward returns: arrays, and the plan as the static part of the pytree."""
+    """What a compiled forward returns: arrays, and the plan as the static part of the pytree.
 
-    __slots__ = ("arrays", "plan")
+    A reference only: JAX keeps such static parts for long, and a plan holds whole programs.
+    """
 
-    def __init__(self, plan: Plan, arrays: Sequence[Any]) -> None:
-        self.plan = plan
+    __slots__ = ("arrays", "reference")
+
+    def __init__(self, reference: Callable[[], Plan | None], arrays: Sequence[Any]) -> None:
+        self.reference = reference
         self.arrays = arrays
 
+    @property
+    def plan(self) -> Plan:
+        """The plan, which lives as long as the function that was traced."""
+        plan = self.reference()
+        assert plan is not None
+        return plan
 
-jax.tree_util.register_pytree_node(Outputs, lambda node: (tuple(node.arrays), node.plan), Outputs)
+
+jax.tree_util.register_pytree_node(
+    Outputs, lambda node: (tuple(node.arrays), node.reference), Outputs
+)
 
 
 def _fresh(x: Any) -> Any:
@@ -101,10 +114,11 @@ def _plan(leaves: Sequence[Any], tree: Any) -> Plan:
     return Plan(tree, types, tuple(_is_inexact(x) for x in leaves))
 
 
-def evaluate(fn: FlatFn, extras: Any, *arrays: Any) -> Any:
-    """Traced: outputs only."""
+def evaluate(fn: FlatFn, plans: list[Plan], extras: Any, *arrays: Any) -> Any:
+    """Traced: outputs only. The plan is put among ``plans``, which keep it."""
     leaves, tree = _checked_outputs(fn(extras, *arrays))
-    return Outputs(_plan(leaves, tree), [_fresh(x) for x in leaves])
+    plans.append(_plan(leaves, tree))
+    return Outputs(weakref.ref(plans[-1]), [_fresh(x) for x in leaves])
 
 
 def _linear_in(fn: FlatFn, mask: Mask, extras: Any, arrays: Sequence[Any]) -> tuple[Any, ...]:
@@ -135,13 +149,15 @@ def _linear_as_before(
     return leaves, vjp
 
 
-def forward(fn: FlatFn, policy: str, mask: Mask, extras: Any, *arrays: Any) -> Any:
+def forward(
+    fn: FlatFn, policy: str, mask: Mask, plans: list[Plan], extras: Any, *arrays: Any
+) -> Any:
     """Traced: outputs, followed by the residuals for the gradients selected by ``mask``."""
     if policy == "auto":
         costly = worth_keeping(lambda *a: _checked_outputs(fn(extras, *a))[0], arrays)
         policy = "residual" if costly else "recompute"
     if policy == "recompute":
-        result = evaluate(fn, extras, *arrays)
+        result = evaluate(fn, plans, extras, *arrays)
         result.plan.mask, result.plan.recompute = mask, True
         result.plan.needed_inputs = tuple(range(len(arrays)))
         return result
@@ -162,7 +178,9 @@ def forward(fn: FlatFn, policy: str, mask: Mask, extras: Any, *arrays: Any) -> A
             sources.append(Residual("kept", position))
     plan.residuals = tuple(sources)
     plan.needed_inputs = tuple(sorted({r.value for r in sources if r.source == "input"}))
-    return Outputs(plan, [_fresh(x) for x in (*leaves, *(value for _, value in kept.values()))])
+    plans.append(plan)
+    arrays = (*leaves, *(value for _, value in kept.values()))
+    return Outputs(weakref.ref(plan), [_fresh(x) for x in arrays])
 
 
 def _cotangents(outputs: Sequence[Any], given: Mask, values: Sequence[Any]) -> list[Any]:

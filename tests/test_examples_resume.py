@@ -123,7 +123,13 @@ def test_ctrl_c_in_an_example_loses_nothing(tmp_path: Path) -> None:
     def start(*more: str) -> subprocess.Popen[str]:
         command = [sys.executable, str(EXAMPLES / "yinyang.py"), *SHORT, *more]
         return subprocess.Popen(
-            command, cwd=tmp_path, env=environment, text=True, stderr=subprocess.PIPE
+            command,
+            cwd=tmp_path,
+            env=environment,
+            text=True,
+            stderr=subprocess.PIPE,
+            # Where tests run in the background, the shell has them ignore it, and their children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
 
     interrupted = start("--out", "parts", "--save-every", "0")
