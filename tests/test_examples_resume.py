@@ -117,19 +117,22 @@ def test_noise_of_a_mock_chip_goes_on_from_its_state() -> None:
     assert torch.equal(layer(times), expected)
 
 
+@pytest.fixture
+def heard_interrupts() -> Iterator[None]:
+    """Where tests run in the background, the shell has them ignore Ctrl-C, and their children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard_interrupts")
 def test_ctrl_c_in_an_example_loses_nothing(tmp_path: Path) -> None:
     environment = {**os.environ, "MPLBACKEND": "Agg"}
 
     def start(*more: str) -> subprocess.Popen[str]:
         command = [sys.executable, str(EXAMPLES / "yinyang.py"), *SHORT, *more]
         return subprocess.Popen(
-            command,
-            cwd=tmp_path,
-            env=environment,
-            text=True,
-            stderr=subprocess.PIPE,
-            # Where tests run in the background, the shell has them ignore it, and their children.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            command, cwd=tmp_path, env=environment, text=True, stderr=subprocess.PIPE
         )
 
     interrupted = start("--out", "parts", "--save-every", "0")
