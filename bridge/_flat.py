@@ -108,7 +108,9 @@ class FlatFunction:
         config = self.configure(tensors, extras)
         operands = self._operands(self.names, tensors, config.x64)
         try:
-            done = config.call(self._program(None, extras, operands), extras, *operands)
+            # Held, so that its plan lives until it was read, whatever other threads compile.
+            program = self._program(None, extras, operands)
+            done = config.call(program, extras, *operands)
             return done.plan, config.export(done.arrays)
         except Exception as error:
             reraise(error, self.name, self.names, tensors)
@@ -128,7 +130,8 @@ class FlatFunction:
         config = self.configure(tensors, extras)
         operands = self._operands(self.names, tensors, config.x64)
         try:
-            done = config.call(self._program(mask, extras, operands), extras, *operands)
+            program = self._program(mask, extras, operands)
+            done = config.call(program, extras, *operands)
             count = len(done.plan.out_types)
             outputs = config.export(done.arrays[:count])
             return Forward(config, done.plan, outputs, done.arrays[count:])

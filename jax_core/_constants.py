@@ -55,6 +55,28 @@ def form_of(tau_mem: Constant, tau_syn: Constant, refractory: Constant) -> Form:
     )
 
 
+def checked_form(
+    form: Form | None, tau_mem: Constant, tau_syn: Constant, refractory: Constant
+) -> Form:
+    """``form``, or that of the constants; an error if numbers among them contradict it."""
+    found = form_of(tau_mem, tau_syn, refractory)
+    if form is None:
+        return found
+    if not isinstance(form, Form):
+        raise TypeError(f"form must be a Form or None, got {type(form).__name__}")
+    of_taus = is_number(tau_mem) and is_number(tau_syn) and form.ratio not in (None, found.ratio)
+    of_refractory = is_number(refractory) and (
+        (form.spikes_once and not found.spikes_once)
+        or (found.is_refractory and not form.is_refractory)
+    )
+    if form.ratio not in (None, 1, 2) or of_taus or of_refractory:
+        raise ValueError(
+            f"form = {form} contradicts the constants, which are {found}; leave form out where "
+            f"constants are numbers, and state in it only what holds for every neuron"
+        )
+    return form
+
+
 class Constants(NamedTuple):
     """Neuron constants, each a scalar or of shape ``(out,)``; voltages share one unit.
 

@@ -10,7 +10,7 @@ from ._adjoint import weights_of
 from ._constants import Constants
 from ._eventprop import slope_at_spike, slope_floor
 from ._events import Events
-from ._first_spike import first_spike_time
+from ._first_spike import change_of, first_spike_time
 from ._li_response import map_in_pieces
 from ._simulate import Spikes
 
@@ -38,14 +38,9 @@ def with_derivative(
     arguments = events.time, events.index, spike, floor
     explicit = map_in_pieces(of_sample, arguments, weight.shape[0] * events.time.shape[1])
     has_gradient = spikes.has_gradient[..., 0] & jnp.isfinite(spike)
-    time = spike + _change(jnp.where(has_gradient, explicit, 0))
+    time = spike + change_of(jnp.where(has_gradient, explicit, 0))
     undefined = jnp.isnan(spike)
     return (time + _undefined_change(undefined, events, weight, constants))[..., None]
-
-
-def _change(x: Array) -> Array:
-    """0, with the derivatives of ``x``."""
-    return x - lax.stop_gradient(x)
 
 
 def _undefined_change(
@@ -58,4 +53,4 @@ def _undefined_change(
         of_neurons = of_neurons + constant
     depends = of_neurons + jnp.sum(finite, axis=1, keepdims=True)
     factor = jnp.where(undefined, jnp.nan, 0).astype(depends.dtype)
-    return factor * _change(depends)
+    return factor * change_of(depends)

@@ -87,7 +87,9 @@ def first_spike_time(
     # Neurons that are silent get harmless numbers: nothing of theirs may turn into NaN.
     shift, v = solve(age, weight, origin, is_spike, constants)
     # At the very peak the closed forms have no slope left that could be bounded.
-    bounded = -constants.tau_mem * _change(v - constants.threshold) / jnp.where(floor > 0, floor, 1)
+    bounded = (
+        -constants.tau_mem * change_of(v - constants.threshold) / jnp.where(floor > 0, floor, 1)
+    )
     shift = jnp.where(floor > 0, bounded, shift)
     return jnp.where(is_spike, origin + jnp.where(is_spike, shift, 0), jnp.inf)
 
@@ -145,7 +147,7 @@ def _any_time_constants(
     step = propagator(age, tau_mem[..., None], tau_syn[..., None])
     v = jnp.sum(weight * step.psp, axis=-1) + constants.start * jnp.exp(-origin / tau_mem)
     i = jnp.sum(weight * step.synapse, axis=-1)
-    change = _change(v - constants.threshold)
+    change = change_of(v - constants.threshold)
     # tau_mem V' and tau_mem V'' at the origin, where the voltage is threshold + change.
     slope = i - constants.threshold - change
     rises = slope > 0
@@ -155,6 +157,6 @@ def _any_time_constants(
     return jnp.where(rises, shift + bend * shift * shift / 2, 0), v
 
 
-def _change(x: Array) -> Array:
+def change_of(x: Array) -> Array:
     """0, with the derivatives of ``x``."""
     return x - lax.stop_gradient(x)

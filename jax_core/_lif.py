@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ._constants import Constant, Constants, Form, as_array, form_of
+from ._constants import Constant, Constants, Form, as_array, checked_form
 from ._events import Events
 from ._layer import Gradient, Health, Settings, run
 from ._overflow import OnOverflow, check_policy, handle_overflow
@@ -178,8 +178,7 @@ def check_settings(
     check_integer(max_spikes, "max_spikes", 1)
     check_duration(t_max, "t_max", positive=True)
     check_duration(min_slope, "min_slope", infinite=False)
-    if form is None:
-        form = form_of(given.tau_mem, given.tau_syn, given.refractory)
+    form = checked_form(form, given.tau_mem, given.tau_syn, given.refractory)
     if gradient not in ("eventprop", "fast_and_deep"):
         raise ValueError(f'gradient must be "eventprop" or "fast_and_deep", got {gradient!r}')
     if gradient == "fast_and_deep" and not (form.spikes_once or max_spikes == 1):

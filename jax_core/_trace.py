@@ -7,7 +7,7 @@ import numpy as np
 from jax import Array
 
 from ._compiled import compiled
-from ._constants import Constant, Constants, Form, form_of
+from ._constants import Constant, Constants, Form, checked_form
 from ._events import Events
 from ._layer import run
 from ._li_response import map_in_pieces
@@ -110,7 +110,7 @@ def lif_observed_trace(
     layer = prepare(spikes, weight, given, validate)
     own = prepare_output(observed, layer, "observed", validate)
     check_query_times(times, layer.leading, layer.weight.dtype, values=validate)
-    form = form or form_of(tau_mem, tau_syn, refractory)
+    form = checked_form(form, tau_mem, tau_syn, refractory)
     return look(layer, own, times, quantity, form.is_refractory)
 
 
@@ -140,7 +140,7 @@ def lif_delayed_trace(
     given = Given(tau_mem, tau_syn, v_threshold, v_leak, v_reset, refractory)
     layer = prepare(spikes, weight, given, validate=False)
     own = prepare_output(jnp.maximum(output - delay[:, None], 0), layer, "output", validate=False)
-    form = form or form_of(tau_mem, tau_syn, refractory)
+    form = checked_form(form, tau_mem, tau_syn, refractory)
     of_layer = layer.events, layer.weight, own, _flat(times, layer), layer.constants
     return layer.unflatten(_delayed(*of_layer, delay, quantity, form.is_refractory))
 

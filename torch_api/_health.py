@@ -112,6 +112,9 @@ class HealthReport:
         return total
 
     def __str__(self) -> str:
+        return "\n".join([*self._table(), *self._remarks()])
+
+    def _table(self) -> list[str]:
         observed = [
             name
             for name in ("unpredicted", "missing")
@@ -136,13 +139,16 @@ class HealthReport:
             )
         rows += [[name, *["-"] * (len(head) - 2), "not run yet"] for name in self.not_run]
         widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-        lines = [
+        return [
             "  ".join(
                 cell.ljust(width) if i in (0, len(head) - 1) else cell.rjust(width)
                 for i, (cell, width) in enumerate(zip(row, widths, strict=True))
             ).rstrip()
             for row in rows
         ]
+
+    def _remarks(self) -> list[str]:
+        lines = []
         for layer in self.layers:
             if layer.silent_fraction == 1:
                 lines.append(
@@ -163,7 +169,7 @@ class HealthReport:
             f"subtract an origin before converting times, or compute in float64"
             for name, count in self.late.items()
         ]
-        return "\n".join(lines)
+        return lines
 
 
 class SpikingLayer(nn.Module):

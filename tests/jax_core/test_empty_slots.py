@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from evtorch import jax_core
-from evtorch.jax_core import _adjoint
+from evtorch.jax_core import Events, Form, _adjoint
+from evtorch.jax_core._constants import Constants
+from evtorch.jax_core._layer import Settings, simulate
 
 ONCE = {"tau_mem": 2.0, "tau_syn": 1.0, "refractory": math.inf}
 SEVERAL = {"tau_mem": 2.5, "tau_syn": 1.0, "max_spikes": 3, "t_max": 4.0}
@@ -56,16 +58,21 @@ def test_gradients_are_those_without_the_empty_slots(share, options, rng):
     assert not np.any(of_slots[np.isinf(spikes[..., 0])])
 
 
-def test_chunks_and_all_at_once_agree(rng, monkeypatch):
-    spikes, _ = sparse(rng, 0.9)
-    weight = rng.normal(0.3, 0.5, (6, 150)).astype(np.float32)
-    given = spikes, weight, {**SEVERAL, "on_overflow": "truncate"}
-    at_once = gradients(jax_core.lif, *given)
-    monkeypatch.setattr(_adjoint, "_LARGEST", 0)
-    jax.clear_caches()
-    in_chunks = gradients(jax_core.lif, *given)
-    for one, other in zip(at_once, in_chunks, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+def test_chunks_and_all_at_once_agree(rng):
+    spikes, events = sparse(rng, 0.9)
+    weight = jnp.asarray(rng.normal(0.3, 0.5, (6, 150)), jnp.float32)
+    values = [np.float32(x) for x in (2.5, 1.0, 1.0, 0.1, -0.2, 0.3)]
+    settings = Settings(4.0, 1e-3, 3, "eventprop", Form())
+    for given in (Events(jnp.asarray(spikes).reshape(4, 150), None), events):
+        layer = settings, given, weight, Constants(*map(jnp.asarray, values))
+        spiking = simulate(*layer)
+        upstream = jnp.where(jnp.isfinite(spiking.time), 1.0, 0.0)
+        residuals = (*layer, spiking)
+        at_once = _adjoint.pull_back_all(residuals, upstream)
+        in_chunks = _adjoint._pull_back(residuals, upstream, _adjoint._in_chunks)
+        assert jnp.any(at_once[1] != 0)
+        for one, other in zip(*map(jax.tree.leaves, (at_once, in_chunks)), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("readout", ["max", "integral", "value"])

@@ -147,3 +147,17 @@ def test_bad_arguments_of_the_trace_are_named(change, message):
     given = {"spikes": SPIKES, "weight": WEIGHT, "times": np.zeros(3, np.float32), **change}
     with pytest.raises((ValueError, TypeError), match=message):
         jax_core.lif_trace(**given)
+
+
+def test_a_form_must_not_contradict_numbers():
+    spikes, weight = np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32)
+    for form in (
+        jax_core.Form(ratio=1),
+        jax_core.Form(ratio=3),
+        jax_core.Form(ratio=2, spikes_once=True),
+        jax_core.Form(ratio=2, is_refractory=False),
+    ):
+        with pytest.raises(ValueError, match=r"^form = .* contradicts the constants"):
+            jax_core.lif(spikes, weight, form=form, tau_mem=2.0, tau_syn=1.0, refractory=0.5)
+    with pytest.raises(TypeError, match=r"^form must be a Form"):
+        jax_core.lif(spikes, weight, form=2)

@@ -7,6 +7,7 @@ import random
 import jax
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
 
 from evtorch import torch_api as snn
 
@@ -73,6 +74,7 @@ def test_another_number_is_not_compiled_anew(kind, compiled):
     rng, spikes = random.Random(0), torch.rand(3, 4, 1) * 2e-2
     step(MAKE[kind](numbers(rng)), spikes)
     first = len(compiled)
+    assert first > 0
     for _ in range(5):
         step(MAKE[kind](numbers(rng)), spikes)
     assert len(compiled) == first, compiled[first:]
@@ -94,6 +96,18 @@ def test_numbers_are_those_of_tensors(kind):
         other.load_state_dict({**other.state_dict(), **one.state_dict()})
         for a, b in zip(step(one, spikes), step(other, spikes), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+
+
+def test_numbers_first_met_in_inference_mode_or_while_tracing_train_later():
+    spikes = torch.rand(3, 4, 1) * 2e-2
+    layer = snn.LIF(4, 6, tau_mem=2.345e-2, refractory=math.inf)
+    with torch.inference_mode():
+        layer(spikes)
+    assert step(layer, spikes)[1].abs().max() > 0
+    layer = snn.LIF(4, 6, tau_mem=2.445e-2, refractory=math.inf)
+    with FakeTensorMode(allow_non_fake_inputs=True), snn.validation(False):
+        layer(torch.empty(3, 4, 1))
+    assert step(layer, spikes)[1].abs().max() > 0
 
 
 def test_a_deep_reset_leaves_gradients_as_they_are():

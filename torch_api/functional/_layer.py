@@ -99,15 +99,16 @@ def _call(
     if "refractory" in named:
         options["form"] = form_of(*(named[name] for name in ("tau_mem", "tau_syn", "refractory")))
     like = arguments[0].time if isinstance(arguments[0], Events) else arguments[0]
+    # In one tensor, as each array has its price at the bridge. It is made anew each time: one made
+    # in inference mode, or while torch traces, is of no use outside of that.
+    packed = torch.tensor(values, dtype=like.dtype, device=like.device)
     if torch.compiler.is_compiling():
         # Importing torch's compiler takes a second; here it is loaded already.
         from .. import _compile
 
-        packed = torch.tensor(values, dtype=like.dtype, device=like.device)
         return _compile.bridged(function, counts)(
             tuple(names), packed, *arguments, **tensors, **options
         )
-    packed = _packed(tuple(values), like.dtype, like.device)
     return _bridged(function, counts, tuple(names), tuple(options.items()))(
         packed, *arguments, **tensors
     )
@@ -116,13 +117,6 @@ def _call(
 def _is_value(name: str, option: Any) -> bool:
     is_number = isinstance(option, numbers.Real) and not isinstance(option, bool)
     return is_number and name not in _COUNTS and math.isfinite(option)
-
-
-# A layer's numbers mostly stay as they are, and to make a tensor of them takes microseconds.
-@functools.lru_cache(maxsize=1024)
-def _packed(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Numbers in one tensor, as each array has its price at the bridge."""
-    return torch.tensor(values, dtype=dtype, device=device)
 
 
 @functools.lru_cache(maxsize=_MAX_BRIDGED)
@@ -147,8 +141,6 @@ def unpacking(
 ) -> Any:
     """``function`` with the numbers of ``packed`` as options of these ``names``."""
     given = {name: packed[position] for position, name in enumerate(names)}
-    return (counting if counts else _plain)(function, *arguments, **given, **named)
-
-
-def _plain(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    return function(*arguments, **named)
+    if counts:
+        return counting(function, *arguments, **given, **named)
+    return function(*arguments, **given, **named)
