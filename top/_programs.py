@@ -4,6 +4,9 @@ JAX's own cache of a jitted function keeps every shape for as long as the functi
 compiled program holds megabytes and up to hundreds of the memory maps that the kernel grants a
 process (65 530 by default; XLA aborts at the last). So here each set of shapes has a jitted
 function of its own, which JAX releases with everything that it compiled when it is dropped.
+
+What JAX traced of its own functions (`jnp.where` for each shape, hundreds of them in a layer of
+neurons) it keeps without limit, some 3 MB for each set of shapes; see `_forget_traces`.
 """
 
 from __future__ import annotations
@@ -17,15 +20,19 @@ from functools import partial
 from typing import Any
 
 import jax
+from jax._src.interpreters import partial_eval
 
 MAX_PROGRAMS = 256
 MAX_MAPS = 16_000
 """A quarter of what the kernel grants: other libraries compile, too."""
+MAX_TRACED = 64
+"""Compilations after which JAX forgets what it traced, at some 3 MB each."""
 _PATIENCE = 2.0
 """Seconds after which a compilation is worth a message."""
 
 _log = logging.getLogger("evtorch")
 _clock = itertools.count()
+_compilations = itertools.count(1)
 _lock = threading.Lock()
 
 
@@ -105,7 +112,21 @@ def _first_call(program: _Program, name: str, *args: Any, **kwargs: Any) -> Any:
     program.maps = max(memory_maps() - before, 0)
     program.ran = True
     _make_room(program)
+    if next(_compilations) % MAX_TRACED == 0:
+        _forget_traces()
     return result
+
+
+def _forget_traces() -> None:
+    """Let JAX drop the jaxprs of all functions, whose cache is the only one without a limit.
+
+    `jax.clear_caches` would drop the user's compiled programs, too. These are found without the
+    jaxprs; a function that is traced anew costs milliseconds.
+    """
+    # Not public; without it memory grows, and nothing else changes.
+    clear = getattr(getattr(partial_eval, "trace_to_jaxpr", None), "cache_clear", None)
+    if clear is not None:
+        clear()
 
 
 def memory_maps() -> int:

@@ -209,7 +209,7 @@ def test_states_that_do_not_fit_are_refused():
 
 def test_random_transformations_and_copies_go_on_alike():
     params = [torch.ones(3, requires_grad=True), torch.ones(2, requires_grad=True)]
-    optimizer = bridge.OptaxOptimizer(params, optax.add_noise(0.1, 0.1, jax.random.key(3)))
+    optimizer = bridge.OptaxOptimizer(params, optax.add_noise(0.1, 0.1, 3))
     saved = optimizer.state_dict()
     twins, twin = copy.deepcopy((params, optimizer))
     for tensors, rule in ((params, optimizer), (twins, twin)):

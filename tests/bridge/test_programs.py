@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from jax._src.interpreters import partial_eval
 from torch._subclasses import FakeTensorMode
 
 from evtorch import _programs, bridge
@@ -158,3 +159,23 @@ def test_torch_in_jax_compiles_nothing_for_the_shape_of_a_numpy_argument(caplog)
         function(params, np.ones((6, 5), np.float32))
     compiled = [r.message for r in caplog.records if r.message.startswith("Compiling ")]
     assert len(compiled) == 1, compiled
+
+
+def test_what_jax_traced_is_forgotten_while_users_programs_stay(monkeypatch):
+    monkeypatch.setattr(_programs, "MAX_TRACED", 4)
+    remembered = partial_eval.trace_to_jaxpr.cache_info  # The one cache of JAX without a limit.
+    traced, counts = [], []
+
+    @jax.jit
+    def of_the_user(x):
+        traced.append(x.shape)
+        return jnp.where(x > 0, x, 0.0)
+
+    of_the_user(jnp.ones(3))
+    function, _ = bridged()
+    for size in range(1, 25):
+        function(torch.randn(size, 5), torch.randn(5, 4))
+        counts.append(remembered().currsize)
+    assert max(counts[4:]) < 40  # 6 more for each shape otherwise.
+    of_the_user(jnp.ones(3))
+    assert traced == [(3,)]
