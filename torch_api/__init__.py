@@ -8,6 +8,7 @@ from . import hardware as hardware
 from . import hx as hx
 from . import nir as nir
 from ._checkpoint import CheckpointWarning as CheckpointWarning
+from ._clip import clip_grad_ as clip_grad_
 from ._delay import Delay as Delay
 from ._encoder import LatencyEncoder as LatencyEncoder
 from ._events import dense_from_events as dense_from_events
@@ -21,6 +22,7 @@ from ._health import HealthReport as HealthReport
 from ._health import LayerHealth as LayerHealth
 from ._health import SpikingLayer as SpikingLayer
 from ._health import health_report as health_report
+from ._initialise import initialise_ as initialise_
 from ._li import LI as LI
 from ._lif import LIF as LIF
 from ._losses import SpikeTimeMSELoss as SpikeTimeMSELoss
@@ -29,6 +31,7 @@ from ._overflow import SpikeOverflowError as SpikeOverflowError
 from ._overflow import SpikeOverflowWarning as SpikeOverflowWarning
 from ._recurrent_lif import RecurrentLIF as RecurrentLIF
 from ._rescue import rescue_silent_ as rescue_silent_
+from ._silent import silent_loss as silent_loss
 from ._validate import validation as validation
 from .functional import first_to_spike as first_to_spike
 
@@ -49,6 +52,7 @@ __all__ = [
     "SpikeTimeMSELoss",
     "SpikingLayer",
     "TTFSCrossEntropyLoss",
+    "clip_grad_",
     "datasets",
     "dense_from_events",
     "dense_from_spike_times",
@@ -59,8 +63,10 @@ __all__ = [
     "hardware",
     "health_report",
     "hx",
+    "initialise_",
     "nir",
     "rescue_silent_",
+    "silent_loss",
     "spike_times_from_dense",
     "spike_times_from_events",
     "validation",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -172,11 +172,27 @@ class HealthReport:
         return lines
 
 
+class Call(NamedTuple):
+    """Spikes that went into a layer, and what came out, with the graph of their gradients."""
+
+    inputs: Tensor | Events
+    output: Tensor
+
+    def __deepcopy__(self, memo: Any) -> None:
+        """Nothing: a copied module has not been called, and graphs cannot be copied."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(None), ()
+
+
 class SpikingLayer(nn.Module):
     """Base of the layers that remember the counts of their last forward.
 
-    The memory is no part of the ``state_dict`` and holds no autograd graph.
+    The memory is no part of the ``state_dict``. The counts hold no autograd graph; in training, the
+    last call does, for `silent_loss`, until the next one.
     """
+
+    last_call: Call | None = None
 
     _health: tuple[int, Health, Mapping[str, int], WeightFit | None] | None = None
     _late: Tensor | None = None
@@ -205,6 +221,13 @@ class SpikingLayer(nn.Module):
         if late is not None and is_transformed():
             late = torch.func.debug_unwrap(late).sum()
         self._late = late
+
+    def remember_call(self, inputs: Tensor | Events, output: Tensor) -> None:
+        """Keep what `silent_loss` needs of a forward in training."""
+        if torch.compiler.is_compiling() or is_transformed():
+            return
+        learns = self.training and output.requires_grad
+        self.last_call = Call(inputs, output) if learns else None
 
     @property
     def late(self) -> int:

@@ -26,15 +26,15 @@ def postsynaptic_peak(tau_mem: Tensor, tau_syn: Tensor) -> Tensor:
 
 
 def critical_weight(
-    in_features: int, tau_mem: Constant, tau_syn: Constant, height: Constant
+    spikes: float, tau_mem: Constant, tau_syn: Constant, height: Constant
 ) -> Tensor:
-    """The weight with which coincident spikes of all inputs just raise the voltage by ``height``.
+    """The weight with which that many coincident spikes just raise the voltage by ``height``.
 
     **Arguments:** numbers or tensors ``(out,)``; **returns** a tensor ``()`` or ``(out,)``,
     float64.
     """
     peak = postsynaptic_peak(_double(tau_mem), _double(tau_syn))
-    return _double(height) / (max(in_features, 1) * peak)
+    return _double(height) / (max(spikes, 1) * peak)
 
 
 @torch.no_grad()
@@ -45,10 +45,12 @@ def spiking_weights_(weight: Tensor, critical: Tensor) -> None:
 
 
 @torch.no_grad()
-def recurrent_weights_(weight: Tensor, critical: Tensor) -> None:
+def recurrent_weights_(
+    weight: Tensor, critical: Tensor, generator: torch.Generator | None = None
+) -> None:
     """Fill ``weight (out, out)`` with small ones: see `RecurrentLIF.reset_parameters`."""
     scale = critical.to(weight.dtype).to(weight.device).reshape(-1, 1)
-    weight.normal_().mul_(_RECURRENT_STD * weight.shape[1] ** 0.5).mul_(scale)
+    weight.normal_(generator=generator).mul_(_RECURRENT_STD * weight.shape[1] ** 0.5).mul_(scale)
 
 
 @torch.no_grad()

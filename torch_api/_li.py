@@ -103,7 +103,11 @@ class LI(SpikingLayer, RecordsNumbers):
 
         **Returns:** float64, shape ``()`` or ``(out_features,)``.
         """
-        return critical_weight(self.in_features, self.tau_mem, self.tau_syn, 1.0)
+        return self.weight_scale(self.in_features)
+
+    def weight_scale(self, spikes: float) -> Tensor:
+        """The weight with which that many coincident spikes just raise the voltage by 1."""
+        return critical_weight(spikes, self.tau_mem, self.tau_syn, 1.0)
 
     def forward(self, spikes: Tensor | Events) -> Tensor:
         out = functional.li(
@@ -111,6 +115,7 @@ class LI(SpikingLayer, RecordsNumbers):
         )
         self.remember_silent(out)
         self.remember_late(spikes)
+        self.remember_call(spikes, out)
         return out
 
     @property

@@ -42,12 +42,13 @@ class NeuronLayer(SpikingLayer, RecordsNumbers):
         **Returns:** float64, shape ``()`` or ``(out_features,)``. A neuron with its leak over the
         threshold has none: the distance from reset to threshold is taken for the height.
         """
-        return self._critical_weight(self.in_features)
+        return self.weight_scale(self.in_features)
 
-    def _critical_weight(self, inputs: int) -> Tensor:
+    def weight_scale(self, spikes: float) -> Tensor:
+        """The weight with which that many coincident spikes just reach the threshold."""
         threshold, leak, reset = (
             torch.as_tensor(value, dtype=torch.float64).detach()
             for value in (self.v_threshold, self.v_leak, self.v_reset)
         )
         height = torch.where(leak < threshold, threshold - leak, threshold - reset)
-        return critical_weight(inputs, self.tau_mem, self.tau_syn, height)
+        return critical_weight(spikes, self.tau_mem, self.tau_syn, height)

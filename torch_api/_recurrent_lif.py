@@ -113,7 +113,7 @@ class RecurrentLIF(NeuronLayer):
         constants stay as they are.
         """
         spiking_weights_(self.weight, self.critical_weight())
-        recurrent_weights_(self.recurrent_weight, self._critical_weight(self.out_features))
+        recurrent_weights_(self.recurrent_weight, self.weight_scale(self.out_features))
 
     def forward(self, spikes: Tensor | Events) -> Tensor:
         arriving = self.delay_input(spikes)
@@ -131,6 +131,7 @@ class RecurrentLIF(NeuronLayer):
         self.remember_late(arriving)
         if not spikes_once(self.refractory):
             report_overflow(health.overflow, self.on_overflow, self.max_spikes, ends_sample=True)
+        self.remember_call(spikes, out)
         return out
 
     def trace(
@@ -172,6 +173,11 @@ class RecurrentLIF(NeuronLayer):
     def delay_input(self, spikes: Tensor | Events) -> Tensor | Events:
         """Input spikes as they arrive, later by their delays."""
         return spikes if self.delay is None else functional.delay(spikes, nonnegative(self.delay))
+
+    def delay_recurrent(self, out: Tensor) -> Tensor:
+        """The layer's own spikes as they arrive at its neurons."""
+        later = self.recurrent_delay
+        return out if later is None else functional.delay(out, nonnegative(later))
 
     def _connections(self) -> dict[str, Any]:
         later = self.recurrent_delay

@@ -1,0 +1,128 @@
+"""A gradient for silent neurons: the peaks of their voltages, raised towards the threshold."""
+
+import torch
+from torch import Tensor, nn
+
+from ..jax_core import Events
+from . import functional
+from ._events import events_from_spike_times
+from ._health import Call
+from ._li import LI
+from ._lif import LIF
+from ._neuron_layer import NeuronLayer
+from ._recurrent_lif import RecurrentLIF
+
+
+def silent_loss(model: nn.Module, *, max_silent: float = 0.1) -> Tensor:
+    """How far neurons that are silent too often stay below their thresholds: a term for losses.
+
+    A spike has an exact gradient, and so has the peak of the voltage of a neuron without one, as
+    long as it rises at all. For each pair (sample, neuron) without a spike, of the neurons that
+    are silent in more than ``max_silent`` of the samples,
+
+        d = (v_threshold - max_t V(t)) / (v_threshold - v_leak)
+
+    and where the voltage never rises, which makes its peak that of the beginning, without a
+    gradient, ``d = 1 + q`` with the summed weights of the pair's input spikes ``-q``, in units of
+    the weight with which one spike reaches the threshold. Of an `LI` read out by its maximum,
+    pairs that never rise count likewise, with ``d = q``. The term is the mean of ``d`` over all
+    pairs of a layer, 0 for pairs that spike, summed over the layers; its gradient is exact, for
+    weights, input times, delays and constants.
+
+    Call it after a forward in training mode, and add it to the loss with a factor, 0.1 for a start:
+
+        loss = criterion(model(spikes), target) + 0.1 * snn.silent_loss(model)
+
+    It costs about one more forward of the layers with silent neurons. `rescue_silent_`, which
+    raises all weights of such neurons by hand, costs nothing and has no gradient.
+
+    **Arguments:**
+
+    - ``model``: a module with spiking layers in it, or such a layer.
+    - ``max_silent``: fraction of the samples in which a neuron may be silent, in [0, 1).
+
+    **Returns:** a scalar, 0 if no neuron is silent too often.
+
+    A neuron with ``v_leak >= v_threshold`` spikes without input, so it adds nothing.
+
+    **Raises:** ``ValueError`` if a layer had no forward in training mode, with gradients enabled.
+    """
+    if not 0 <= max_silent < 1:
+        raise ValueError(f"max_silent must lie in [0, 1), got {max_silent}")
+    layers = {
+        name: layer
+        for name, layer in model.named_modules()
+        if isinstance(layer, LIF | RecurrentLIF) or (isinstance(layer, LI) and layer.has_health)
+    }
+    if not layers:
+        raise ValueError("model has no layers that can be silent (LIF, RecurrentLIF, LI's maximum)")
+    terms = [_term(layer, name, max_silent) for name, layer in layers.items()]
+    return torch.stack(terms).sum()
+
+
+def _term(layer: LIF | RecurrentLIF | LI, name: str, max_silent: float) -> Tensor:
+    call = layer.last_call
+    if call is None:
+        raise ValueError(
+            f"{name or type(layer).__name__} had no forward in training mode with gradients "
+            f"enabled; call silent_loss(model) after model(inputs), and model.train() before that"
+        )
+    spikes, out = call
+    silent = _resting(layer, out) if isinstance(layer, LI) else out[..., 0].detach().isinf()
+    share = silent.reshape(-1, silent.shape[-1]).double().mean(dim=0)
+    counted = silent & (share > max_silent)
+    if not bool(counted.any()):
+        return out.new_zeros(())
+    deficit = _of_readout(layer, spikes) if isinstance(layer, LI) else _of_neurons(layer, call)
+    return torch.where(counted, deficit, 0).mean()
+
+
+def _resting(layer: LI, out: Tensor) -> Tensor:
+    return (out == layer.v_leak).detach()
+
+
+def _of_readout(layer: LI, spikes: Tensor | Events) -> Tensor:
+    return -_drive(spikes, layer.weight, layer.t_max) / _unit(layer)
+
+
+def _of_neurons(layer: LIF | RecurrentLIF, call: Call) -> Tensor:
+    spikes, weight = layer.delay_input(call.inputs), layer.weight
+    if isinstance(layer, RecurrentLIF):
+        spikes = _joined(spikes, layer.delay_recurrent(call.output), layer.in_features)
+        weight = torch.cat([weight, layer.recurrent_weight], dim=1)
+    leak, threshold = (
+        torch.as_tensor(x, dtype=weight.dtype, device=weight.device)
+        for x in (layer.v_leak, layer.v_threshold)
+    )
+    constants = {"tau_mem": layer.tau_mem, "tau_syn": layer.tau_syn, "v_leak": layer.v_leak}
+    peak = functional.li(spikes, weight, **constants, readout="max", t_max=layer.t_max)
+    rests = leak < threshold
+    height = torch.where(rests, threshold - leak, 1)
+    rising = (threshold - peak) / height
+    falling = 1 - _drive(spikes, weight, layer.t_max) / _unit(layer)
+    return torch.where(rests, torch.where(peak > leak, rising, falling), 0)
+
+
+def _unit(layer: NeuronLayer | LI) -> Tensor:
+    return layer.weight_scale(1).to(layer.weight)
+
+
+def _drive(spikes: Tensor | Events, weight: Tensor, t_max: float) -> Tensor:
+    """The summed weights of the input spikes of each neuron, ``(..., out)``."""
+    time = (spikes.time if isinstance(spikes, Events) else spikes).detach()
+    present = (time.isfinite() & (time <= t_max)).to(weight.dtype)
+    if not isinstance(spikes, Events):
+        return present.sum(dim=-1) @ weight.T
+    counts = present.new_zeros(*time.shape[:-1], weight.shape[1])
+    return counts.scatter_add(-1, spikes.index.long().clamp(min=0), present) @ weight.T
+
+
+def _joined(spikes: Tensor | Events, recurrent: Tensor, inputs: int) -> Events:
+    """Input spikes and those of the neurons themselves, as further inputs, in order of time."""
+    own = events_from_spike_times(recurrent)
+    given = spikes if isinstance(spikes, Events) else events_from_spike_times(spikes)
+    time = torch.cat([given.time, own.time], dim=-1)
+    behind = torch.where(own.index < 0, own.index, own.index + inputs)
+    index = torch.cat([given.index, behind], dim=-1)
+    time, order = time.sort(dim=-1, stable=True)
+    return Events(time, index.gather(-1, order))
