@@ -8,6 +8,8 @@ from . import hardware as hardware
 from . import hx as hx
 from . import nir as nir
 from ._checkpoint import CheckpointWarning as CheckpointWarning
+from ._count_losses import SpikeCountCrossEntropyLoss as SpikeCountCrossEntropyLoss
+from ._count_losses import SpikeCountMSELoss as SpikeCountMSELoss
 from ._delay import Delay as Delay
 from ._encoder import LatencyEncoder as LatencyEncoder
 from ._events import dense_from_events as dense_from_events
@@ -27,10 +29,15 @@ from ._losses import SpikeTimeMSELoss as SpikeTimeMSELoss
 from ._losses import TTFSCrossEntropyLoss as TTFSCrossEntropyLoss
 from ._overflow import SpikeOverflowError as SpikeOverflowError
 from ._overflow import SpikeOverflowWarning as SpikeOverflowWarning
+from ._penalties import weight_penalty as weight_penalty
 from ._recurrent_lif import RecurrentLIF as RecurrentLIF
 from ._rescue import rescue_silent_ as rescue_silent_
 from ._validate import validation as validation
+from ._van_rossum import VanRossumLoss as VanRossumLoss
+from ._voltage_losses import VoltageCrossEntropyLoss as VoltageCrossEntropyLoss
 from .functional import first_to_spike as first_to_spike
+from .functional import latency_penalty as latency_penalty
+from .functional import rate_penalty as rate_penalty
 
 __all__ = [
     "LI",
@@ -44,11 +51,15 @@ __all__ = [
     "LatencyEncoder",
     "LayerHealth",
     "RecurrentLIF",
+    "SpikeCountCrossEntropyLoss",
+    "SpikeCountMSELoss",
     "SpikeOverflowError",
     "SpikeOverflowWarning",
     "SpikeTimeMSELoss",
     "SpikingLayer",
     "TTFSCrossEntropyLoss",
+    "VanRossumLoss",
+    "VoltageCrossEntropyLoss",
     "datasets",
     "dense_from_events",
     "dense_from_spike_times",
@@ -59,11 +70,14 @@ __all__ = [
     "hardware",
     "health_report",
     "hx",
+    "latency_penalty",
     "nir",
+    "rate_penalty",
     "rescue_silent_",
     "spike_times_from_dense",
     "spike_times_from_events",
     "validation",
+    "weight_penalty",
 ]
 
 
