@@ -50,7 +50,7 @@ def weight_penalty(model: nn.Module, limit: float | None = None) -> Tensor:
 
 def _weights(layer: NeuronLayer | LI) -> list[tuple[Tensor, Tensor]]:
     """Weights and their natural unit, ``()`` or ``(out,)``."""
-    found = [(layer.weight, layer.critical_weight())]
+    found: list[tuple[Tensor, Tensor]] = [(layer.weight, layer.critical_weight())]
     if isinstance(layer, RecurrentLIF):
         # Like that of the input, it is inversely proportional to the number of those that send.
         ratio = max(layer.in_features, 1) / max(layer.out_features, 1)

@@ -47,7 +47,8 @@ def check_number(value: Any, name: str, *, positive: bool = False) -> None:
     """Check a setting: a finite number, >= 0 or > 0."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    if not (value > 0 if positive else value >= 0) or value == math.inf:
+    given = float(value)
+    if not (given > 0 if positive else given >= 0) or given == math.inf:
         raise ValueError(f"{name} must be finite and {'> 0' if positive else '>= 0'}, got {value}")
 
 
