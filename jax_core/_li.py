@@ -278,7 +278,7 @@ def check_tau_weight(tau_weight: Any, readout: str) -> None:
     if readout != "integral" and not (known(tau_weight) and np.isinf(tau_weight)):
         raise ValueError(
             f"tau_weight must be inf with readout={readout!r}, got {tau_weight}; only an integral "
-            f'has weights: choose readout="integral"'
+            f'has weights: choose readout="integral", or leave tau_weight out'
         )
 
 

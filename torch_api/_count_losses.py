@@ -23,8 +23,8 @@ class SpikeCountCrossEntropyLoss(nn.Module):
 
     - ``t_max``: end of the window in which spikes are counted, seconds, > 0.
     - ``width``: seconds over which a spike fades before ``t_max``; ``None`` for ``t_max``, with
-      which all spikes have a gradient.
-    - ``scale``: logit of one spike; with few spikes per neuron, more than 1 learns faster.
+      which all spikes have a gradient. With a shorter one those before ``t_max - width`` have none.
+    - ``scale``: logit of one spike; the larger, the sooner wrong outputs are pushed to silence.
     - ``label_smoothing``: share of the target, in [0, 1], that is spread over all classes.
     - ``reduction``: ``"mean"`` (0 for an empty batch) or ``"sum"`` over the samples, or ``"none"``.
 

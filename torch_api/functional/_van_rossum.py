@@ -30,8 +30,8 @@ def van_rossum(
     silent = times == math.inf
     signs = torch.where(silent, 0, signs)
     times = torch.where(silent, 0, times)
-    # The sum over pairs of s_i s_j exp(-|t_i - t_j| / tau), without the 1 in each exponential:
-    # close trains differ by little, which would be lost beside it.
+    # The sum over pairs of s_i s_j exp(-|t_i - t_j| / tau), without the 1 in each exponential,
+    # beside which a small shift would be lost.
     apart = (times.unsqueeze(-1) - times.unsqueeze(-2)).abs() / tau
     pairs = (signs.unsqueeze(-1) * signs.unsqueeze(-2) * torch.expm1(-apart)).sum(dim=(-2, -1))
     squared = (signs.sum(dim=-1).square() + pairs) / 2
