@@ -61,6 +61,7 @@ def li(
     v_leak: ArrayLike = 0.0,
     readout: Readout = "max",
     t_max: float | Array = math.inf,
+    tau_weight: float | Array = math.inf,
     validate: bool = True,
 ) -> Array:
     """One number per leaky integrator: a summary of its voltage over ``[0, t_max]``.
@@ -70,17 +71,21 @@ def li(
     - ``readout``: ``"max"``, the largest voltage; ``"integral"`` of the voltage; or ``"value"``,
       the voltage at ``t_max``.
     - ``t_max``: end of the window, seconds.
+    - ``tau_weight``: with ``"integral"``, time constant of the weight ``exp(-t / tau_weight)``,
+      seconds; ``inf`` for no weight.
 
     **Returns:** shape ``(..., out)``.
 
-    **Raises:** ``ValueError`` or ``TypeError`` for bad input, and for an infinite ``t_max`` where
-    the read-out has no value.
+    **Raises:** ``ValueError`` or ``TypeError`` for bad input, for an infinite ``t_max`` where the
+    read-out has no value, and for a ``tau_weight`` where there is no integral.
     """
+    check_tau_weight(tau_weight, readout)
     constants: dict[str, Any] = {"tau_mem": tau_mem, "tau_syn": tau_syn, "v_leak": v_leak}
     if readout == "max":
         return li_max(spikes, weight, **constants, t_max=t_max, validate=validate)
     if readout == "integral":
-        return li_integral(spikes, weight, **constants, t_max=t_max, validate=validate)
+        window: dict[str, Any] = {"t_max": t_max, "tau_weight": tau_weight}
+        return li_integral(spikes, weight, **constants, **window, validate=validate)
     if readout != "value":
         raise ValueError(f'readout must be "max", "integral" or "value", got {readout!r}')
     check_duration(t_max, 't_max (with readout="value")', infinite=False)
@@ -148,7 +153,7 @@ def li_integral(
     """
     spikes, weight, taus, v_leak = _checked(spikes, weight, tau_mem, tau_syn, v_leak, validate)
     check_duration(t_max, "t_max")
-    check_duration(tau_weight, "tau_weight", positive=True)
+    check_tau_weight(tau_weight, "integral")
     end, tau = _unless_infinite(t_max), _unless_infinite(tau_weight)
     if end is None and tau is None and (not known(v_leak) or np.any(np.asarray(v_leak))):
         raise ValueError(
@@ -265,6 +270,16 @@ def _max(
     highest = maximum(inputs, weight, tau_mem, tau_syn, t_max)
     highest = with_undefined(highest + v_leak + undefined(inputs.time))
     return highest.reshape(*batch, weight.shape[0])
+
+
+def check_tau_weight(tau_weight: Any, readout: str) -> None:
+    """Check the time constant of an integral's weight, and that there is an integral."""
+    check_duration(tau_weight, "tau_weight", positive=True)
+    if readout != "integral" and not (known(tau_weight) and np.isinf(tau_weight)):
+        raise ValueError(
+            f"tau_weight must be inf with readout={readout!r}, got {tau_weight}; only an integral "
+            f'has weights: choose readout="integral", or leave tau_weight out'
+        )
 
 
 def _checked(

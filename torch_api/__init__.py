@@ -9,6 +9,8 @@ from . import hx as hx
 from . import nir as nir
 from ._checkpoint import CheckpointWarning as CheckpointWarning
 from ._clip import clip_grad_ as clip_grad_
+from ._count_losses import SpikeCountCrossEntropyLoss as SpikeCountCrossEntropyLoss
+from ._count_losses import SpikeCountMSELoss as SpikeCountMSELoss
 from ._delay import Delay as Delay
 from ._encoder import LatencyEncoder as LatencyEncoder
 from ._events import dense_from_events as dense_from_events
@@ -29,11 +31,16 @@ from ._losses import SpikeTimeMSELoss as SpikeTimeMSELoss
 from ._losses import TTFSCrossEntropyLoss as TTFSCrossEntropyLoss
 from ._overflow import SpikeOverflowError as SpikeOverflowError
 from ._overflow import SpikeOverflowWarning as SpikeOverflowWarning
+from ._penalties import weight_penalty as weight_penalty
 from ._recurrent_lif import RecurrentLIF as RecurrentLIF
 from ._rescue import rescue_silent_ as rescue_silent_
 from ._silent import silent_loss as silent_loss
 from ._validate import validation as validation
+from ._van_rossum import VanRossumLoss as VanRossumLoss
+from ._voltage_losses import VoltageCrossEntropyLoss as VoltageCrossEntropyLoss
 from .functional import first_to_spike as first_to_spike
+from .functional import latency_penalty as latency_penalty
+from .functional import rate_penalty as rate_penalty
 
 __all__ = [
     "LI",
@@ -47,11 +54,15 @@ __all__ = [
     "LatencyEncoder",
     "LayerHealth",
     "RecurrentLIF",
+    "SpikeCountCrossEntropyLoss",
+    "SpikeCountMSELoss",
     "SpikeOverflowError",
     "SpikeOverflowWarning",
     "SpikeTimeMSELoss",
     "SpikingLayer",
     "TTFSCrossEntropyLoss",
+    "VanRossumLoss",
+    "VoltageCrossEntropyLoss",
     "clip_grad_",
     "datasets",
     "dense_from_events",
@@ -64,12 +75,15 @@ __all__ = [
     "health_report",
     "hx",
     "initialise_",
+    "latency_penalty",
     "nir",
+    "rate_penalty",
     "rescue_silent_",
     "silent_loss",
     "spike_times_from_dense",
     "spike_times_from_events",
     "validation",
+    "weight_penalty",
 ]
 
 

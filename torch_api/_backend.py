@@ -127,6 +127,7 @@ def run_stack(
         **readout.constants(),
         readout=readout.readout,
         t_max=t_max,
+        tau_weight=readout.tau_weight,
     )
     what = f"layer {len(layers)} on {backend.name}"
     readout.remember_silent(modelled, _checked_fit(readout, what, backend, scaling))
@@ -188,7 +189,7 @@ def read_out(readout: "LI", voltages: np.ndarray, looks: np.ndarray) -> np.ndarr
         return voltages[..., 0]
     if readout.readout == "max":
         return voltages.max(axis=-1)
-    return np.trapezoid(voltages, looks, axis=-1)
+    return np.trapezoid(voltages * np.exp(-looks / readout.tau_weight), looks, axis=-1)
 
 
 def used_weight(weight: Tensor, backend: hardware.Backend, scaling: hardware.Scaling) -> Tensor:

@@ -40,11 +40,16 @@ class LI(SpikingLayer, RecordsNumbers):
       (times seconds), or its ``"value"`` at t_max. A maximum that is that of the beginning,
       ``v_leak``, has no gradient: a voltage that only falls cannot learn to rise. `health_report`
       counts these as silent, and `rescue_silent_` raises their weights.
-    - ``t_max``: seconds; finite for ``"integral"`` and ``"value"``.
+    - ``t_max``: seconds; finite for ``"value"``, and for ``"integral"`` without ``tau_weight``.
+    - ``tau_weight``: with ``"integral"``, the one of ``V(t) exp(-t / tau_weight)``, seconds, so
+      that early voltages count more ("loss shaping"); ``inf`` for equal weights.
     - ``learn``: names of constants that become parameters ``(out_features,)``.
     - ``device``, ``dtype``: of parameters and buffers; float32 or float64.
 
     **Parameters:** ``weight``, shape ``(out_features, in_features)``; those named in ``learn``.
+
+    **References:** Nowotny, Turner, Knight 2022, *Loss shaping enhances exact gradient learning
+    with EventProp in spiking neural networks*, arXiv:2212.01232, for the weighted integral.
 
     **Shapes:** spike times ``(..., in_features, k)`` or ``Events`` ``(..., M)`` give numbers
     ``(..., out_features)``.
@@ -54,6 +59,7 @@ class LI(SpikingLayer, RecordsNumbers):
     tau_syn: Constant
     v_leak: Constant
     weight: nn.Parameter
+    tau_weight: float = math.inf
     rescues: Tensor | None = None
     """How many times in a row `rescue_silent_` raised each neuron's weights, ``(out,)``."""
 
@@ -67,17 +73,19 @@ class LI(SpikingLayer, RecordsNumbers):
         v_leak: Constant = 0.0,
         readout: Readout = "max",
         t_max: float = math.inf,
+        tau_weight: float = math.inf,
         learn: Iterable[str] = (),
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         dtype = check_dtype(dtype)
-        check_readout(readout, t_max)
+        check_readout(readout, t_max, tau_weight)
         self.in_features = check_size(in_features, "in_features")
         self.out_features = check_size(out_features, "out_features")
         self.readout: Readout = readout
         self.t_max = float(t_max)
+        self.tau_weight = float(tau_weight)
         constants = {"tau_mem": tau_mem, "tau_syn": tau_syn, "v_leak": v_leak}
         register_constants(self, constants, learn, out_features, device=device, dtype=dtype)
         self.weight = nn.Parameter(
@@ -111,7 +119,12 @@ class LI(SpikingLayer, RecordsNumbers):
 
     def forward(self, spikes: Tensor | Events) -> Tensor:
         out = functional.li(
-            spikes, self.weight, **self.constants(), readout=self.readout, t_max=self.t_max
+            spikes,
+            self.weight,
+            **self.constants(),
+            readout=self.readout,
+            t_max=self.t_max,
+            tau_weight=self.tau_weight,
         )
         self.remember_silent(out)
         self.remember_late(spikes)
@@ -156,13 +169,14 @@ class LI(SpikingLayer, RecordsNumbers):
         return functional.li_value(spikes, self.weight, times, **constants, quantity=quantity)
 
     def extra_repr(self) -> str:
+        shaped = f", tau_weight={self.tau_weight:g}" if math.isfinite(self.tau_weight) else ""
         return (
             f"{self.in_features}, {self.out_features}, {constants_repr(self, _CONSTANTS)}, "
-            f"readout={self.readout!r}, t_max={self.t_max:g}"
+            f"readout={self.readout!r}, t_max={self.t_max:g}{shaped}"
         )
 
     def numbers(self) -> dict[str, Any]:
-        settings = {"readout": self.readout, "t_max": self.t_max}
+        settings = {name: getattr(self, name) for name in ("readout", "t_max", "tau_weight")}
         return {**constant_numbers(self, _CONSTANTS), **settings}
 
     def constants(self) -> dict[str, Any]:

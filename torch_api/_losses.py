@@ -3,7 +3,8 @@
 from torch import Tensor, nn
 
 from . import functional
-from .functional._losses import Reduction, check_mse_settings, check_ttfs_settings
+from .functional._losses import check_mse_settings, check_ttfs_settings
+from .functional._reduction import Reduction
 
 
 class TTFSCrossEntropyLoss(nn.Module):

@@ -78,6 +78,11 @@ def check_tensor(x: Any, name: str, expected: str) -> None:
 
 def check_spike_tensor(x: Any, name: str = "spikes") -> None:
     """Check that ``x`` is a tensor that can hold spike times."""
+    if isinstance(x, Events):
+        raise TypeError(
+            f"{name} must be a tensor of spike times (..., neurons, spikes), got Events; convert "
+            f"them with snn.spike_times_from_events"
+        )
     if isinstance(x, Tensor) and x.dtype in (*_INTEGERS, torch.bool):
         raise TypeError(f"{name} must be float32 or float64, got {x.dtype}; {rules.NOT_A_RASTER}")
     if isinstance(x, Tensor) and x.dtype not in _DTYPES:

@@ -220,11 +220,20 @@ def test_networks_are_those_that_backends_get():
     assert first.layers[0].tau_mem[0] == pytest.approx(1.2e-5)
 
 
-@pytest.mark.parametrize("readout", ["value", "max", "integral"])
-def test_read_outs_are_measured_and_have_the_models_gradients(readout):
+@pytest.mark.parametrize(
+    "reading",
+    [
+        {"readout": "value"},
+        {"readout": "max"},
+        {"readout": "integral"},
+        {"readout": "integral", "tau_weight": 1e-2},
+    ],
+    ids=str,
+)
+def test_read_outs_are_measured_and_have_the_models_gradients(reading):
     torch.manual_seed(2)
     hidden = snn.LIF(5, 12, dtype=torch.float64, **CHIP_TIMES, t_max=0.04)
-    last = snn.LI(12, 3, dtype=torch.float64, **TAUS, v_leak=0.1, readout=readout, t_max=0.04)
+    last = snn.LI(12, 3, dtype=torch.float64, **TAUS, v_leak=0.1, **reading, t_max=0.04)
     model = nn.Sequential(hidden, last)
     x, parameters = times(4, 5, 1, dtype=torch.float64), list(model.parameters())
     backend = Recorder(MOCK.ideal(), voltages=None)

@@ -32,6 +32,17 @@ BAD = {
     "t_max array": ({"t_max": np.ones(3)}, TypeError, "t_max must be a number"),
     "readout": ({"readout": "mean"}, ValueError, 'readout must be "max"'),
     "value at inf": ({"readout": "value", "t_max": math.inf}, ValueError, "t_max.*be finite"),
+    "tau_weight zero": (
+        {"readout": "integral", "tau_weight": 0.0},
+        ValueError,
+        "tau_weight must be > 0",
+    ),
+    "weight of a maximum": ({"tau_weight": 0.1}, ValueError, "tau_weight must be inf with readou"),
+    "weight of a value": (
+        {"readout": "value", "tau_weight": np.float32(0.1)},
+        ValueError,
+        r"tau_weight must be inf with readout='value', got 0\.1",
+    ),
     "integral to inf": (
         {"readout": "integral", "t_max": math.inf, "v_leak": 0.1},
         ValueError,
@@ -61,6 +72,17 @@ def test_bad_input_is_refused(case):
 def test_bad_times_are_refused(times, error, message):
     with pytest.raises(error, match=message):
         jax_core.li_value(SPIKES, WEIGHT, times, tau_mem=2e-2, tau_syn=1e-2)
+
+
+def test_a_weight_that_is_traced_is_taken_with_an_integral_only():
+    def integral(tau_weight, readout):
+        return jax_core.li(**GOOD, readout=readout, tau_weight=tau_weight)
+
+    given = jax.jit(integral, static_argnums=1)(jnp.float32(0.2), "integral")
+    plain = jax_core.li_integral(**GOOD, tau_weight=0.2)
+    np.testing.assert_allclose(given, plain, rtol=1e-5)
+    with pytest.raises(ValueError, match="tau_weight must be inf with readout='max'"):
+        jax.jit(integral, static_argnums=1)(jnp.float32(0.2), "max")
 
 
 def test_mixed_dtypes_are_refused(x64):

@@ -80,6 +80,20 @@ def test_li(readout):
     check_module(layer, spikes(2, 3, 1) * 100)
 
 
+@pytest.mark.parametrize("t_max", [4.0, INF])
+def test_li_with_a_weight(t_max):
+    layer = snn.LI(
+        3,
+        2,
+        **UNIT,
+        readout="integral",
+        t_max=t_max,
+        tau_weight=1.7,
+        learn=("tau_mem", "tau_syn", "v_leak"),
+    )
+    check_module(layer, spikes(2, 3, 1) * 100)
+
+
 def test_second_derivatives_of_a_maximum():
     """Its time moves, which counts in second order."""
     times = (spikes(2, 3, 1) * 100).requires_grad_()

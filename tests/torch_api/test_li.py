@@ -1,5 +1,6 @@
 """The leaky integrator as a module."""
 
+import copy
 import math
 
 import pytest
@@ -37,6 +38,48 @@ def test_readouts_equal_the_reference(readout):
         out, reference(READOUTS[readout], inputs, layer, T_MAX), rtol=1e-8, atol=1e-12
     )
     torch.testing.assert_close(layer(snn.events_from_spike_times(inputs)), out)
+
+
+@pytest.mark.parametrize("t_max", [T_MAX, INF])
+@pytest.mark.parametrize("tau_mem", [1e-2, 1.5e-2, 2e-2, torch.tensor([1e-2, 2e-2, 3e-2])])
+def test_weighted_integrals_equal_a_quadrature_of_the_voltage(tau_mem, t_max):
+    """With equal and twofold time constants, others, and those of single neurons."""
+    tau_weight = 6e-3
+    layer = snn.LI(
+        5,
+        3,
+        tau_mem=tau_mem,
+        tau_syn=1e-2,
+        v_leak=0.1,
+        readout="integral",
+        t_max=t_max,
+        tau_weight=tau_weight,
+        dtype=torch.float64,
+    )
+    inputs = spikes(4, 5, 1)
+    inputs[0, 1] = INF
+    out = layer(inputs)
+    # Midpoints of steps of 4 us: their error is far below 1e-6 of the integral.
+    step = 4e-6
+    times = torch.arange(0.5 * step, min(t_max, 25 * tau_weight), step, dtype=torch.float64)
+    weighted = layer.trace(inputs, times) * torch.exp(-times / tau_weight)
+    torch.testing.assert_close(out, weighted.sum(dim=-1) * step, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(layer(snn.events_from_spike_times(inputs)), out)
+    single = copy.deepcopy(layer).float()(inputs.float())
+    torch.testing.assert_close(single.double(), out, rtol=1e-5, atol=1e-8)
+
+
+def test_the_weight_belongs_to_integrals_and_to_checkpoints():
+    with pytest.raises(ValueError, match=r"tau_weight must be inf with readout='max', got 0\.01"):
+        snn.LI(5, 3, tau_weight=1e-2)
+    for wrong in (0.0, -1.0, math.nan):
+        with pytest.raises(ValueError, match="tau_weight must be > 0"):
+            snn.LI(5, 3, readout="integral", tau_weight=wrong)
+    layer = snn.LI(5, 3, readout="integral", tau_weight=1e-2)
+    assert "tau_weight=0.01" in repr(layer)
+    other = snn.LI(5, 3, readout="integral", t_max=INF, tau_weight=2e-2)
+    with pytest.warns(snn.CheckpointWarning, match=r"tau_weight=0\.01, but this one has tau_w"):
+        other.load_state_dict(layer.state_dict())
 
 
 def test_trace_equals_the_reference():

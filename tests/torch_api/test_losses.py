@@ -122,6 +122,8 @@ def test_decision():
     assert snn.first_to_spike(torch.empty(2, 0, 1)).tolist() == [-1, -1]
     assert snn.first_to_spike(torch.empty(2, 3, 0)).tolist() == [-1, -1]
     assert snn.first_to_spike(times[0]).shape == ()
+    with pytest.raises(TypeError, match=r"got Events; convert them with snn\.spike_times_from_e"):
+        snn.first_to_spike(snn.events_from_spike_times(times[:1]))  # pyright: ignore[reportArgumentType]
 
 
 TIMES = spikes(4, 3, 1)
@@ -157,6 +159,8 @@ def test_bad_spikes(loss):
             loss(bad, TARGET)
     with pytest.raises(TypeError, match="spikes must be float32 or float64"):
         loss(TARGET, TARGET)
+    with pytest.raises(TypeError, match=r"got Events; convert them with snn\.spike_times_from_e"):
+        loss(snn.events_from_spike_times(TIMES), TARGET)
     with pytest.raises(ValueError, match=r"with one spike per class, spikes\.unsqueeze\(-1\)"):
         loss(TIMES[..., 0], TARGET)
     with pytest.raises(ValueError, match="spikes must have room for a spike"):

@@ -65,6 +65,13 @@ MAKE = {
         )
         for readout in ("max", "integral", "value")
     },
+    "weighted integral": lambda n: snn.LI(
+        4,
+        6,
+        readout="integral",
+        tau_weight=n["t_max"] / 3,
+        **{name: n[name] for name in ("tau_mem", "tau_syn", "v_leak")},
+    ),
 }
 
 

@@ -1,12 +1,13 @@
 """The leaky integrator as functions of tensors."""
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
 from ... import jax_core
 from ...jax_core import Events
+from ...jax_core._li import check_tau_weight
 from ...jax_core._validate import check_duration
 from ...jax_core._walk import Quantity
 from .._constants import Constant
@@ -24,6 +25,7 @@ def li(
     v_leak: Constant = 0.0,
     readout: Readout = "max",
     t_max: float = math.inf,
+    tau_weight: float = math.inf,
 ) -> Tensor:
     """A number per neuron from the voltage of a layer of leaky integrators.
 
@@ -37,14 +39,18 @@ def li(
       ``(out,)``.
     - ``readout``: the ``"max"`` of the voltage over [0, t_max], its ``"integral"`` over [0, t_max]
       in volt seconds, or its ``"value"`` at t_max.
-    - ``t_max``: seconds; finite for ``"integral"`` and ``"value"``.
+    - ``t_max``: seconds; finite for ``"value"``, and for ``"integral"`` without ``tau_weight``.
+    - ``tau_weight``: with ``"integral"``, that of ``V(t) exp(-t / tau_weight)``, seconds.
 
     **Returns:** shape ``(..., out)``. Differentiable in spikes, weight and tensor constants.
     """
     constants = {"tau_mem": tau_mem, "tau_syn": tau_syn, "v_leak": v_leak}
-    check_readout(readout, t_max)
+    check_readout(readout, t_max, tau_weight)
     check_layer(spikes, weight, constants)
-    return call(jax_core.li, spikes, weight, **constants, readout=readout, t_max=t_max)
+    window: dict[str, Any] = {"t_max": t_max}
+    if readout == "integral":
+        window["tau_weight"] = tau_weight
+    return call(jax_core.li, spikes, weight, **constants, readout=readout, **window)
 
 
 def li_value(
@@ -87,10 +93,7 @@ def li_integral(
     **Returns:** shape ``(..., out)``. Differentiable in spikes, weight and tensor constants.
     """
     constants = {"tau_mem": tau_mem, "tau_syn": tau_syn, "v_leak": v_leak}
-    check_duration(t_max, "t_max", positive=True)
-    check_duration(tau_weight, "tau_weight", positive=True)
-    if math.isinf(t_max) and math.isinf(tau_weight):
-        raise ValueError("t_max must be finite where tau_weight is not; give either in seconds")
+    check_readout("integral", t_max, tau_weight)
     check_layer(spikes, weight, constants)
     return call(
         jax_core.li_integral, spikes, weight, **constants, t_max=t_max, tau_weight=tau_weight
@@ -123,10 +126,16 @@ def li_max(
     )
 
 
-def check_readout(readout: str, t_max: float) -> None:
-    """Check the name of a read-out and its end."""
+def check_readout(readout: str, t_max: float, tau_weight: float) -> None:
+    """Check the name of a read-out, its end, and the time constant of its weight."""
     if readout not in ("max", "integral", "value"):
         raise ValueError(f"readout must be 'max', 'integral' or 'value', got {readout!r}")
     check_duration(t_max, "t_max", positive=True)
-    if readout != "max" and math.isinf(t_max):
-        raise ValueError(f"t_max must be finite with readout={readout!r}; give it in seconds")
+    check_tau_weight(tau_weight, readout)
+    if readout == "integral" and math.isinf(t_max) and math.isinf(tau_weight):
+        raise ValueError(
+            "t_max must be finite where tau_weight is not, with readout='integral'; give either "
+            "in seconds"
+        )
+    if readout == "value" and math.isinf(t_max):
+        raise ValueError("t_max must be finite with readout='value'; give it in seconds")

@@ -2,15 +2,14 @@
 time that is NaN always does."""
 
 import math
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .._validate import check_like, check_spike_tensor, check_spikes, values_are_checked
-
-Reduction = Literal["none", "mean", "sum"]
+from ._loss_checks import check_class_shape, check_class_tensor, check_classes
+from ._reduction import Reduction, check_reduction, reduce_loss
 
 # Beyond it, the term on late spikes would make a sum over samples overflow float32.
 _LARGEST_EXPONENT = 50.0
@@ -30,11 +29,9 @@ def ttfs_cross_entropy(
     """Cross-entropy of first-spike times; see `TTFSCrossEntropyLoss`."""
     check_ttfs_settings(tau_syn, xi, alpha, beta, silent_time, reduction)
     check_spike_tensor(spikes)
-    if not isinstance(target, Tensor) or target.dtype.is_floating_point:
-        kind = target.dtype if isinstance(target, Tensor) else type(target).__name__
-        raise TypeError(f"target must be an integer tensor of class indices, got {kind}")
+    check_class_tensor(target)
     first = _first_spikes(spikes, target)
-    _check_classes(target, first.shape[-1])
+    check_classes(target, first.shape[-1])
     target = target.long()
     late = 10 * tau_syn if silent_time is None else silent_time
     times = torch.where(first == math.inf, late, first)
@@ -48,7 +45,7 @@ def ttfs_cross_entropy(
         growth = torch.where(fired, correct, 0) / (beta * tau_syn)
         growth = torch.expm1(growth.clamp(max=_LARGEST_EXPONENT))
         loss = loss + alpha * growth
-    return _reduce(loss.reshape(target.shape), reduction)
+    return reduce_loss(loss.reshape(target.shape), reduction)
 
 
 def spike_time_mse(
@@ -75,7 +72,7 @@ def spike_time_mse(
     error = torch.where(times == math.inf, late, times) - torch.where(
         wanted == math.inf, late, wanted
     )
-    return _reduce((error / time_unit) ** 2, reduction)
+    return reduce_loss((error / time_unit) ** 2, reduction)
 
 
 def _twice_the_latest(wanted: Tensor) -> Tensor:
@@ -107,7 +104,7 @@ def check_ttfs_settings(
     if not 0 <= alpha < math.inf:
         raise ValueError(f"alpha must be finite and >= 0, got {alpha}")
     _check_silent_time(silent_time)
-    _check_reduction(reduction)
+    check_reduction(reduction)
 
 
 def check_mse_settings(
@@ -126,27 +123,12 @@ def check_mse_settings(
     if not 0 < time_unit < math.inf:
         raise ValueError(f"time_unit must be finite and > 0, got {time_unit}")
     _check_silent_time(silent_time)
-    _check_reduction(reduction)
+    check_reduction(reduction)
 
 
 def _check_silent_time(silent_time: float | None) -> None:
     if silent_time is not None and not 0 <= silent_time < math.inf:
         raise ValueError(f"silent_time must be None or a time, finite and >= 0, got {silent_time}")
-
-
-def _check_reduction(reduction: str) -> None:
-    if reduction not in ("none", "mean", "sum"):
-        raise ValueError(f"reduction must be 'none', 'mean' or 'sum', got {reduction!r}")
-
-
-def _check_classes(target: Tensor, classes: int) -> None:
-    if values_are_checked() and target.numel():
-        low, high = (int(x) for x in target.aminmax())
-        if low < 0 or high >= classes:
-            raise ValueError(
-                f"target must hold classes >= 0 and < {classes} (the number of outputs), but it "
-                f"reaches from {low} to {high}"
-            )
 
 
 def _first_spikes(spikes: Tensor, target: Tensor) -> Tensor:
@@ -156,11 +138,7 @@ def _first_spikes(spikes: Tensor, target: Tensor) -> Tensor:
             f"spikes must have shape (..., classes, k), got {tuple(spikes.shape)} for target "
             f"{tuple(target.shape)}: with one spike per class, spikes.unsqueeze(-1)"
         )
-    if spikes.shape[:-2] != target.shape:
-        raise ValueError(
-            f"target must hold one class per sample: spikes {tuple(spikes.shape)} (..., classes, "
-            f"k) need shape {tuple(spikes.shape[:-2])}, got {tuple(target.shape)}"
-        )
+    check_class_shape(target, spikes, "spikes", 2)
     if spikes.shape[-1] == 0:
         raise ValueError("spikes must have room for a spike: shape (..., classes, k) with k >= 1")
     check_spikes(spikes)
@@ -175,7 +153,7 @@ def _class_times(
             "t_correct and t_wrong must be given where target holds classes; or pass the target "
             "times themselves"
         )
-    _check_classes(target, times.shape[-1])
+    check_classes(target, times.shape[-1])
     correct = torch.arange(times.shape[-1], device=times.device) == target.unsqueeze(-1)
     return torch.where(correct, t_correct, t_wrong).to(times.dtype)
 
@@ -194,9 +172,3 @@ def _match(spikes: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         f"target times must have the shape of spikes {tuple(spikes.shape)} or, for the first "
         f"spikes, {tuple(spikes.shape[:-1])}; got {tuple(target.shape)}"
     )
-
-
-def _reduce(loss: Tensor, reduction: Reduction) -> Tensor:
-    if reduction == "mean" and loss.numel():
-        return loss.mean()
-    return loss if reduction == "none" else loss.sum()

@@ -10,7 +10,13 @@ from ...jax_core import Events
 from ...jax_core._resolution import RESOLUTION
 from ...jax_core._validate import check_duration
 from .._constants import Constant
-from .._validate import check_like, check_spikes, check_tensor, values_are_checked
+from .._validate import (
+    check_like,
+    check_spike_tensor,
+    check_spikes,
+    check_tensor,
+    values_are_checked,
+)
 
 
 def latency_encode(
@@ -129,6 +135,7 @@ def first_to_spike(spikes: Tensor) -> Tensor:
     **Returns:** its index, int64, shape ``(...)``; the lowest one of several at the same time, and
     -1 where no neuron spikes, or a time is NaN.
     """
+    check_spike_tensor(spikes)
     check_spikes(spikes)
     if spikes.shape[-2] == 0 or spikes.shape[-1] == 0:
         return torch.full(spikes.shape[:-2], -1, device=spikes.device)

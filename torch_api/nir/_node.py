@@ -10,7 +10,7 @@ PROJECTIONS = ("Linear", "Affine", "Conv2d")
 NEURONS = ("CubaLIF", "CubaLI", "LIF", "LI")
 SPIKING = ("CubaLIF", "LIF")
 # Options of layers that NIR does not have; they are noted beside the node.
-NOTED = ("max_spikes", "t_max", "on_overflow", "gradient", "min_slope", "readout")
+NOTED = ("max_spikes", "t_max", "on_overflow", "gradient", "min_slope", "readout", "tau_weight")
 
 
 @dataclass(frozen=True)
