@@ -61,13 +61,14 @@ def delta_encode(
     level = _levels(height.detach())
     move = level.diff(dim=-1).to(torch.int64)
     moves = torch.cat([move.clamp(min=0), -move.clamp(max=0)], dim=-2)
-    reached = moves.cumsum(dim=-1)
+    reached = moves.cumsum(dim=-1).contiguous()
     if max_spikes is None:
         drawn = room = bucket(max(int(reached.amax()) if reached.numel() else 0, 1))
     else:
         room, drawn = max_spikes, max_spikes + (on_overflow != "truncate")
-    number = torch.arange(1, drawn + 1, device=values.device).expand(*reached.shape[:-1], drawn)
-    times = _crossing_times(height, level, moves, reached, number.contiguous()) * dt
+    # Of the shape that `searchsorted` wants, under vmap too.
+    number = torch.arange(1, drawn + 1, device=values.device) + 0 * reached[..., -1:]
+    times = _crossing_times(height, level, moves, reached, number) * dt
     return with_room(times, room, "max_spikes", on_overflow)
 
 

@@ -116,7 +116,8 @@ def _call(
 
 def _is_value(name: str, option: Any) -> bool:
     is_number = isinstance(option, numbers.Real) and not isinstance(option, bool)
-    return is_number and name not in _COUNTS and math.isfinite(option)
+    # A comparison, as torch.compile traces it for a number whose value it leaves open.
+    return is_number and name not in _COUNTS and -math.inf < option < math.inf
 
 
 @functools.lru_cache(maxsize=_MAX_BRIDGED)

@@ -89,7 +89,7 @@ def li_integral(
     constants = {"tau_mem": tau_mem, "tau_syn": tau_syn, "v_leak": v_leak}
     check_duration(t_max, "t_max", positive=True)
     check_duration(tau_weight, "tau_weight", positive=True)
-    if math.isinf(t_max) and math.isinf(tau_weight):
+    if t_max == math.inf and tau_weight == math.inf:
         raise ValueError("t_max must be finite where tau_weight is not; give either in seconds")
     check_layer(spikes, weight, constants)
     return call(
@@ -128,5 +128,5 @@ def check_readout(readout: str, t_max: float) -> None:
     if readout not in ("max", "integral", "value"):
         raise ValueError(f"readout must be 'max', 'integral' or 'value', got {readout!r}")
     check_duration(t_max, "t_max", positive=True)
-    if readout != "max" and math.isinf(t_max):
+    if readout != "max" and t_max == math.inf:
         raise ValueError(f"t_max must be finite with readout={readout!r}; give it in seconds")
