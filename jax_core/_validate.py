@@ -240,9 +240,10 @@ def check_duration(value: Any, name: str, *, infinite: bool = True, positive: bo
         value = np.asarray(value).item()
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    if not value >= 0 or (positive and value == 0):
+    number: Any = value
+    if not number >= 0 or (positive and number == 0):
         raise ValueError(f"{name} must be {'> 0' if positive else '>= 0'}, got {value}")
-    if value == math.inf and not infinite:
+    if number == math.inf and not infinite:
         raise ValueError(f"{name} must be finite, got {value}")
 
 
