@@ -80,7 +80,9 @@ def spike_jitter(
     check_jitter(std, below_zero)
     times, index = _parts(spikes)
     moved = times + std * normal(times.shape, times, generator)
-    moved = moved.clamp(min=0) if below_zero == "clamp" else moved.abs()
+    # Not `abs`, which has no gradient at 0.
+    early = moved.clamp(min=0) if below_zero == "clamp" else -moved
+    moved = torch.where(moved < 0, early, moved)
     return sorted_spikes(torch.where(times == math.inf, math.inf, moved), index)
 
 
@@ -112,7 +114,9 @@ def spike_shift(
         return spikes
     first = times[..., :1] if index is not None else times[..., :1].amin(dim=-2, keepdim=True)
     shift = max_shift * (2 * uniform(first.shape, times, generator) - 1)
-    shifted = torch.where(times == math.inf, math.inf, times + torch.maximum(shift, -first))
+    # Not `maximum`, which shares its gradient among equals.
+    shift = torch.where(shift < -first, -first, shift)
+    shifted = torch.where(times == math.inf, math.inf, times + shift)
     return shifted if index is None else Events(shifted, index)
 
 
