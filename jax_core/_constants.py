@@ -48,11 +48,14 @@ def form_of(tau_mem: Constant, tau_syn: Constant, refractory: Constant) -> Form:
     ratio = None
     if is_number(tau_mem) and is_number(tau_syn):
         ratio = {float(tau_syn): 1, 2 * float(tau_syn): 2}.get(float(tau_mem))
-    return Form(
-        ratio=ratio,
-        spikes_once=is_number(refractory) and math.isinf(refractory),
-        is_refractory=not (is_number(refractory) and refractory == 0),
-    )
+    # Branches, as the truth of a comparison is no constant to torch.compile.
+    if not is_number(refractory):
+        return Form(ratio, spikes_once=False, is_refractory=True)
+    if refractory == 0:
+        return Form(ratio, spikes_once=False, is_refractory=False)
+    if refractory == math.inf:
+        return Form(ratio, spikes_once=True, is_refractory=True)
+    return Form(ratio, spikes_once=False, is_refractory=True)
 
 
 def checked_form(

@@ -233,15 +233,17 @@ def check_integer(value: Any, name: str, minimum: int) -> None:
 
 def check_duration(value: Any, name: str, *, infinite: bool = True, positive: bool = False) -> None:
     """Check a time, such as ``t_max``: a number or scalar array, >= 0 (or > 0), never NaN."""
-    if getattr(value, "shape", None) == () and hasattr(value, "dtype"):
+    # A plain number is only compared, which torch.compile traces where it leaves the value open.
+    if not isinstance(value, float) and getattr(value, "shape", None) == ():
         if not known(value):
             return
         value = np.asarray(value).item()
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    if math.isnan(value) or value < 0 or (positive and value == 0):
+    number: Any = value
+    if not number >= 0 or (positive and number == 0):
         raise ValueError(f"{name} must be {'> 0' if positive else '>= 0'}, got {value}")
-    if math.isinf(value) and not infinite:
+    if number == math.inf and not infinite:
         raise ValueError(f"{name} must be finite, got {value}")
 
 

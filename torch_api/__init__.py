@@ -7,12 +7,22 @@ from . import functional as functional
 from . import hardware as hardware
 from . import hx as hx
 from . import nir as nir
+from ._augmentation import SpikeDropout as SpikeDropout
+from ._augmentation import SpikeInsertion as SpikeInsertion
+from ._augmentation import SpikeJitter as SpikeJitter
+from ._augmentation import SpikeShift as SpikeShift
 from ._checkpoint import CheckpointWarning as CheckpointWarning
 from ._clip import clip_grad_ as clip_grad_
 from ._count_losses import SpikeCountCrossEntropyLoss as SpikeCountCrossEntropyLoss
 from ._count_losses import SpikeCountMSELoss as SpikeCountMSELoss
+from ._decoders import FirstSpike as FirstSpike
+from ._decoders import SpikeCount as SpikeCount
+from ._decoders import SpikeRate as SpikeRate
 from ._delay import Delay as Delay
+from ._encoder import DeltaEncoder as DeltaEncoder
 from ._encoder import LatencyEncoder as LatencyEncoder
+from ._encoder import PopulationEncoder as PopulationEncoder
+from ._encoder import Repeat as Repeat
 from ._events import dense_from_events as dense_from_events
 from ._events import dense_from_spike_times as dense_from_spike_times
 from ._events import events_from_dense as events_from_dense
@@ -32,6 +42,8 @@ from ._losses import TTFSCrossEntropyLoss as TTFSCrossEntropyLoss
 from ._overflow import SpikeOverflowError as SpikeOverflowError
 from ._overflow import SpikeOverflowWarning as SpikeOverflowWarning
 from ._penalties import weight_penalty as weight_penalty
+from ._rate_encoders import PoissonEncoder as PoissonEncoder
+from ._rate_encoders import RegularEncoder as RegularEncoder
 from ._recurrent_lif import RecurrentLIF as RecurrentLIF
 from ._rescue import rescue_silent_ as rescue_silent_
 from ._silent import silent_loss as silent_loss
@@ -47,17 +59,29 @@ __all__ = [
     "LIF",
     "CheckpointWarning",
     "Delay",
+    "DeltaEncoder",
     "Events",
+    "FirstSpike",
     "Health",
     "HealthReport",
     "LateSpikeWarning",
     "LatencyEncoder",
     "LayerHealth",
+    "PoissonEncoder",
+    "PopulationEncoder",
     "RecurrentLIF",
+    "RegularEncoder",
+    "Repeat",
+    "SpikeCount",
     "SpikeCountCrossEntropyLoss",
     "SpikeCountMSELoss",
+    "SpikeDropout",
+    "SpikeInsertion",
+    "SpikeJitter",
     "SpikeOverflowError",
     "SpikeOverflowWarning",
+    "SpikeRate",
+    "SpikeShift",
     "SpikeTimeMSELoss",
     "SpikingLayer",
     "TTFSCrossEntropyLoss",

@@ -73,7 +73,8 @@ def report_lost(before: Tensor, after: Tensor, on_overflow: OnOverflow, remedy: 
     """
     if on_overflow == "truncate":
         return
-    lost = int(before.sum()) - int(after.sum())
+    # Inside of torch.func only the plain tensor has values.
+    lost = int(torch.func.debug_unwrap(before.sum() - after.sum()).sum())
     if lost:
         _act(f"{lost} spikes have no room: {remedy}; or on_overflow='truncate'", on_overflow)
 

@@ -51,6 +51,24 @@ def test_layers_compile_once_and_without_graph_breaks():
         torch.testing.assert_close(parameter.grad, gradient)
 
 
+def test_layers_with_other_numbers_compile_into_one_graph_too():
+    torch._dynamo.reset()
+    values = spikes(4, 3, 2, dtype=torch.float32)
+    for scale in (1.0, 2.0):
+        layer = strong(
+            snn.LIF(
+                *(3, 3),
+                max_spikes=2,
+                on_overflow="truncate",
+                t_max=scale * 5e-2,
+                tau_mem=scale * 1e-2,
+                refractory=scale * 1e-3,
+            )
+        )
+        compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+        assert torch.equal(compiled(values), layer(values))
+
+
 def test_an_overflow_is_reported_from_compiled_code_too():
     torch._dynamo.reset()
     layer = strong(snn.LIF(3, 2, max_spikes=1))

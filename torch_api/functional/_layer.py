@@ -115,8 +115,11 @@ def _call(
 
 
 def _is_value(name: str, option: Any) -> bool:
-    is_number = isinstance(option, numbers.Real) and not isinstance(option, bool)
-    return is_number and name not in _COUNTS and math.isfinite(option)
+    if name in _COUNTS or isinstance(option, bool) or not isinstance(option, numbers.Real):
+        return False
+    number: Any = option
+    # A comparison, as torch.compile traces it where it leaves the value open.
+    return -math.inf < number < math.inf
 
 
 @functools.lru_cache(maxsize=_MAX_BRIDGED)

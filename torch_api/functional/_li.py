@@ -132,10 +132,10 @@ def check_readout(readout: str, t_max: float, tau_weight: float) -> None:
         raise ValueError(f"readout must be 'max', 'integral' or 'value', got {readout!r}")
     check_duration(t_max, "t_max", positive=True)
     check_tau_weight(tau_weight, readout)
-    if readout == "integral" and math.isinf(t_max) and math.isinf(tau_weight):
+    if readout == "integral" and t_max == math.inf and tau_weight == math.inf:
         raise ValueError(
             "t_max must be finite where tau_weight is not, with readout='integral'; give either "
             "in seconds"
         )
-    if readout == "value" and math.isinf(t_max):
+    if readout == "value" and t_max == math.inf:
         raise ValueError("t_max must be finite with readout='value'; give it in seconds")

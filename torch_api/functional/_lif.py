@@ -182,7 +182,7 @@ def lif_trace(
 
 def spikes_once(refractory: Constant) -> bool:
     """Whether a neuron is known to spike once at most, so that no spike can lack room."""
-    return not isinstance(refractory, Tensor) and math.isinf(refractory)
+    return not isinstance(refractory, Tensor) and refractory == math.inf
 
 
 def check_settings(

@@ -1,4 +1,4 @@
-"""Spike times: encode values, delay, decide."""
+"""Spike times: delay, repeat, count, decide."""
 
 import math
 from typing import overload
@@ -7,80 +7,10 @@ import torch
 from torch import Tensor
 
 from ...jax_core import Events
-from ...jax_core._resolution import RESOLUTION
-from ...jax_core._validate import check_duration
+from ...jax_core._validate import check_duration, check_integer
 from .._constants import Constant
-from .._validate import (
-    check_like,
-    check_spike_tensor,
-    check_spikes,
-    check_tensor,
-    values_are_checked,
-)
-
-
-def latency_encode(
-    values: Tensor, t_early: float, t_late: float, bias: float | None = None
-) -> Tensor:
-    """One spike per value, the later the larger the value is.
-
-    **Arguments:**
-
-    - ``values``: shape ``(..., n)``, each in [0, 1]; under autocast also of half precision.
-    - ``t_early``, ``t_late``: spike times of the values 0 and 1, seconds,
-      ``0 <= t_early <= t_late``.
-    - ``bias``: time of one more spike, the same for all samples, seconds; ``None`` for none.
-
-    **Returns:** ``t_early + values * (t_late - t_early)`` as spike times ``(..., n, 1)``, with
-    ``bias`` ``(..., n + 1, 1)``, the bias spike last. Differentiable.
-
-    **Raises:** ``ValueError`` for a value outside [0, 1] or NaN (see `validation`), and for times
-    so late that different values would get one time.
-    """
-    check_latencies(t_early, t_late, bias)
-    if isinstance(values, Tensor) and not values.is_floating_point():
-        raise TypeError(
-            f"values must be float32 or float64, got {values.dtype}; they lie in [0, 1], so for "
-            f"8-bit pixels take values.float() / 255"
-        )
-    if isinstance(values, Tensor) and torch.is_autocast_enabled(values.device.type):
-        values = values if values.dtype == torch.float64 else values.float()
-    check_tensor(values, "values", "a tensor (..., n)")
-    _check_resolution(t_early, t_late, values.dtype)
-    if values.ndim < 1:
-        raise ValueError("values must have shape (..., n), got a scalar")
-    if values_are_checked():
-        good = (values >= 0) & (values <= 1)
-        if not bool(good.all()):
-            raise ValueError(
-                f"values must lie in [0, 1], but one is {values[~good][0].item()}; scale them, or "
-                f"apply torch.sigmoid to the outputs of another layer"
-            )
-    times = t_early + values * (t_late - t_early)
-    if bias is not None:
-        times = torch.cat([times, times.new_full((*times.shape[:-1], 1), bias)], dim=-1)
-    return times.unsqueeze(-1)
-
-
-def _check_resolution(t_early: float, t_late: float, dtype: torch.dtype) -> None:
-    """Refuse an interval so late that values between its ends would get equal times."""
-    between = (t_late - t_early) / (torch.finfo(dtype).eps * max(t_late, 1e-300))
-    if t_late > t_early and between < 1 / RESOLUTION:
-        raise ValueError(
-            f"{dtype} has only {between:.2g} numbers between t_early = {t_early:g} and t_late = "
-            f"{t_late:g} s, so that different values would get one time; let samples begin at 0, "
-            f"or pass values.double()"
-        )
-
-
-def check_latencies(t_early: float, t_late: float, bias: float | None) -> None:
-    """Check the times between which values are encoded."""
-    check_duration(t_early, "t_early", infinite=False)
-    check_duration(t_late, "t_late", infinite=False)
-    if t_late < t_early:
-        raise ValueError(f"t_late must be >= t_early = {t_early}, got {t_late}")
-    if bias is not None:
-        check_duration(bias, "bias", infinite=False)
+from .._validate import check_like, check_spikes, check_tensor, values_are_checked
+from ._sorting import sorted_spikes
 
 
 @overload
@@ -123,8 +53,38 @@ def delay(spikes: Tensor | Events, delay: Constant) -> Tensor | Events:
     if delay.shape[0] == 0:
         return spikes
     shifted = _shift(spikes.time, delay[spikes.index.long().clamp(min=0)])
-    time, order = shifted.sort(dim=-1, stable=True)
-    return Events(time, spikes.index.gather(-1, order))
+    return sorted_spikes(shifted, spikes.index)
+
+
+@overload
+def repeat(spikes: Tensor, count: int, interval: float) -> Tensor: ...
+@overload
+def repeat(spikes: Events, count: int, interval: float) -> Events: ...
+def repeat(spikes: Tensor | Events, count: int, interval: float) -> Tensor | Events:
+    """Each spike several times, one ``interval`` after the other.
+
+    **Arguments:**
+
+    - ``spikes``: spike times ``(..., neurons, k)`` or ``Events`` ``(..., M)``, seconds.
+    - ``count``: how often each spike comes, >= 1; 1 leaves the spikes as they are.
+    - ``interval``: from each one to the next, seconds, > 0.
+
+    **Returns:** spike times ``(..., neurons, k * count)`` or ``Events`` ``(..., M * count)``,
+    sorted anew. Differentiable in the times.
+    """
+    check_repeat(count, interval)
+    times = check_spikes(spikes)
+    later = torch.arange(count, dtype=times.dtype, device=times.device) * interval
+    # `inf` stays so, with gradient 0: padding is no function of a time.
+    repeated = _shift(times.unsqueeze(-1), later).flatten(-2)
+    index = spikes.index.repeat_interleave(count, -1) if isinstance(spikes, Events) else None
+    return sorted_spikes(repeated, index)
+
+
+def check_repeat(count: int, interval: float) -> None:
+    """Check the settings of `repeat`."""
+    check_integer(count, "count", 1)
+    check_duration(interval, "interval", infinite=False, positive=True)
 
 
 def first_to_spike(spikes: Tensor) -> Tensor:
@@ -135,12 +95,46 @@ def first_to_spike(spikes: Tensor) -> Tensor:
     **Returns:** its index, int64, shape ``(...)``; the lowest one of several at the same time, and
     -1 where no neuron spikes, or a time is NaN.
     """
-    check_spike_tensor(spikes)
-    check_spikes(spikes)
+    _check_tensor_of_times(spikes)
     if spikes.shape[-2] == 0 or spikes.shape[-1] == 0:
         return torch.full(spikes.shape[:-2], -1, device=spikes.device)
     time, neuron = spikes[..., 0].min(dim=-1)
     return neuron.where(time < math.inf, -1)
+
+
+def spike_count(spikes: Tensor, t_max: float = math.inf) -> Tensor:
+    """How often each neuron spikes, up to ``t_max``.
+
+    **Arguments:** ``spikes``: spike times ``(..., neurons, k)``; ``t_max``: seconds, >= 0.
+
+    **Returns:** whole numbers in the dtype of the times, shape ``(..., neurons)``, 0 for a silent
+    neuron. They have no gradient: train on spike times, or on voltages of `li`.
+    """
+    check_duration(t_max, "t_max")
+    _check_tensor_of_times(spikes)
+    times = spikes.detach()
+    return ((times <= t_max) & (times < math.inf)).sum(dim=-1).to(times.dtype)
+
+
+def spike_rate(spikes: Tensor, t_max: float) -> Tensor:
+    """Spikes of each neuron up to ``t_max``, per second.
+
+    **Arguments:** ``spikes``: spike times ``(..., neurons, k)``; ``t_max``: seconds, > 0.
+
+    **Returns:** Hz, in the dtype of the times, shape ``(..., neurons)``. It has no gradient, as
+    `spike_count`.
+    """
+    check_duration(t_max, "t_max", infinite=False, positive=True)
+    return spike_count(spikes, t_max) / t_max
+
+
+def _check_tensor_of_times(spikes: Tensor) -> None:
+    if isinstance(spikes, Events):
+        raise TypeError(
+            "spikes must be a tensor of spike times (..., neurons, k), got Events; convert them "
+            "with spike_times_from_events(events, neurons, max_spikes)"
+        )
+    check_spikes(spikes)
 
 
 def _shift(times: Tensor, by: Tensor) -> Tensor:

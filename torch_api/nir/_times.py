@@ -10,6 +10,7 @@ import torch
 from ...jax_core import Events
 from ...jax_core._validate import check_integer
 from .._overflow import SpikeOverflowError
+from .._room import bucket
 
 Origin = int | float | Literal["first"] | None
 Sample = tuple[np.ndarray, np.ndarray]
@@ -115,12 +116,6 @@ def seconds(
             f"the times to a coarser unit before"
         )
     return time
-
-
-def bucket(count: int) -> int:
-    """``count`` rounded up to a number with three significant bits: at most a quarter more."""
-    step = 1 << max(count.bit_length() - 3, 0)
-    return -(-count // step) * step
 
 
 def padded(
