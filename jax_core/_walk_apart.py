@@ -91,7 +91,7 @@ def _walk_apart(
 
 
 def _states(after: State, chunk: Moments, neurons: Neurons) -> State:
-    """Voltages and currents as they are after the moments."""
+    """Voltages and currents after the moments; holds are looked up with the neurons' spikes."""
     return after._replace(holding=None)
 
 

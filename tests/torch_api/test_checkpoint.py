@@ -210,9 +210,9 @@ def test_parametrised_and_shared_layers_are_compared() -> None:
         f"the checkpoint of {name} (LIF)" for name in ("a", "b", "twin")
     ]
     assert all(what.startswith("tau_mem=0.01, but this one has tau_mem=0.02") for _, what in named)
-    plain = make(1e-2, 1).kernel
+    plain, strided = (make(1e-2, stride).get_submodule("kernel") for stride in (1, 2))
     with pytest.warns(snn.CheckpointWarning, match=r"Convolution.*stride=\[2, 2\].*\[1, 1\]"):
-        plain.load_state_dict(make(1e-2, 2).kernel.state_dict())
+        plain.load_state_dict(strided.state_dict())
 
 
 def test_the_kind_of_a_delay_is_named() -> None:

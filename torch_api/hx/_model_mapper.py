@@ -34,10 +34,11 @@ class MixinHXModelMapper:
             if name.rpartition(".")[2] == "_extra_state" or not (map_all or name in mapping):
                 continue
             source = name if name in state_dict else mapping.get(name)
-            if source not in state_dict:
+            if source is None or source not in state_dict:
+                missing = repr(name) if source is None else f"{name!r} nor {source!r}"
                 raise KeyError(
-                    f"state_dict has neither {name!r} nor {source!r}; map {name!r} to one of "
-                    f"{', '.join(state_dict)}, or pass map_all=False"
+                    f"state_dict has {'no' if source is None else 'neither'} {missing}; map "
+                    f"{name!r} to one of {', '.join(state_dict)}, or pass map_all=False"
                 )
             with torch.no_grad():
                 tensor.copy_(state_dict[source])
