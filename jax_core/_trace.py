@@ -10,13 +10,13 @@ from ._compiled import compiled
 from ._constants import Constant, Constants, Form, checked_form
 from ._events import Events
 from ._layer import run
-from ._li_response import map_in_pieces
 from ._lif import Given, Layer, check_settings, prepare, too_many
 from ._moments import sources
 from ._observed import check_observed
 from ._overflow import OnOverflow, check_policy, handle_overflow
 from ._validate import check_query_times
 from ._walk import Neurons, Quantity, check_quantity, walk
+from ._walk_apart import walk_apart
 
 
 def lif_trace(
@@ -196,19 +196,17 @@ def _delayed(
     weight: Array,
     own: Array,
     times: Array,
-    constants: Constants,
+    c: Constants,
     delay: Array,
     quantity: Quantity,
     is_refractory: bool,
 ) -> Array:
-    """`_states` of neurons that each look at times of their own, as many at once as fit."""
-
-    def neuron(weight: Array, own: Array, delay: Array, *constants: Array) -> Array:
-        at = jnp.maximum(times - delay, 0)
-        given = events, weight[None], own[:, None], at, Constants(*constants)
-        return _states(*given, quantity, is_refractory)[:, 0]
-
-    each = (jnp.broadcast_to(x, weight.shape[:1]) for x in (delay, *constants))
-    moments = times.shape[0] * (events.time.shape[-1] + times.shape[-1])
-    by_neuron = map_in_pieces(neuron, (weight, jnp.swapaxes(own, 0, 1), *each), moments)
-    return jnp.swapaxes(by_neuron, 0, 1)
+    """`_states` of neurons that each look at times of their own."""
+    refractory = c.refractory if is_refractory else None
+    neurons = Neurons(c.tau_mem, c.tau_syn, c.start, c.reset, refractory)
+    source = sources(events, weight.shape[1])
+    looks = times[:, None] - delay[:, None]
+    if quantity == "current":
+        return walk_apart(events.time, source, weight, None, looks, neurons, quantity)
+    v = walk_apart(events.time, source, weight, own, looks, neurons, quantity)
+    return v + c.v_leak[..., None]

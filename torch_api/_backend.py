@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..bridge import BridgeError
 from ..jax_core import Events, hardware
 from ._overflow import report_overflow
 from ._scaling import Scaling, WeightFit, warn_of_clipping, weight_fit
@@ -34,6 +35,15 @@ def check_backend(backend: Any, scaling: Any) -> hardware.Scaling:
             f"scaling must be a snn.hardware.Scaling(weight, time), got {type(scaling).__name__}"
         )
     return scaling
+
+
+def refuse_export(backend: hardware.Backend) -> None:
+    """Raise `BridgeError` where torch makes a program of what runs on a backend."""
+    if torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export():
+        raise BridgeError(
+            f"{backend.name} is hardware or what stands for it, which programs of torch.export and "
+            f"ONNX cannot hold. Save the state_dict and build the module anew where it is loaded"
+        )
 
 
 @dataclass
@@ -94,6 +104,7 @@ def run_stack(
     ``internal``: whether the spikes come from within the model, which may have delayed them beyond
     ``t_max``; they are dropped then, as the simulation does. In its own input they are an error.
     """
+    refuse_export(backend)
     if not isinstance(spikes, Tensor):
         raise TypeError(
             f"on a backend, spikes must be a tensor of spike times (..., neurons, k), got "

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -203,6 +203,10 @@ class LIF(NeuronLayer):
         self._check_rest()
         arguments = spikes, self.weight, output, times, nonnegative(self.delay)
         return delayed_trace(*arguments, **constants, quantity=quantity)
+
+    def numbers(self) -> dict[str, Any]:
+        kind = {} if self.delay_type is None else {"delay": self.delay_type}
+        return {**super().numbers(), **kind}
 
     def extra_repr(self) -> str:
         parts = [

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from evtorch import bridge
 from evtorch import torch_api as snn
@@ -18,15 +19,47 @@ def layer():
     return snn.LIF(3, 2, refractory=math.inf)
 
 
-def test_export_is_refused_with_a_remedy(layer):
+REMEDY = r"torch\.export and ONNX cannot hold.*Save the state_dict"
+
+
+@pytest.fixture(params=["layer", "in a model", "on a backend", "in a model on a backend"])
+def model(request):
+    torch.manual_seed(1)
+    options = {"refractory": math.inf, "t_max": 0.03}
+    if request.param == "layer":
+        return snn.LIF(3, 2, **options)
+    if request.param == "in a model":
+        return nn.Sequential(nn.ReLU(), snn.LI(3, 2, t_max=0.03))
+    if request.param == "on a backend":
+        return snn.LIF(3, 2, **options, backend=snn.hardware.MockBSS2())
+    return snn.hardware.on_backend(snn.LIF(3, 2, **options), snn.hardware.MockBSS2())
+
+
+def test_export_names_what_runs_jax(layer):
     with pytest.raises(bridge.BridgeError, match=r"^lif runs JAX, which programs of torch.export"):
         torch.export.export(layer, (SPIKES,))
 
 
+# Both ways in turn are what torch.onnx.export(dynamo=True) tries.
+@pytest.mark.parametrize("strict", [False, True])
+def test_export_is_refused_with_a_remedy(model, strict):
+    # Under strict=True the compiler wraps the error in one of its own.
+    with pytest.raises(Exception, match=REMEDY):
+        torch.export.export(model, (SPIKES,), strict=strict)
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
-def test_onnx_is_refused_with_a_remedy(layer):
-    with pytest.raises(bridge.BridgeError, match=r"ONNX cannot hold.*Save the state_dict"):
-        torch.onnx.export(layer, (SPIKES,), io.BytesIO(), dynamo=False)
+def test_onnx_is_refused_with_a_remedy(model):
+    with pytest.raises(bridge.BridgeError, match=REMEDY):
+        torch.onnx.export(model, (SPIKES,), io.BytesIO(), dynamo=False)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+def test_onnx_through_programs_is_refused_with_a_remedy(layer):
+    pytest.importorskip("onnxscript", reason="torch.onnx.export(dynamo=True) needs onnxscript")
+    with pytest.raises(torch.onnx.OnnxExporterError, match=REMEDY) as found:
+        torch.onnx.export(layer, (SPIKES,), io.BytesIO(), dynamo=True, verbose=False)
+    assert isinstance(found.value.__cause__, bridge.BridgeError)
 
 
 def test_a_full_graph_with_a_look_at_overflow_names_the_remedies():

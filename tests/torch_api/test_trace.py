@@ -50,12 +50,39 @@ def test_trace_of_the_output_is_that_of_the_layer(kind):
 
 
 def test_dendritic_delays_shift_the_trace():
-    made, inputs = layer("dendritic"), spikes(2, 3, 2)
-    plain = strong(layer("none"))
-    voltage = made.trace(inputs, LOOKS)
-    for neuron, delay in enumerate(made.delay.detach()):
-        earlier = plain.trace(inputs, (LOOKS - delay).clamp(min=0))
-        torch.testing.assert_close(voltage[:, neuron], earlier[:, neuron], rtol=1e-12, atol=1e-12)
+    """As what the layer without delays does at earlier times, with all derivatives."""
+    made, plain = layer("dendritic"), strong(layer("none"))
+    inputs = spikes(2, 3, 2).requires_grad_()
+    delay = made.delay
+    for quantity in ("voltage", "current"):
+        delayed = made.trace(inputs, LOOKS, quantity=quantity)
+        earlier = [
+            plain.trace(inputs, (LOOKS - delay[neuron]).clamp(min=0), quantity=quantity)[:, neuron]
+            for neuron in range(2)
+        ]
+        expected = torch.stack(earlier, 1)
+        torch.testing.assert_close(delayed, expected, rtol=1e-12, atol=1e-12)
+        weights = torch.arange(expected.numel(), dtype=expected.dtype).cos().reshape(expected.shape)
+        options = {"allow_unused": True, "materialize_grads": True}
+        shared = ("weight", "tau_mem", "tau_syn", "v_leak", "v_reset", "refractory")
+        asked = [[inputs, delay, *(getattr(each, x) for x in shared)] for each in (made, plain)]
+        ours = torch.autograd.grad((delayed * weights).sum(), asked[0], **options)
+        theirs = torch.autograd.grad((expected * weights).sum(), asked[1], **options)
+        assert all(x.abs().max() > 0 for x in theirs[:2])
+        for one, other in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+def test_nothing_has_arrived_before_a_dendritic_delay():
+    made = strong(snn.LIF(3, 2, refractory=INF, delay=None, dtype=torch.float64))
+    later = strong(snn.LIF(3, 2, refractory=INF, delay="dendritic", dtype=torch.float64))
+    torch.nn.init.constant_(later.delay, 10 * MS)
+    inputs = torch.zeros(3, 1, dtype=torch.float64)
+    looks = torch.tensor([0.0, 9 * MS, 10 * MS, 15 * MS], dtype=torch.float64)
+    current = later.trace(inputs, looks, quantity="current")
+    assert (current[:, :2] == 0).all()
+    expected = made.trace(inputs, looks[2:] - 10 * MS, quantity="current")
+    torch.testing.assert_close(current[:, 2:], expected, rtol=1e-12, atol=1e-12)
 
 
 def test_current_is_the_sum_over_synapses():

@@ -6,7 +6,7 @@ from typing import Any, overload
 from torch import nn
 
 from ...jax_core.hardware import Backend, Network, Scaling
-from .._backend import Stack, check_backend, run_stack
+from .._backend import Stack, check_backend, refuse_export, run_stack
 from .._delay import Delay
 from .._neuron_layer import NeuronLayer
 from .._validate import check_size
@@ -40,6 +40,8 @@ class OnBackend(nn.Module):
 
     def forward(self, x: Any) -> Any:
         """What the model makes of ``x``, which is as the model takes it."""
+        # First of all, since torch.export exchanges methods of the modules that are looked at next.
+        refuse_export(self.backend)
         internal = False
         for part in self._parts():
             if isinstance(part, Stack):

@@ -18,6 +18,11 @@ from ._parameters import HXBaseParameter, ModuleParameterType, capacitance
 from ._population import Population
 from ._raster import NEVER, SpikeRaster
 
+_TERMS = (
+    *("leaky", "fire", "exponential", "subthreshold_adaptation", "spike_triggered_adaptation"),
+    "refractory",
+)
+
 
 class AELIF(Population):
     """Neurons up to adaptive exponential integrate-and-fire, each term switched by a flag.
@@ -238,6 +243,9 @@ class AELIF(Population):
         if not self.experiment.mock:
             constants["v_reset"] = _below(constants["v_reset"], constants["v_threshold"])
         return constants
+
+    def numbers(self) -> dict[str, Any]:
+        return super().numbers() | {name: getattr(self, name) for name in _TERMS}
 
     def pause(self) -> Any:
         """The refractory time, seconds."""

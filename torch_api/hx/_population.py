@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from .._checkpoint import RecordsNumbers
 from .._health import SpikingLayer
 from .._validate import values_are_checked
 from . import functional as F
@@ -36,9 +37,15 @@ _OPTIONS = (
     "clock_scale_adaptation_pulse",
 )
 
+_INERT = ("i_synin_gm", "synapse_dac_bias", "holdoff_time", "leak_adaptation")
+"""Parameters on which nothing here depends."""
 
-class Population(HXModule, SpikingLayer):
-    """Base of populations: parameters, recorded options, and the model on a time grid."""
+
+class Population(HXModule, SpikingLayer, RecordsNumbers):
+    """Base of populations: parameters, recorded options, and the model on a time grid.
+
+    Checkpoints know the model values of parameters that are not learned.
+    """
 
     input_type: ClassVar[type[Handle]] = SynapseHandle
     has_neurons = True
@@ -87,6 +94,13 @@ class Population(HXModule, SpikingLayer):
     def params_dict(self) -> dict[str, HXBaseParameter]:
         """All parameters by name, also those that act on hardware only."""
         return {name: getattr(self, name) for name in self._parameter_names}
+
+    def numbers(self) -> dict[str, Any]:
+        return {
+            name: parameter.model_value
+            for name, parameter in self.params_dict().items()
+            if name not in _INERT and not parameter.is_trainable()
+        }
 
     def has_trainable_params(self) -> bool:
         """Whether any parameter is learned."""

@@ -110,5 +110,8 @@ class LI(Population):
             current=lambda: current_trace(times, weight, constants["tau_syn"], clock),
         )
 
+    def numbers(self) -> dict[str, Any]:
+        return {name: x for name, x in super().numbers().items() if name not in _OF_SPIKES}
+
 
 ReadoutNeuron = LI

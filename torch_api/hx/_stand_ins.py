@@ -13,9 +13,42 @@ _ROOTS = (
     *("_hxtorch_core", "_hxtorch_spiking", "_hxtorch_perceptron"),
 )
 
+_MATRICES = "it multiplies matrices, without spikes"
+_BINDING = "it binds the chip's software in C++; plasticity programs and custom routing need it"
+_CHIP = "it holds a chip's configuration, and backends configure themselves"
+_CALIBRATION = "calibrations can be named, not read or made; backends have their own"
+_MIXIN = "modules have no part on the chip; derive from HXModule, and give it a forward_func"
+_REASONS = {
+    "hxtorch.perceptron": _MATRICES,
+    "hxtorch.ann": _MATRICES,
+    "hxtorch.examples.perceptron": _MATRICES,
+    "hxtorch.examples": "run the example's own file after compat.install",
+    "hxtorch.spiking.execution_info": "it reports what the chip's software took",
+    "hxtorch.spiking.neuron_placement": "backends place neurons on their own",
+    "hxtorch.spiking.observables": "measured data come in handles, and as hw_data",
+    "hxtorch.spiking.modules.hx_module.HXHardwareEntityMixin": _MIXIN,
+    "hxtorch.spiking.modules.hx_module.HXTorchFunctionMixin": _MIXIN,
+    "hxtorch.spiking.utils.calib_helper": _CALIBRATION,
+    "hxtorch.spiking.utils.dynamic_range.helper": (
+        "neurons have no constant current; Boundaries, Threshold and WeightScaling do without"
+    ),
+    "_hxtorch_core": f"{_BINDING}; hxtorch has init_hardware and release_hardware",
+    "_hxtorch_spiking": _BINDING,
+    "_hxtorch_perceptron": _BINDING,
+    "pygrenade_vx": _BINDING,
+    "pystadls_vx_v3": _BINDING,
+    "calix": _CALIBRATION,
+    "dlens_vx_v3": _CHIP,
+}
+"""Why names are missing, those below them too."""
+
 
 def _missing(name: str) -> str:
-    return f"{name} is not supported by evtorch's look-alike of hxtorch (evtorch.torch_api.hx)"
+    path = name.replace("hxtorch.snn", "hxtorch.spiking").split(".")
+    known = (_REASONS.get(".".join(path[:k])) for k in range(len(path), 0, -1))
+    reason = next((f": {each}" for each in known if each), "")
+    look_alike = "evtorch's look-alike of hxtorch (evtorch.torch_api.hx)"
+    return f"{name} is not supported by {look_alike}{reason}"
 
 
 class StandIn(types.ModuleType):

@@ -14,14 +14,16 @@ from . import _dynamic_range, _placement, _yinyang_model
 from ._call import Engine
 from ._experiment import set_default_engine
 from ._hardware import init_hardware, release_hardware
+from ._model_mapper import MixinHXModelMapper
 from ._module_manager import ModuleManager
-from ._modules import InputPopulation
+from ._modules import HXModule, InputPopulation
 from ._observables import AnalogObservable
 from ._parameters import ModuleParameterType
 from ._placement import Recorded
 from ._population import Population
 from ._stand_ins import LOGGER, Finder, StandIn
 from ._synapse import Projection
+from .functional._linear import WeightRounding
 
 __all__ = ["install", "uninstall"]
 
@@ -90,8 +92,10 @@ _FUNCTION_FILES = (
 
 
 def _utils() -> dict[str, dict[str, Any]]:
+    mapper = {"MixinHXModelMapper": MixinHXModelMapper}
     return {
-        "hxtorch.spiking.utils": {},
+        "hxtorch.spiking.utils": mapper,
+        "hxtorch.spiking.utils.model_mapper": mapper,
         "hxtorch.spiking.utils.calib_helper": {
             "nightly_calib_path": _placement.nightly_calib_path,
             "nightly_calix_native_path": _placement.nightly_calix_native_path,
@@ -99,13 +103,16 @@ def _utils() -> dict[str, dict[str, Any]]:
         "hxtorch.spiking.utils.readout_source": {"ReadoutSource": _placement.ReadoutSource},
         "hxtorch.spiking.utils.dynamic_range": {},
         "hxtorch.spiking.utils.dynamic_range.boundary": {
-            "get_dynamic_range": _dynamic_range.get_dynamic_range
+            "Boundaries": _dynamic_range.Boundaries,
+            "get_dynamic_range": _dynamic_range.get_dynamic_range,
         },
         "hxtorch.spiking.utils.dynamic_range.threshold": {
-            "get_trace_scaling": _dynamic_range.get_trace_scaling
+            "Threshold": _dynamic_range.Threshold,
+            "get_trace_scaling": _dynamic_range.get_trace_scaling,
         },
         "hxtorch.spiking.utils.dynamic_range.weight_scaling": {
-            "get_weight_scaling": _dynamic_range.get_weight_scaling
+            "WeightScaling": _dynamic_range.WeightScaling,
+            "get_weight_scaling": _dynamic_range.get_weight_scaling,
         },
         "hxtorch.spiking.utils.from_nir": {
             "ConversionConfig": hx.ConversionConfig,
@@ -123,11 +130,16 @@ def _modules() -> dict[str, types.ModuleType]:
     modules = {k: v for k, v in classes.items() if issubclass(v, hx.HXBaseExperimentModule)}
     modules |= {
         "Projection": Projection,
+        "BasePopulation": HXModule,
         "Population": Population,
         "InputPopulation": InputPopulation,
         "ModuleParameterType": ModuleParameterType,
     }
-    functions = _public(hx.functional)
+    functions = _public(hx.functional) | {
+        "WeightRounding": WeightRounding,
+        "superspike_func": hx.functional.superspike,
+    }
+    parameters = {k: v for k, v in classes.items() if issubclass(v, hx.HXBaseParameter)}
     instance = {
         "ExecutionInstance": hx.ExecutionInstance,
         "ExecutionInstances": _placement.ExecutionInstances,
@@ -145,9 +157,7 @@ def _modules() -> dict[str, types.ModuleType]:
         "hxtorch.spiking.modules": modules,
         **{f"hxtorch.spiking.modules.{file}": modules for file in _MODULE_FILES},
         "hxtorch.spiking.handle": {k: v for k, v in classes.items() if issubclass(v, hx.Handle)},
-        "hxtorch.spiking.parameter": {
-            k: v for k, v in classes.items() if issubclass(v, hx.HXBaseParameter)
-        },
+        "hxtorch.spiking.parameter": parameters | {"ParameterType": hx.HXBaseParameter},
         "hxtorch.spiking.experiment": {"Experiment": hx.Experiment},
         "hxtorch.spiking.execution_instance": instance,
         "hxtorch.spiking.run": {"run": hx.run},

@@ -1,15 +1,16 @@
 """A convolution as the weights of a layer."""
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .._checkpoint import RecordsNumbers
 from ._shapes import Shape
 
 
-class Convolution(nn.Module):
+class Convolution(RecordsNumbers):
     """Parametrisation of a layer's ``weight``: a dense matrix ``(out, in)`` made of a kernel.
 
     With it (`torch.nn.utils.parametrize`), the kernel is what an optimiser sees and changes.
@@ -61,6 +62,10 @@ class Convolution(nn.Module):
         values = torch.cat([kernel.new_zeros(1), kernel.reshape(-1)])
         weight = values[self.tap]
         return weight if self.relative is None else weight * self.relative.unsqueeze(-1)
+
+    def numbers(self) -> dict[str, Any]:
+        names = ("in_shape", "stride", "padding", "dilation", "groups")
+        return {name: getattr(self, name) for name in names}
 
     def right_inverse(self, weight: Tensor) -> Tensor:
         """The kernel of a matrix that has this structure."""

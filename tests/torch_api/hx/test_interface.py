@@ -275,7 +275,7 @@ def test_engine_and_placement_of_scripts():
         ("import hxtorch.perceptron", "hxtorch.perceptron"),
         ("from hxtorch import perceptron", "hxtorch.perceptron"),
         ("from hxtorch.spiking.modules import Plastic", "hxtorch.spiking.modules.Plastic"),
-        ("from hxtorch.spiking.utils.model_mapper import X", "hxtorch.spiking.utils.model_mapper"),
+        ("import hxtorch.spiking.execution_info", "hxtorch.spiking.execution_info"),
         ("import pygrenade_vx", "pygrenade_vx"),
         ("import _hxtorch_core", "_hxtorch_core"),
         ("from _hxtorch_spiking import SpikeHandle", "_hxtorch_spiking"),

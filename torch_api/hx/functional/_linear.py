@@ -20,14 +20,17 @@ def linear_sparse(
     return linear(input, weight, bias)
 
 
-class _Round(torch.autograd.Function):
+class WeightRounding(torch.autograd.Function):
+    """Weights rounded to multiples of ``cap / 63``, with a straight-through gradient."""
+
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, step: float) -> Tensor:
+    def forward(ctx: Any, cap: float, weight: Tensor) -> Tensor:
+        step = cap / _MAX_WEIGHT
         return torch.round(weight / step) * step
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return gradients[0], None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
+        return None, gradients[0]
 
 
 def linear_exponential_clamp(
@@ -51,7 +54,7 @@ def linear_exponential_clamp(
     saturating = weight.sign() * cap * (1 - room * torch.exp(-(size - begin) / room))
     clamped = torch.where(size > begin, saturating, weight)
     if quantize:
-        clamped = _Round.apply(clamped, cap / _MAX_WEIGHT)
+        clamped = WeightRounding.apply(cap, clamped)
     return linear(inputs, clamped, bias)  # pyright: ignore[reportArgumentType]
 
 

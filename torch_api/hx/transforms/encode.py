@@ -1,10 +1,12 @@
 """From values to spikes. Rasters remember the exact times, which the event engine uses."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..._checkpoint import RecordsNumbers
 from .._raster import SpikeRaster
 
 __all__ = [
@@ -15,7 +17,7 @@ __all__ = [
 ]
 
 
-class PixelsToSpikeTimes(nn.Module):
+class PixelsToSpikeTimes(RecordsNumbers):
     """Spike times of a leaky integrator with constant input: ``tau log(x / (x - threshold))``.
 
     Values below ``threshold`` get ``t_max``, and so do all that would come later.
@@ -34,8 +36,12 @@ class PixelsToSpikeTimes(nn.Module):
         times = self._tau * torch.log(above / (above - self._threshold))
         return torch.where(pic < self._threshold, self._t_max, times).clamp(0, self._t_max)
 
+    def numbers(self) -> dict[str, Any]:
+        numbers = {"tau": self._tau, "threshold": self._threshold, "t_max": self._t_max}
+        return {**numbers, "epsilon": self._epsilon}
 
-class SpikeTimesToSparseTensor(nn.Module):
+
+class SpikeTimesToSparseTensor(RecordsNumbers):
     """Spike times of any shape as the indices of a sparse raster of ``size`` steps.
 
     Later spikes are dropped.
@@ -54,8 +60,11 @@ class SpikeTimesToSparseTensor(nn.Module):
             at, ones, (self._size, *spikes.shape), check_invariants=False
         )
 
+    def numbers(self) -> dict[str, Any]:
+        return {"bin_width": self._dt, "size": self._size}
 
-class SpikeTimesToDense(nn.Module):
+
+class SpikeTimesToDense(RecordsNumbers):
     """Spike times ``(batch, neurons)`` or of any other shape, drawn on ``size`` steps.
 
     Later spikes are dropped.
@@ -76,6 +85,9 @@ class SpikeTimesToDense(nn.Module):
             raster, torch.where(seen, spikes, math.inf)[..., None], self._dt
         )
 
+    def numbers(self) -> dict[str, Any]:
+        return {"bin_width": self._dt, "size": self._size}
+
 
 def _steps(spikes: Tensor, dt: float, size: int) -> tuple[Tensor, Tensor]:
     """The steps that spikes fall into, and which of them are among the first ``size``."""
@@ -84,7 +96,7 @@ def _steps(spikes: Tensor, dt: float, size: int) -> tuple[Tensor, Tensor]:
     return torch.where(seen, step, 0).long(), seen
 
 
-class CoordinatesToSpikes(nn.Module):
+class CoordinatesToSpikes(RecordsNumbers):
     """Values in [0, 1] as spikes between ``t_early`` and ``t_late``.
 
     **Arguments:** ``seq_length``: number of steps of ``dt`` seconds; ``t_bias``: time of a further
@@ -120,3 +132,7 @@ class CoordinatesToSpikes(nn.Module):
         raster = torch.zeros(self._seq_length, *times.shape, device=times.device)
         raster.scatter_(0, step[None], 1.0)
         return SpikeRaster.remembering(raster, times.to(raster.dtype)[..., None], self._dt)
+
+    def numbers(self) -> dict[str, Any]:
+        times = {"t_early": self._t_early, "t_late": self._t_late, "t_bias": self._t_bias}
+        return {"seq_length": self._seq_length, "dt": self._dt, **times}
