@@ -41,6 +41,7 @@ from ._losses import SpikeTimeMSELoss as SpikeTimeMSELoss
 from ._losses import TTFSCrossEntropyLoss as TTFSCrossEntropyLoss
 from ._overflow import SpikeOverflowError as SpikeOverflowError
 from ._overflow import SpikeOverflowWarning as SpikeOverflowWarning
+from ._parameter_groups import parameter_groups as parameter_groups
 from ._penalties import weight_penalty as weight_penalty
 from ._rate_encoders import PoissonEncoder as PoissonEncoder
 from ._rate_encoders import RegularEncoder as RegularEncoder
@@ -101,6 +102,7 @@ __all__ = [
     "initialise_",
     "latency_penalty",
     "nir",
+    "parameter_groups",
     "rate_penalty",
     "rescue_silent_",
     "silent_loss",

@@ -14,8 +14,8 @@ def clip_grad_(model: nn.Module, factor: float = 3.0) -> int:
     spike in a batch makes a step useless, and with it the second moments of Adam for hundreds of
     steps: most of all for the neuron itself. So for each parameter of the spiking layers, the
     gradient of each neuron (a row of a weight, an element of a delay or constant) is scaled down
-    to at most ``factor`` times the median norm of the neurons that have one. That needs no knowledge of
-    the loss's scale. Gradients of other modules stay as they are.
+    to at most ``factor`` times the median norm of the neurons that have one. That needs no
+    knowledge of the loss's scale. Gradients of other modules stay as they are.
 
     Call it between ``loss.backward()`` and the optimiser's step.
 

@@ -49,8 +49,8 @@ def initialise_(
     `RecurrentLIF` the scale ``s`` is ``margin`` times the smallest with which the share ``active``
     of neurons spikes; or, if ``time`` or ``rate`` are given, the smallest with which these hold,
     too. Of `LI`, ``s`` makes the standard deviation of all read-outs 1, with the mean weight 0
-    unless the ``readout`` is a maximum. Recurrent weights are drawn as in `RecurrentLIF.reset_parameters`;
-    delays, constants and other modules stay as they are.
+    unless the ``readout`` is a maximum. Recurrent weights are drawn as in
+    `RecurrentLIF.reset_parameters`; delays, constants and other modules stay as they are.
 
     **Arguments:**
 
@@ -197,7 +197,7 @@ def _scale_until(
     name: str,
     wanted: _Wanted,
 ) -> None:
-    """Set the weights to the pattern times the smallest scale with which all that is wanted holds."""
+    """Set the weights to a multiple of the pattern with which all that is wanted holds."""
     latest = math.inf if wanted.time is None else wanted.time
     rate = 0.0 if wanted.rate is None else wanted.rate
 

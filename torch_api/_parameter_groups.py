@@ -30,8 +30,8 @@ def parameter_groups(
     - ``lr``: relative change per step, > 0.
     - ``lr_others``: absolute learning rate of the parameters of all other modules, > 0.
 
-    **Returns:** one group per parameter of a spiking layer and one for all others, dictionaries with
-    ``params``, ``lr`` and ``name``.
+    **Returns:** one group per parameter of a spiking layer and one for all others, dictionaries
+    with ``params``, ``lr`` and ``name``.
 
     **Raises:** ``ValueError`` for a weight that is 0 throughout, which has no size of its own.
     """

@@ -28,7 +28,6 @@ from ._recurrent_lif import recurrent_lif as recurrent_lif
 from ._recurrent_lif import recurrent_lif_trace as recurrent_lif_trace
 from ._spikes import delay as delay
 from ._spikes import first_to_spike as first_to_spike
-from ._spikes import latency_encode as latency_encode
 from ._spikes import repeat as repeat
 from ._spikes import spike_count as spike_count
 from ._spikes import spike_rate as spike_rate
