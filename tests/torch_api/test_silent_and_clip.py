@@ -1,0 +1,179 @@
+"""What keeps neurons learning: gradients for silent ones, bounds for grazing ones, fitting rates."""
+
+import copy
+import math
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from evtorch import bridge
+from evtorch import torch_api as snn
+
+
+@pytest.fixture(autouse=True)
+def double():
+    torch.manual_seed(0)
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+SPIKES = torch.rand(6, 5, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+SPIKES = SPIKES.sort(dim=-1).values * 2e-2
+
+LAYERS = {
+    "once": lambda: snn.LIF(5, 7, refractory=math.inf, t_max=0.05),
+    "axonal": lambda: snn.LIF(5, 7, refractory=math.inf, t_max=0.05, delay="axonal"),
+    "dendritic": lambda: snn.LIF(5, 7, refractory=math.inf, t_max=0.05, delay="dendritic"),
+    "leaky": lambda: snn.LIF(5, 7, v_leak=0.2, max_spikes=8, t_max=0.05, learn=("v_leak",)),
+    "recurrent": lambda: snn.RecurrentLIF(5, 7, max_spikes=9, t_max=0.05, recurrent_delay=1e-3),
+    "readout": lambda: snn.LI(5, 7),
+}
+
+
+def weakened(layer):
+    with torch.no_grad():
+        layer.weight.mul_(0.5).sub_(1.0 if isinstance(layer, snn.LI) else 0.1)
+    return layer
+
+
+@pytest.mark.parametrize("events", [False, True], ids=["times", "events"])
+@pytest.mark.parametrize("kind", LAYERS)
+def test_the_term_has_its_gradient(kind, events):
+    layer = weakened(LAYERS[kind]())
+    spikes = snn.events_from_spike_times(SPIKES) if events else SPIKES
+    parameters = list(layer.parameters())
+    directions = [torch.randn_like(p) * p.abs().clamp(min=1e-3) for p in parameters]
+
+    def term():
+        layer(spikes)
+        return snn.silent_loss(layer)
+
+    def at(step):
+        with torch.no_grad():
+            for p, d in zip(parameters, directions, strict=True):
+                p.add_(step * d)
+        return term().item()
+
+    # Away from delays of 0, below which there is nothing.
+    if isinstance(getattr(layer, "delay", None), nn.Parameter):
+        nn.init.constant_(layer.delay, 1e-3)
+    loss = term()
+    assert loss > 0
+    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+    found = sum((g * d).sum() for g, d in zip(gradients, directions, strict=True) if g is not None)
+    expected = (at(1e-6) - at(-2e-6)) / 2e-6
+    assert found.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_term_is_that_of_the_voltages_on_a_grid():
+    layer = LAYERS["once"]()
+    nn.init.normal_(layer.weight, 0.35, 0.5)
+    out = layer(SPIKES)
+    value = snn.silent_loss(layer, max_silent=0.5).item()
+    times = np.linspace(0, 0.05, 20_001)
+    weight = layer.weight.detach().numpy()
+    since = times[:, None] - SPIKES.numpy()[:, :, None, :]  # (batch, in, T, k)
+    psp = np.where(since > 0, np.exp(-since / 2e-2) - np.exp(-since / 1e-2), 0).sum(-1)
+    voltage = np.einsum("oi,bit->bot", weight, psp)
+    silent = out[..., 0].isinf().numpy()
+    peaks = voltage.max(-1)
+    drive = 2 * weight.sum(1) / 4  # Each input spikes twice; the peak of one potential is 1/4.
+    deficit = np.where(peaks > 0, 1 - peaks, 1 - drive)
+    counted = silent & (silent.mean(0) > 0.5)
+    assert counted.any()
+    assert not counted[silent].all()
+    assert value == pytest.approx(np.where(counted, deficit, 0).mean(), abs=1e-6)
+
+
+def test_silent_neurons_learn_to_spike():
+    layer = weakened(snn.LIF(5, 7, refractory=math.inf))
+    with torch.no_grad():
+        layer.weight[0] = -1.0
+    optimizer = torch.optim.Adam(snn.parameter_groups(layer, 0.05))
+    for _ in range(200):
+        optimizer.zero_grad()
+        layer(SPIKES)
+        loss = snn.silent_loss(layer, max_silent=0)
+        if loss == 0:
+            break
+        loss.backward()
+        optimizer.step()
+    assert layer(SPIKES)[..., 0].isfinite().all()
+
+
+def test_a_forward_in_training_is_needed_and_copies_have_none():
+    layer = LAYERS["once"]()
+    for prepare in (lambda: None, lambda: layer.eval()(SPIKES)):
+        prepare()
+        with pytest.raises(ValueError, match="LIF had no forward in training mode"):
+            snn.silent_loss(layer)
+    layer.train()(SPIKES)
+    snn.silent_loss(layer)
+    for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        with pytest.raises(ValueError, match="LIF had no forward"):
+            snn.silent_loss(twin)
+    with pytest.raises(ValueError, match="max_silent must lie"):
+        snn.silent_loss(layer, max_silent=1)
+    with pytest.raises(ValueError, match="no layers that can be silent"):
+        snn.silent_loss(nn.Linear(2, 2))
+
+
+def test_single_neurons_are_clipped_against_their_layer():
+    model = nn.Sequential(nn.Linear(4, 5), snn.LIF(5, 6, learn=("tau_mem",)))
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    weight, tau = model[1].weight.grad, model[1].tau_mem.grad
+    weight[0], weight[1], tau[3] = 100.0, 0.0, -50.0
+    before = weight[2:].clone()
+    assert snn.clip_grad_(model, 2.0) == 2
+    assert torch.equal(weight[2:], before)
+    torch.testing.assert_close(weight[0], torch.full((5,), 2.0))
+    assert torch.equal(weight[1], torch.zeros(5))
+    assert tau[3] == -2
+    assert torch.equal(model[0].weight.grad, torch.ones(5, 4))
+    weight[0, 0] = math.nan
+    snn.clip_grad_(model)
+    assert weight[0, 0].isnan()  # For GradScaler and the eye to see.
+    with pytest.raises(ValueError, match="factor must be > 0"):
+        snn.clip_grad_(model, 0)
+
+
+@pytest.mark.parametrize("make", [torch.optim.Adam, lambda groups: bridge.OptaxOptimizer(groups)])
+def test_learning_rates_are_relative(make):
+    model = nn.Sequential(
+        nn.Linear(4, 5),
+        snn.LIF(5, 6, learn=("tau_mem", "v_threshold"), delay="axonal", tau_syn=5e-3),
+        snn.LI(6, 2),
+    )
+    groups = {g["name"]: g for g in snn.parameter_groups(model, 0.1, lr_others=1e-2)}
+    assert {name: len(g["params"]) for name, g in groups.items()} == {
+        "1.tau_mem": 1,
+        "1.v_threshold": 1,
+        "1.weight": 1,
+        "1.delay": 1,
+        "2.weight": 1,
+        "others": 2,
+    }
+    rms = model[1].weight.square().mean().sqrt().item()
+    for name, lr in (
+        ("1.tau_mem", 2e-3),
+        ("1.v_threshold", 0.1),
+        ("1.weight", 0.1 * rms),
+        ("1.delay", 5e-4),
+        ("others", 1e-2),
+    ):
+        assert groups[name]["lr"] == pytest.approx(lr)
+    assert sum(len(g["params"]) for g in groups.values()) == len(list(model.parameters()))
+
+
+def test_rates_without_a_size_are_refused():
+    layer = snn.LI(3, 2)
+    nn.init.zeros_(layer.weight)
+    with pytest.raises(ValueError, match="weight is 0 throughout"):
+        snn.parameter_groups(layer)
+    with pytest.raises(ValueError, match="lr must be > 0"):
+        snn.parameter_groups(layer, 0.0)
