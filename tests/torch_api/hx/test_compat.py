@@ -143,7 +143,7 @@ with torch.no_grad():
 
 
 def test_a_script_that_says_nothing_of_engines_learns_as_with_hxtorch():
-    """With the settings of hxtorch's test of its example. Exact gradients are at 50 % by then."""
+    """With the settings of hxtorch's test; exact gradients are at 47 to 66 % by then."""
     threads = torch.get_num_threads()
     hx.compat.install()
     try:
