@@ -3,7 +3,7 @@
 ``import evtorch.torch_api.hx as hxsnn`` in place of ``import hxtorch.spiking as hxsnn``. Names,
 argument order, defaults, units and dense tensors ``(time, batch, neurons)`` are those there;
 ``Experiment(engine="event")``, the default, simulates in continuous time with exact gradients, and
-``engine="euler"`` on the time grid.
+``engine="euler"`` on the time grid, which scripts do that `compat.install` lets run unmodified.
 """
 
 from . import compat as compat

@@ -32,8 +32,8 @@ class Experiment:
     - ``dt``: time of a step of dense tensors, seconds.
     - ``hw_routing_func``: ignored where ``mock``, an error otherwise.
     - ``engine``: ``"event"``, exact simulation and gradients in continuous time, or ``"euler"``,
-      steps of ``dt`` with a surrogate gradient. ``None``: the former, or what `compat.install` was
-      given.
+      steps of ``dt`` with a surrogate gradient. ``None``: the former; after `compat.install`, its
+      ``engine``, the latter by default.
     """
 
     def __init__(

@@ -31,11 +31,13 @@ _installed: dict[str, types.ModuleType] = {}
 _finder = Finder()
 
 
-def install(backend: Backend | None = None, *, engine: Engine = "event") -> None:
+def install(backend: Backend | None = None, *, engine: Engine = "euler") -> None:
     """Register ``hxtorch`` and the parts of ``dlens_vx_v3`` that scripts import for placement.
 
     **Arguments:** ``backend``: what scripts run on that do not simulate (``mock=False``).
-    ``engine``: with which the others do, as in `Experiment`.
+    ``engine``: what those simulate with that do, as in `Experiment`: ``"euler"``, hxtorch's time
+    steps and surrogate gradients, which scripts have their settings for, or ``"event"``. It holds
+    for every `Experiment` that was given none, until `uninstall`.
 
     **Raises:** ``RuntimeError`` if hxtorch itself can be imported.
     """

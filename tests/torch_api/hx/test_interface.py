@@ -254,7 +254,7 @@ def test_engine_and_placement_of_scripts():
         hx.compat.install(engine="steps")
     assert "hxtorch" not in sys.modules
     finders = list(sys.meta_path)
-    hx.compat.install(engine="euler")
+    hx.compat.install()
     try:
         names = {}
         exec(compile(PARTS, "script", "exec"), names)
@@ -262,10 +262,14 @@ def test_engine_and_placement_of_scripts():
         assert names["hxsnn"].Experiment(mock=False).engine == "event"
         assert repr(names["synapse"].execution_instance).endswith("(calib_path='calibration.pbin')")
         assert logging.getLogger("evtorch.script").level == logging.CRITICAL
+        hx.compat.install(engine="event")
+        assert names["hxsnn"].Experiment(mock=True).engine == "event"
+        assert hx.Experiment(mock=True, engine="euler").engine == "euler"
         hx.compat.install()
-        assert hx.Experiment(mock=True).engine == "event"
+        assert hx.Experiment(mock=True).engine == "euler"
     finally:
         hx.compat.uninstall()
+    assert hx.Experiment(mock=True).engine == "event"
     assert sys.meta_path == finders
 
 
