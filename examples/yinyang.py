@@ -21,8 +21,9 @@ from dataclasses import asdict
 from functools import partial
 
 import torch
-from _checkpoint import Run, Values
+from _checkpoint import Run
 from _settings import Settings, installed, parse_arguments, say
+from _training import train
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
@@ -74,42 +75,6 @@ def accuracy(model: nn.Module, data: YinYang) -> float:
     return (predict(model, data.values) == data.classes).double().mean().item()
 
 
-def train(model: nn.Module, settings: Settings, data: YinYang, test: YinYang, run: Run) -> Values:
-    """Train the model; **returns** what was measured in each epoch.
-
-    The test accuracy is recorded only, nothing depends on it.
-    """
-    loss_function = build_loss(settings)
-    steps = len(data) // settings.batch_size
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
-    scheduler = CosineAnnealingLR(optimizer, T_max=settings.epochs * steps)
-    history = Values(loss=[], test_accuracy=[], seconds=[])
-    states = {
-        "model": model,
-        "optimizer": optimizer,
-        "scheduler": scheduler,
-        "history": history,
-    }
-    for _ in (progress := run.epochs("training", settings.epochs, states)):
-        start = time.perf_counter()
-        losses = []
-        # The last samples that do not fill a batch wait for another epoch.
-        for batch in torch.randperm(len(data)).split(settings.batch_size)[:steps]:
-            optimizer.zero_grad()
-            loss = loss_function(model(data.values[batch]), data.classes[batch])
-            loss.backward()
-            optimizer.step()
-            scheduler.step()
-            losses.append(loss.item())
-        history.seconds.append(time.perf_counter() - start)
-        history.loss.append(statistics.mean(losses))
-        history.test_accuracy.append(accuracy(model, test))
-        progress.set_postfix(
-            loss=f"{history.loss[-1]:.4f}", test_accuracy=f"{history.test_accuracy[-1]:.1%}"
-        )
-    return history
-
-
 def seconds_to_compile(model: nn.Module, settings: Settings, data: YinYang, test: YinYang) -> float:
     """Have everything compiled before it is timed, by using the model as training and test do."""
     start = time.perf_counter()
@@ -134,7 +99,20 @@ def experiment(settings: Settings, run: Run) -> None:
     model = build_model(settings)
     say("compiling, which may take a minute")
     compile_seconds = seconds_to_compile(model, settings, data, test)
-    history = train(model, settings, data, test, run)
+    loss_function = build_loss(settings)
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+    steps = settings.epochs * (len(data) // settings.batch_size)
+    history = train(
+        lambda batch: loss_function(model(data.values[batch]), data.classes[batch]),
+        lambda: accuracy(model, test),
+        optimizer,
+        CosineAnnealingLR(optimizer, T_max=steps),
+        {"model": model},
+        run,
+        samples=len(data),
+        batch_size=settings.batch_size,
+        epochs=settings.epochs,
+    )
     say("measuring accuracies")
     metrics = {
         "test_accuracy": accuracy(model, test),

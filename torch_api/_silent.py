@@ -5,12 +5,16 @@ from torch import Tensor, nn
 
 from ..jax_core import Events
 from . import functional
+from ._constants import Constant
 from ._events import events_from_spike_times
 from ._health import Call
 from ._li import LI
 from ._lif import LIF
 from ._neuron_layer import NeuronLayer
 from ._recurrent_lif import RecurrentLIF
+
+_FEWEST = 32
+_CONSTANTS = ("tau_mem", "tau_syn", "v_leak")
 
 
 def silent_loss(model: nn.Module, *, max_silent: float = 0.1) -> Tensor:
@@ -67,44 +71,49 @@ def _term(layer: LIF | RecurrentLIF | LI, name: str, max_silent: float) -> Tenso
             f"{name or type(layer).__name__} had no forward in training mode with gradients "
             f"enabled; call silent_loss(model) after model(inputs), and model.train() before that"
         )
-    spikes, out = call
-    silent = _resting(layer, out) if isinstance(layer, LI) else out[..., 0].detach().isinf()
+    out = call.output.detach()
+    silent = out == layer.v_leak if isinstance(layer, LI) else out[..., 0].isinf()
     share = silent.reshape(-1, silent.shape[-1]).double().mean(dim=0)
-    counted = silent & (share > max_silent)
-    if not bool(counted.any()):
+    neurons = (share > max_silent).nonzero().squeeze(-1)
+    if neurons.numel() == 0:
         return out.new_zeros(())
-    deficit = _of_readout(layer, spikes) if isinstance(layer, LI) else _of_neurons(layer, call)
-    return torch.where(counted, deficit, 0).mean()
+    if isinstance(layer, LI):
+        deficit = -_drive(call.inputs, layer.weight[neurons], layer.t_max) / _unit(layer, neurons)
+    else:
+        deficit = _below_threshold(layer, call, neurons)
+    return torch.where(silent[..., neurons], deficit, 0).sum() / silent.numel()
 
 
-def _resting(layer: LI, out: Tensor) -> Tensor:
-    return (out == layer.v_leak).detach()
-
-
-def _of_readout(layer: LI, spikes: Tensor | Events) -> Tensor:
-    return -_drive(spikes, layer.weight, layer.t_max) / _unit(layer)
-
-
-def _of_neurons(layer: LIF | RecurrentLIF, call: Call) -> Tensor:
-    spikes, weight = layer.delay_input(call.inputs), layer.weight
+def _below_threshold(layer: LIF | RecurrentLIF, call: Call, neurons: Tensor) -> Tensor:
+    # Powers of two, as each size is compiled.
+    room = min(max(1 << (neurons.numel() - 1).bit_length(), _FEWEST), layer.out_features)
+    rows = torch.cat([neurons, neurons[:1].expand(max(room - neurons.numel(), 0))])
+    spikes, weight = layer.delay_input(call.inputs), layer.weight[rows]
     if isinstance(layer, RecurrentLIF):
         spikes = _joined(spikes, layer.delay_recurrent(call.output), layer.in_features)
-        weight = torch.cat([weight, layer.recurrent_weight], dim=1)
+        weight = torch.cat([weight, layer.recurrent_weight[rows]], dim=1)
+    constants = {
+        key: _of(value, rows) for key, value in layer.constants().items() if key in _CONSTANTS
+    }
+    peak = functional.li(spikes, weight, **constants, readout="max", t_max=layer.t_max)
+    peak, weight = peak[..., : neurons.numel()], weight[: neurons.numel()]
     leak, threshold = (
-        torch.as_tensor(x, dtype=weight.dtype, device=weight.device)
+        torch.as_tensor(_of(x, neurons), dtype=weight.dtype, device=weight.device)
         for x in (layer.v_leak, layer.v_threshold)
     )
-    constants = {"tau_mem": layer.tau_mem, "tau_syn": layer.tau_syn, "v_leak": layer.v_leak}
-    peak = functional.li(spikes, weight, **constants, readout="max", t_max=layer.t_max)
     rests = leak < threshold
-    height = torch.where(rests, threshold - leak, 1)
-    rising = (threshold - peak) / height
-    falling = 1 - _drive(spikes, weight, layer.t_max) / _unit(layer)
+    rising = (threshold - peak) / torch.where(rests, threshold - leak, 1)
+    falling = 1 - _drive(spikes, weight, layer.t_max) / _unit(layer, neurons)
     return torch.where(rests, torch.where(peak > leak, rising, falling), 0)
 
 
-def _unit(layer: NeuronLayer | LI) -> Tensor:
-    return layer.weight_scale(1).to(layer.weight)
+def _of(constant: Constant, neurons: Tensor) -> Constant:
+    return constant[neurons] if isinstance(constant, Tensor) else constant
+
+
+def _unit(layer: NeuronLayer | LI, neurons: Tensor) -> Tensor:
+    unit = layer.weight_scale(1).to(layer.weight)
+    return unit[neurons] if unit.ndim else unit
 
 
 def _drive(spikes: Tensor | Events, weight: Tensor, t_max: float) -> Tensor:

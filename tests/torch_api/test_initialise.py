@@ -125,7 +125,7 @@ def test_what_cannot_be_is_said(spikes):
         snn.initialise_(nn.Linear(3, 3), spikes)
     with pytest.raises(ValueError, match="LIF gets no input spikes"):
         snn.initialise_(lif(), torch.full_like(spikes, math.inf))
-    with pytest.raises(ValueError, match="no weights make LIF spike as wanted.*rate=9"):
+    with pytest.raises(ValueError, match=r"no weights make LIF spike as wanted.*rate=9"):
         snn.initialise_(lif(refractory=0.0, max_spikes=4), spikes, rate=9.0)
 
     class Unused(nn.Module):

@@ -1,4 +1,4 @@
-"""What keeps neurons learning: gradients for silent ones, bounds for grazing ones, fitting rates."""
+"""What keeps neurons learning: gradients for silent ones, bounds for grazing ones, and rates."""
 
 import copy
 import math
