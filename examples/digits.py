@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from _checkpoint import Run
-from _settings import installed, option, parse_arguments, positive, say, seed_option
+from _settings import installed, number, option, parse_arguments, positive, say, seed_option
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
@@ -54,7 +54,7 @@ class Settings:
     seed: int = seed_option("of weights, order, noise")
     epochs: int = option(40, type=positive)
     hidden: int = option(300, "hidden neurons (%(default)s)", type=positive)
-    learning_rate: float = 0.06
+    learning_rate: float = option(0.1, "relative to the weights (%(default)s)", type=number())
 
 
 class Digits(NamedTuple):
@@ -113,11 +113,11 @@ def experiment(settings: Settings, run: Run) -> None:
     model = build_model(settings)
     say("drawing weights from real inputs, and compiling")
     snn.initialise_(model, data.values[:256])
-    loss_function = snn.VoltageCrossEntropyLoss(label_smoothing=0.1)
+    loss_function = snn.VoltageCrossEntropyLoss(scale=2.0, label_smoothing=0.1)
 
     def loss_of(batch: Tensor) -> Tensor:
         loss = loss_function(model(data.values[batch]), data.classes[batch])
-        return loss + 0.1 * snn.silent_loss(model)
+        return loss + snn.silent_loss(model)
 
     optimizer = torch.optim.Adam(snn.parameter_groups(model, settings.learning_rate))
     steps = settings.epochs * (len(data.values) // BATCH_SIZE)

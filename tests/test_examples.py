@@ -28,6 +28,7 @@ SHORT = {
     "compare_hxtorch": [
         *("--epochs", "1", "--hidden", "20", "--train-size", "200", "--dt", "1", "--rounds", "1"),
     ],
+    "digits": ["--epochs", "1", "--hidden", "20"],
     "fine_tune_from_norse": [
         *("--epochs", "1", "--fine-epochs", "1", "--hidden", "20", "--train-size", "200"),
         *("--dt", "2"),
@@ -144,6 +145,18 @@ def test_code_in_the_readme_runs(tmp_path: Path) -> None:
         command = [sys.executable, "-c", block]
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
         assert done.returncode == 0, f"{block}\nfailed:\n{done.stderr}"
+
+
+@pytest.mark.parametrize("model", ["lif", "spikes", "hybrid"])
+def test_digits_are_learned_by_all_kinds_of_networks(model: str, tmp_path: Path) -> None:
+    options = ["--epochs", "3", "--hidden", "40", "--model", model, "--out", str(tmp_path)]
+    printed = run("digits", *options, cwd=tmp_path)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert 0.7 < metrics["test_accuracy"] <= 1
+    assert metrics["seconds"] > 0
+    assert metrics["settings"]["model"] == model
+    assert f"test accuracy      {metrics['test_accuracy']:.2%}" in printed
+    assert (tmp_path / "figure.png").stat().st_size > 10_000
 
 
 def test_training_across_frameworks_loses_nothing(tmp_path: Path) -> None:

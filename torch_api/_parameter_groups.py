@@ -11,7 +11,7 @@ from ._neuron_layer import NeuronLayer
 
 
 def parameter_groups(
-    model: nn.Module, lr: float = 0.015, *, lr_others: float = 1e-3
+    model: nn.Module, lr: float = 0.1, *, lr_others: float = 1e-3
 ) -> list[dict[str, Any]]:
     """Groups of parameters for an optimiser, with learning rates that fit their sizes.
 
@@ -27,7 +27,7 @@ def parameter_groups(
     **Arguments:**
 
     - ``model``: a module, with its weights initialised.
-    - ``lr``: relative change per step, > 0.
+    - ``lr``: relative change per step, > 0. The default suits schedules that let it fall to 0.
     - ``lr_others``: absolute learning rate of the parameters of all other modules, > 0.
 
     **Returns:** one group per parameter of a spiking layer and one for all others, dictionaries

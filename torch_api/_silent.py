@@ -33,12 +33,14 @@ def silent_loss(model: nn.Module, *, max_silent: float = 0.1) -> Tensor:
     pairs of a layer, 0 for pairs that spike, summed over the layers; its gradient is exact, for
     weights, input times, delays and constants.
 
-    Call it after a forward in training mode, and add it to the loss with a factor, 0.1 for a start:
+    Call it after a forward in training mode, and add it to the loss; where that is a cross-entropy,
+    with the factor 1:
 
-        loss = criterion(model(spikes), target) + 0.1 * snn.silent_loss(model)
+        loss = criterion(model(spikes), target) + snn.silent_loss(model)
 
-    It costs about one more forward of the layers with silent neurons. `rescue_silent_`, which
-    raises all weights of such neurons by hand, costs nothing and has no gradient.
+    It costs an `LI` read-out, forward and backward, of the neurons that are silent too often.
+    `rescue_silent_`, which raises all weights of such neurons by hand, costs nothing and has no
+    gradient.
 
     **Arguments:**
 

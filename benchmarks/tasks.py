@@ -1,0 +1,93 @@
+"""Accuracy on the 8x8 digits over seeds, beside networks of torch, snnTorch and Norse.
+
+    python benchmarks/tasks.py                       # twenty minutes on two cores
+    python benchmarks/tasks.py --seeds 0 --epochs 2  # to see that it runs
+
+All are trained and tested on the split of ``examples/digits.py``, with Adam and batches of 64, for
+the same number of epochs. Those of other libraries stand in ``tasks_peers.py``.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tasks_peers import PEERS, train_peer
+from timing import load, machine
+
+MACHINE = (
+    *("processor", "cores", "system", "python", "evtorch", "torch", "jax", "jaxlib"),
+    *("snntorch", "norse"),
+)
+ROOT = Path(__file__).parent.parent
+OURS = {
+    "lif": "**evtorch**, `examples/digits.py`, one spike per neuron",
+    "spikes": "**evtorch**, `--model spikes`, several spikes",
+    "hybrid": "**evtorch**, `--model hybrid`, behind a convolution",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="(%(default)s)")
+    add("--epochs", type=int, default=40, help="(%(default)s)")
+    add(
+        "--out",
+        type=Path,
+        default=ROOT / "benchmarks" / "results" / "tasks.md",
+        help="file to write (%(default)s)",
+    )
+    own = parser.parse_args()
+    rows = []
+    # In turns, so that a change of the machine's load hits all alike.
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in (*OURS, *PEERS)}
+    for seed in own.seeds:
+        for model in OURS:
+            found[model].append(run(model, seed, own.epochs))
+        for name in PEERS:
+            found[name].append(train_peer(name, seed, own.epochs))
+            print(f"{name}, seed {seed}: {found[name][-1][0]:.2%}", flush=True)
+    for name, results in found.items():
+        accuracies = [100 * accuracy for accuracy, _ in results]
+        seconds = statistics.median(seconds for _, seconds in results)
+        title = OURS.get(name) or PEERS[name].title
+        rows.append(
+            f"| {title} | {statistics.median(accuracies):.1f} | {min(accuracies):.1f} "
+            f"| {' '.join(f'{x:.1f}' for x in accuracies)} | {seconds:.0f} |"
+        )
+    command = " ".join(["python benchmarks/tasks.py", *sys.argv[1:]])
+    where = machine()
+    lines = [
+        "# 8x8 digits",
+        "",
+        f"Written by `{command}`. 1797 images, of which a fixed stratified quarter, 450, is for the",
+        f"test; {own.epochs} epochs; accuracies of the weights after the last one, in %. Load",
+        f"averages at the end {load()}. {', '.join(f'{key} {where[key]}' for key in MACHINE)}.",
+        "",
+        "| network | median | lowest | by seed | seconds |",
+        "|---|---|---|---|---|",
+        *rows,
+    ]
+    own.out.write_text("\n".join(lines) + "\n")
+    print(own.out.read_text())
+
+
+def run(model: str, seed: int, epochs: int) -> tuple[float, float]:
+    """Train in a fresh process; **returns** test accuracy and seconds, compilation included."""
+    with tempfile.TemporaryDirectory() as folder:
+        example = ROOT / "examples" / "digits.py"
+        options = {"model": model, "seed": seed, "epochs": epochs, "out": folder}
+        flags = [text for key, value in options.items() for text in (f"--{key}", str(value))]
+        subprocess.run([sys.executable, str(example), *flags], check=True)
+        metrics = json.loads((Path(folder) / "metrics.json").read_text())
+    return metrics["test_accuracy"], metrics["seconds"]
+
+
+if __name__ == "__main__":
+    main()
