@@ -66,8 +66,8 @@ def main() -> None:
     lines = [
         "# 8x8 digits",
         "",
-        f"Written by `{command}`. 1797 images, of which a fixed stratified quarter, 450, is for the",
-        f"test; {own.epochs} epochs; accuracies of the weights after the last one, in %. Load",
+        f"Written by `{command}`. 1797 images, of which a fixed stratified quarter, 450, is for",
+        f"the test; {own.epochs} epochs; accuracies of the weights after the last one, in %. Load",
         f"averages at the end {load()}. {', '.join(f'{key} {where[key]}' for key in MACHINE)}.",
         "",
         "| network | median | lowest | by seed | seconds |",

@@ -29,6 +29,7 @@ SHORT = {
         *("--epochs", "1", "--hidden", "20", "--train-size", "200", "--dt", "1", "--rounds", "1"),
     ],
     "digits": ["--epochs", "1", "--hidden", "20"],
+    "event_stream": ["--epochs", "2", "--hidden", "6", "--train-size", "100", "--test-size", "100"],
     "fine_tune_from_norse": [
         *("--epochs", "1", "--fine-epochs", "1", "--hidden", "20", "--train-size", "200"),
         *("--dt", "2"),
