@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import norse.torch as norse
 import snntorch
 import torch
+from snntorch import surrogate
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
-from digits import BATCH_SIZE, load
+from digits import BATCH_SIZE, load  # pyright: ignore[reportMissingImports]
 
 HIDDEN = 300
 STEPS = 25
@@ -25,8 +26,7 @@ class SnnTorch(nn.Module):
         super().__init__()
         self.hidden, self.out = nn.Linear(64, HIDDEN), nn.Linear(HIDDEN, 10)
         self.first, self.second = (
-            snntorch.Leaky(beta=0.9, spike_grad=snntorch.surrogate.fast_sigmoid(slope=25))
-            for _ in range(2)
+            snntorch.Leaky(beta=0.9, spike_grad=surrogate.fast_sigmoid(slope=25)) for _ in range(2)
         )
 
     def forward(self, x: Tensor) -> Tensor:

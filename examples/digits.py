@@ -18,7 +18,7 @@ import json
 import math
 import time
 from dataclasses import asdict, dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from _checkpoint import Run
@@ -38,7 +38,7 @@ with installed():
 MS = 1e-3
 T_LATE = 20 * MS
 # Two time constants of what the input lasts, half of the library's defaults.
-CONSTANTS = {"tau_mem": 10 * MS, "tau_syn": 5 * MS}
+CONSTANTS: dict[str, Any] = {"tau_mem": 10 * MS, "tau_syn": 5 * MS}
 BATCH_SIZE = 64
 
 
@@ -66,7 +66,7 @@ class Digits(NamedTuple):
 
 def load() -> tuple[Digits, Digits]:
     """Digits for training and for the test, always the same."""
-    found = load_digits()
+    found: Any = load_digits()
     parts = train_test_split(
         found.data / 16, found.target, test_size=0.25, stratify=found.target, random_state=0
     )
@@ -78,13 +78,14 @@ def build_model(settings: Settings) -> nn.Sequential:
     """From images (batch, 64) to voltages (batch, 10)."""
     encode = snn.LatencyEncoder(0.0, T_LATE, complement=True, large_early=True)
     before: list[nn.Module] = [encode, snn.SpikeJitter(2 * MS)]
-    inputs, options = 128, {"refractory": math.inf}
+    inputs = 128
+    options: dict[str, Any] = {"refractory": math.inf}
     if settings.model == "spikes":
         options = {"max_spikes": 8, "t_max": 3 * T_LATE, "on_overflow": "truncate"}
     if settings.model == "hybrid":
-        convolution = nn.Conv2d(1, 16, 3, padding=1)
-        features = [nn.Unflatten(1, (1, 8, 8)), convolution, nn.Sigmoid(), nn.MaxPool2d(2)]
-        before = [*features, nn.Flatten(), *before]
+        # Normalised, so that values and thereby spikes spread over the whole range.
+        features = [nn.Conv2d(1, 16, 3, padding=1), nn.MaxPool2d(2), nn.BatchNorm2d(16)]
+        before = [nn.Unflatten(1, (1, 8, 8)), *features, nn.Sigmoid(), nn.Flatten(), *before]
         inputs = 2 * 16 * 4 * 4
     hidden = snn.LIF(inputs, settings.hidden, **CONSTANTS, **options)
     return nn.Sequential(*before, hidden, snn.LI(settings.hidden, 10, **CONSTANTS))
@@ -119,7 +120,9 @@ def experiment(settings: Settings, run: Run) -> None:
         loss = loss_function(model(data.values[batch]), data.classes[batch])
         return loss + snn.silent_loss(model)
 
-    optimizer = torch.optim.Adam(snn.parameter_groups(model, settings.learning_rate))
+    optimizer = torch.optim.Adam(
+        snn.parameter_groups(model, settings.learning_rate, lr_others=3e-3)
+    )
     steps = settings.epochs * (len(data.values) // BATCH_SIZE)
     history = train(
         loss_of,

@@ -123,8 +123,8 @@ class _Wanted(NamedTuple):
 class _Input(NamedTuple):
     """What arrives at a layer."""
 
-    count: float
-    """Mean number of spikes per sample, of the samples with any."""
+    spikes: float
+    """Mean number per sample, of the samples with any."""
     samples: Tensor
     """Which samples have any, flat, bool."""
 
@@ -147,8 +147,8 @@ def _draw(
     if isinstance(layer, LI):
         _draw_readout(layer, spikes, noise, arriving, name)
         return
-    unit = layer.weight_scale(arriving.count).to(weight).reshape(-1, 1)
-    pattern = unit * (1 + wanted.spread * arriving.count**0.5 * noise)
+    unit = layer.weight_scale(arriving.spikes).to(weight).reshape(-1, 1)
+    pattern = unit * (1 + wanted.spread * arriving.spikes**0.5 * noise)
     if isinstance(layer, RecurrentLIF):
         recurrent_weights_(
             layer.recurrent_weight, layer.weight_scale(layer.out_features), generator
@@ -176,10 +176,10 @@ def _arriving(layer: NeuronLayer | LI, spikes: Tensor | Events, name: str) -> _I
 def _draw_readout(
     layer: LI, spikes: Tensor | Events, noise: Tensor, arriving: _Input, name: str
 ) -> None:
-    unit = layer.weight_scale(arriving.count).to(noise).reshape(-1, 1)
+    unit = layer.weight_scale(arriving.spikes).to(noise).reshape(-1, 1)
     # Only a voltage that rises has a maximum with a gradient.
     mean = _MEAN_OF_MAXIMA if layer.readout == "max" else 0.0
-    layer.weight.copy_(unit * (mean + arriving.count**0.5 * noise))
+    layer.weight.copy_(unit * (mean + arriving.spikes**0.5 * noise))
     spread = layer(spikes).std().item()
     if not 0 < spread < math.inf:
         raise ValueError(
@@ -209,7 +209,7 @@ def _scale_until(
         active, median, count = found(scale)
         return active >= wanted.active and median <= latest and count >= rate
 
-    low, high = math.log(_LEAST), math.log(_MOST * max(arriving.count, 1))
+    low, high = math.log(_LEAST), math.log(_MOST * max(arriving.spikes, 1))
     if not holds(math.exp(high)):
         active, median, count = found(math.exp(high))
         raise ValueError(

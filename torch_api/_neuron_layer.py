@@ -9,6 +9,7 @@ from ._checkpoint import RecordsNumbers
 from ._constants import Constant, constant_numbers
 from ._health import SpikingLayer
 from ._initialisation import critical_weight
+from ._overflow import OnOverflow
 
 CONSTANTS = ("tau_mem", "tau_syn", "v_threshold", "v_leak", "v_reset", "refractory")
 
@@ -25,6 +26,7 @@ class NeuronLayer(SpikingLayer, RecordsNumbers):
     v_reset: Constant
     refractory: Constant
     t_max: float
+    on_overflow: OnOverflow
     weight: nn.Parameter
     rescues: Tensor | None = None
     """How many times in a row `rescue_silent_` raised each neuron's weights, ``(out,)``."""

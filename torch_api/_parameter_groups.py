@@ -66,7 +66,7 @@ def _size(layer: NeuronLayer | LI | Delay, name: str, parameter: Tensor) -> floa
     if name.endswith("weight"):
         return value.square().mean().sqrt().item()
     if name.startswith("v_"):
-        height = _mean(getattr(layer, "v_threshold", 1.0)) - _mean(layer.v_leak)
+        height = _mean(getattr(layer, "v_threshold", 1.0)) - _mean(getattr(layer, "v_leak", 0.0))
         return abs(height) or 1.0
     if name.endswith("delay"):
         return _mean(getattr(layer, "tau_syn", 1e-2))

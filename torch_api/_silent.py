@@ -1,5 +1,7 @@
 """A gradient for silent neurons: the peaks of their voltages, raised towards the threshold."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -94,7 +96,7 @@ def _below_threshold(layer: LIF | RecurrentLIF, call: Call, neurons: Tensor) -> 
     if isinstance(layer, RecurrentLIF):
         spikes = _joined(spikes, layer.delay_recurrent(call.output), layer.in_features)
         weight = torch.cat([weight, layer.recurrent_weight[rows]], dim=1)
-    constants = {
+    constants: dict[str, Any] = {
         key: _of(value, rows) for key, value in layer.constants().items() if key in _CONSTANTS
     }
     peak = functional.li(spikes, weight, **constants, readout="max", t_max=layer.t_max)

@@ -64,9 +64,10 @@ def test_the_term_has_its_gradient(kind, events):
     loss = term()
     assert loss > 0
     gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-    found = sum((g * d).sum() for g, d in zip(gradients, directions, strict=True) if g is not None)
+    pairs = zip(gradients, directions, strict=True)
+    found = sum((g * d).sum().item() for g, d in pairs if g is not None)
     expected = (at(1e-6) - at(-2e-6)) / 2e-6
-    assert found.item() == pytest.approx(expected, rel=1e-6)
+    assert found == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_term_is_that_of_the_voltages_on_a_grid():
@@ -126,10 +127,12 @@ def test_a_forward_in_training_is_needed_and_copies_have_none():
 
 
 def test_single_neurons_are_clipped_against_their_layer():
-    model = nn.Sequential(nn.Linear(4, 5), snn.LIF(5, 6, learn=("tau_mem",)))
+    layer = snn.LIF(5, 6, learn=("tau_mem",))
+    model = nn.Sequential(nn.Linear(4, 5), layer)
+    weight, tau = torch.ones(6, 5), torch.ones(6)
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
-    weight, tau = model[1].weight.grad, model[1].tau_mem.grad
+    layer.weight.grad, layer.get_parameter("tau_mem").grad = weight, tau
     weight[0], weight[1], tau[3] = 100.0, 0.0, -50.0
     before = weight[2:].clone()
     assert snn.clip_grad_(model, 2.0) == 2
