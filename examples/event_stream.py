@@ -51,8 +51,8 @@ class Settings:
     """All that a run depends on, besides the versions of the software."""
 
     seed: int = seed_option()
-    epochs: int = option(10, type=positive)
-    hidden: int = option(60, "hidden neurons (%(default)s)", type=positive)
+    epochs: int = option(15, type=positive)
+    hidden: int = option(40, "hidden neurons (%(default)s)", type=positive)
     delays: Literal["learned", "fixed", "none"] = option(
         "learned",
         "of the channels: learned, random, or none (%(default)s)",

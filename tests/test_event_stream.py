@@ -137,12 +137,19 @@ def test_figure_shows_a_sample_of_each_class_that_there_is(
     ]
 
 
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """The example chooses one for torch; what runs afterwards may want more."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
 def test_example_writes_what_it_promises_and_goes_on_after_ctrl_c(
     imported: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     example = imported("event_stream")
-    # It chooses one thread; what runs after this test may want more.
-    monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
     short = ["--epochs", "2", "--hidden", "6", "--train-size", "100", "--test-size", "100"]
 
     def run(out: str, *more: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
