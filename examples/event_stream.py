@@ -17,7 +17,7 @@ import json
 import statistics
 import time
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from _baseline import baseline_accuracy
@@ -65,7 +65,7 @@ class Settings:
 
 def build_model(settings: Settings) -> nn.Sequential:
     """From events of channels, (batch, events), to integrated voltages, (batch, classes)."""
-    common = {"tau_mem": TAU_MEM, "tau_syn": TAU_SYN, "t_max": OrderedEvents.T_MAX}
+    common: dict[str, Any] = {"tau_mem": TAU_MEM, "tau_syn": TAU_SYN, "t_max": OrderedEvents.T_MAX}
     hidden = snn.LIF(
         OrderedEvents.CHANNELS,
         settings.hidden,
