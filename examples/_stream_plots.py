@@ -35,7 +35,6 @@ def plot(
     panels["accuracy"].legend(loc="center right")
     for label, step in enumerate(OrderedEvents.STEPS):
         axes = panels[f"class {label}"]
-        axes.sharex(panels["class 0"])
         axes.set(title=f"class {label}: the next channel is {step:+d} further")
         _plot_events(axes, test, label)
     for label in (0, 2):

@@ -17,7 +17,7 @@ import json
 import statistics
 import time
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from _baseline import baseline_accuracy
@@ -51,8 +51,8 @@ class Settings:
     """All that a run depends on, besides the versions of the software."""
 
     seed: int = seed_option()
-    epochs: int = option(10, type=positive)
-    hidden: int = option(60, "hidden neurons (%(default)s)", type=positive)
+    epochs: int = option(15, type=positive)
+    hidden: int = option(40, "hidden neurons (%(default)s)", type=positive)
     delays: Literal["learned", "fixed", "none"] = option(
         "learned",
         "of the channels: learned, random, or none (%(default)s)",
@@ -65,7 +65,7 @@ class Settings:
 
 def build_model(settings: Settings) -> nn.Sequential:
     """From events of channels, (batch, events), to integrated voltages, (batch, classes)."""
-    common = {"tau_mem": TAU_MEM, "tau_syn": TAU_SYN, "t_max": OrderedEvents.T_MAX}
+    common: dict[str, Any] = {"tau_mem": TAU_MEM, "tau_syn": TAU_SYN, "t_max": OrderedEvents.T_MAX}
     hidden = snn.LIF(
         OrderedEvents.CHANNELS,
         settings.hidden,
