@@ -21,9 +21,10 @@ from typing import Any, Literal
 
 import torch
 from _baseline import baseline_accuracy
-from _checkpoint import Run, Values
+from _checkpoint import Run
 from _ordered_events import MS, OrderedEvents
 from _settings import installed, option, parse_arguments, positive, say, seed_option
+from _training import train
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
@@ -94,51 +95,6 @@ def accuracy(model: nn.Module, data: OrderedEvents) -> float:
     return (predict(model, data) == data.classes).double().mean().item()
 
 
-def train(
-    model: nn.Module,
-    loss_function: nn.Module,
-    settings: Settings,
-    data: OrderedEvents,
-    test: OrderedEvents,
-    run: Run,
-) -> Values:
-    """Train the model; **returns** what was measured in each epoch.
-
-    The test accuracy is recorded only, nothing depends on it.
-    """
-    steps = len(data) // settings.batch_size
-    optimizer = torch.optim.Adam(snn.parameter_groups(model, RELATIVE_LEARNING_RATE))
-    scheduler = CosineAnnealingLR(optimizer, T_max=settings.epochs * steps)
-    history = Values(loss=[], test_accuracy=[], seconds=[])
-    states = {
-        "model": model,
-        "loss": loss_function,
-        "optimizer": optimizer,
-        "scheduler": scheduler,
-        "history": history,
-    }
-    for _ in (progress := run.epochs("training", settings.epochs, states)):
-        start = time.perf_counter()
-        losses = []
-        # The last samples that do not fill a batch wait for another epoch.
-        for which in torch.randperm(len(data)).split(settings.batch_size)[:steps]:
-            batch = data[which]
-            optimizer.zero_grad()
-            loss = loss_function(model(batch.events), batch.classes)
-            loss.backward()
-            snn.clip_grad_(model)
-            optimizer.step()
-            scheduler.step()
-            losses.append(loss.item())
-        history.seconds.append(time.perf_counter() - start)
-        history.loss.append(statistics.mean(losses))
-        history.test_accuracy.append(accuracy(model, test))
-        progress.set_postfix(
-            loss=f"{history.loss[-1]:.4f}", test_accuracy=f"{history.test_accuracy[-1]:.1%}"
-        )
-    return history
-
-
 def prepare(
     model: nn.Module, loss_function: nn.Module, settings: Settings, data: OrderedEvents
 ) -> float:
@@ -175,7 +131,20 @@ def experiment(settings: Settings, run: Run) -> None:
     model, loss_function = build_model(settings), snn.VoltageCrossEntropyLoss("auto")
     say("initialising and compiling, which may take a minute")
     prepare_seconds = prepare(model, loss_function, settings, data)
-    history = train(model, loss_function, settings, data, test, run)
+    optimizer = torch.optim.Adam(snn.parameter_groups(model, RELATIVE_LEARNING_RATE))
+    steps = settings.epochs * (len(data) // settings.batch_size)
+    history = train(
+        lambda batch: loss_function(model(data[batch].events), data[batch].classes),
+        lambda: accuracy(model, test),
+        optimizer,
+        CosineAnnealingLR(optimizer, T_max=steps),
+        {"model": model, "loss": loss_function},
+        run,
+        samples=len(data),
+        batch_size=settings.batch_size,
+        epochs=settings.epochs,
+        before_step=lambda: snn.clip_grad_(model),
+    )
     say("measuring accuracies")
     metrics = {
         "test_accuracy": accuracy(model, test),
