@@ -36,7 +36,7 @@ with installed():
 # together and what does not.
 TAU_MEM = 6 * MS
 TAU_SYN = 3 * MS
-# Random, as training takes longer from equal ones, and shorter than what helps: training finds that.
+# Random, as training takes longer from equal ones, and shorter than what helps, which it finds.
 LONGEST_FIRST_DELAY = 5 * MS
 # Neurons need not see the end of a sample: with these spikes they have said what they have to.
 MAX_SPIKES = 12
