@@ -7,7 +7,7 @@ A sample is a stream of 520 events (time, channel) of 20 channels, which goes in
 channels speak one after the other, round and round, in one of four orders, amid random events; how
 often each of them speaks, and what it does by itself, is alike in all classes (see
 _ordered_events.py). A hidden layer delays each channel by a time that it learns, so that what comes
-in one order arrives together. The answer is the largest of four leaky integrators. A network of
+in one order arrives together. The answer is the largest of four integrated voltages. A network of
 torch that sees only counts, or only first times, is trained too, for comparison. The folder --out
 receives metrics.json, figure.png, and model.pt with the weights and the settings. Ctrl-C writes a
 checkpoint; --resume goes on from it.
@@ -37,7 +37,7 @@ with installed():
 # together and what does not.
 TAU_MEM = 6 * MS
 TAU_SYN = 3 * MS
-# Random, as equal ones tell no orders apart, and shorter than what helps: training finds that.
+# Random, as training takes longer from equal ones, and shorter than what helps, which it finds.
 LONGEST_FIRST_DELAY = 5 * MS
 # Neurons need not see the end of a sample: with these spikes they have said what they have to.
 MAX_SPIKES = 12
