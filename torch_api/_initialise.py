@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..jax_core import Events
 from ._initialisation import recurrent_weights_
+from ._input_counts import input_counts
 from ._li import LI
 from ._lif import LIF
 from ._neuron_layer import NeuronLayer
@@ -19,7 +20,8 @@ from ._recurrent_lif import RecurrentLIF
 # Between these scales, the larger one times the number of input spikes, the right one is searched:
 # below the first no neuron spikes, at the second each input spike alone makes one.
 _LEAST, _MOST = 0.5, 4.0
-_HALVINGS = 12
+# In such factors, and then in so many halvings of the last one, to one part in a thousand.
+_STEP, _HALVINGS = 1.5, 9
 # Mean and standard deviation, relative to each other, of what arrives at read-outs by a maximum.
 _MEAN_OF_MAXIMA = 2.0
 
@@ -43,9 +45,10 @@ def initialise_(
     how many inputs spike, how often, and over how many time constants. So the model is run once
     on ``inputs``, and each layer's weights are drawn as its input arrives:
 
-        w = s (1 + spread sqrt(m) xi) / m        xi ~ N(0, 1)
+        w = s (1 + spread a xi) / m        xi ~ N(0, 1)
 
-    with the mean number of spikes ``m`` per sample that arrive at the layer. Of `LIF` and
+    with the mean number of spikes ``m`` per sample that arrive at the layer, and ``a`` the root of
+    the number of inputs that they come from. Of `LIF` and
     `RecurrentLIF` the scale ``s`` is ``margin`` times the smallest with which the share ``active``
     of neurons spikes; or, if ``time`` or ``rate`` are given, the smallest with which these hold,
     too. Of `LI`, ``s`` makes the standard deviation of all read-outs 1, with the mean weight 0
@@ -125,6 +128,9 @@ class _Input(NamedTuple):
 
     spikes: float
     """Mean number per sample, of the samples with any."""
+    averaging: float
+    """By how much the sum over all spikes varies less, relative to its mean, than one weight: the
+    root of the number of inputs, where all spike alike."""
     samples: Tensor
     """Which samples have any, flat, bool."""
 
@@ -148,7 +154,7 @@ def _draw(
         _draw_readout(layer, spikes, noise, arriving, name)
         return
     unit = layer.weight_scale(arriving.spikes).to(weight).reshape(-1, 1)
-    pattern = unit * (1 + wanted.spread * arriving.spikes**0.5 * noise)
+    pattern = unit * (1 + wanted.spread * arriving.averaging * noise)
     if isinstance(layer, RecurrentLIF):
         recurrent_weights_(
             layer.recurrent_weight, layer.weight_scale(layer.out_features), generator
@@ -159,18 +165,17 @@ def _draw(
 def _arriving(layer: NeuronLayer | LI, spikes: Tensor | Events, name: str) -> _Input:
     if isinstance(layer, LIF | RecurrentLIF):
         spikes = layer.delay_input(spikes)
-    events = isinstance(spikes, Events)
-    time = spikes.time if isinstance(spikes, Events) else spikes
-    present = time.isfinite() & (time <= layer.t_max)
-    samples = present.reshape(-1, time.shape[-1]) if events else present.flatten(-2)
-    samples = samples.reshape(-1, samples.shape[-1]).any(-1)
+    counts = input_counts(spikes, layer.in_features, layer.t_max, torch.float64)
+    counts = counts.reshape(-1, layer.in_features)
+    total = counts.sum(dim=-1)
+    samples = total > 0
     if not bool(samples.any()):
         raise ValueError(
             f"{name} gets no input spikes before its t_max, so that no weights make it spike; pass "
             f"inputs that do, in seconds"
         )
-    count = int(present.sum()) / int(samples.sum())
-    return _Input(count, samples)
+    averaging = total[samples] / counts[samples].square().sum(dim=-1).sqrt()
+    return _Input(total[samples].mean().item(), averaging.mean().item(), samples)
 
 
 def _draw_readout(
@@ -179,7 +184,7 @@ def _draw_readout(
     unit = layer.weight_scale(arriving.spikes).to(noise).reshape(-1, 1)
     # Only a voltage that rises has a maximum with a gradient.
     mean = _MEAN_OF_MAXIMA if layer.readout == "max" else 0.0
-    layer.weight.copy_(unit * (mean + arriving.spikes**0.5 * noise))
+    layer.weight.copy_(unit * (mean + arriving.averaging * noise))
     spread = layer(spikes).std().item()
     if not 0 < spread < math.inf:
         raise ValueError(
@@ -209,20 +214,24 @@ def _scale_until(
         active, median, count = found(scale)
         return active >= wanted.active and median <= latest and count >= rate
 
-    low, high = math.log(_LEAST), math.log(_MOST * max(arriving.spikes, 1))
-    if not holds(math.exp(high)):
-        active, median, count = found(math.exp(high))
-        raise ValueError(
-            f"no weights make {name} spike as wanted: even strong ones give {active:.1%} active "
-            f"pairs, a median time of {median:g} s and {count:.2g} spikes per sample and neuron, "
-            f"against active={wanted.active:g}, time={latest:g}, rate={rate:g}; ask for less, or "
-            f"for a smaller spread, a larger max_spikes or t_max"
-        )
+    # Upwards, as a recurrent layer that is driven too hard has no room and ends its samples.
+    high, most = _LEAST, _MOST * max(arriving.spikes, 1)
+    while not holds(high):
+        high *= _STEP
+        if high > most:
+            active, median, count = found(most)
+            raise ValueError(
+                f"no weights make {name} spike as wanted: even strong ones give {active:.1%} "
+                f"active pairs, a median time of {median:g} s and {count:.2g} spikes per sample "
+                f"and neuron, against active={wanted.active:g}, time={latest:g}, rate={rate:g}; "
+                f"ask for less, or for a smaller spread, a larger max_spikes or t_max"
+            )
+    low = high / _STEP
     for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        low, high = (low, middle) if holds(math.exp(middle)) else (middle, high)
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if holds(middle) else (middle, high)
     margin = wanted.margin if wanted.time is None and wanted.rate is None else 1.0
-    layer.weight.copy_(pattern * math.exp(high) * margin)
+    layer.weight.copy_(pattern * high * margin)
 
 
 def _activity(

@@ -10,6 +10,7 @@ from . import functional
 from ._constants import Constant
 from ._events import events_from_spike_times
 from ._health import Call
+from ._input_counts import input_counts
 from ._li import LI
 from ._lif import LIF
 from ._neuron_layer import NeuronLayer
@@ -122,12 +123,7 @@ def _unit(layer: NeuronLayer | LI, neurons: Tensor) -> Tensor:
 
 def _drive(spikes: Tensor | Events, weight: Tensor, t_max: float) -> Tensor:
     """The summed weights of the input spikes of each neuron, ``(..., out)``."""
-    time = (spikes.time if isinstance(spikes, Events) else spikes).detach()
-    present = (time.isfinite() & (time <= t_max)).to(weight.dtype)
-    if not isinstance(spikes, Events):
-        return present.sum(dim=-1) @ weight.T
-    counts = present.new_zeros(*time.shape[:-1], weight.shape[1])
-    return counts.scatter_add(-1, spikes.index.long().clamp(min=0), present) @ weight.T
+    return input_counts(spikes, weight.shape[1], t_max, weight.dtype) @ weight.T
 
 
 def _joined(spikes: Tensor | Events, recurrent: Tensor, inputs: int) -> Events:

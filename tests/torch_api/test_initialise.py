@@ -78,7 +78,7 @@ def test_networks_layer_by_layer():
         nn.Sigmoid(),
         snn.LatencyEncoder(0.0, 2e-2),
         snn.LIF(30, 20, refractory=math.inf, delay="axonal"),
-        snn.RecurrentLIF(20, 10, max_spikes=16, t_max=5e-2),
+        snn.RecurrentLIF(20, 10, max_spikes=40, t_max=5e-2),
         snn.LI(10, 3),
     )
     linear = model[0].weight.detach().clone()
@@ -88,6 +88,23 @@ def test_networks_layer_by_layer():
     assert out.std().item() == pytest.approx(1, rel=1e-4)
     assert all(layer.silent_fraction < 0.1 for layer in snn.health_report(model).layers)
     assert all(p.grad_fn is None and p.requires_grad for p in model.parameters())
+
+
+def test_neurons_differ_by_the_wanted_spread_however_often_inputs_spike():
+    for slots in (1, 26):
+        spikes = torch.rand(8, 200, slots).sort(dim=-1).values * 0.2
+        layer = snn.LIF(200, 400, max_spikes=8, t_max=0.2, on_overflow="truncate")
+        snn.initialise_(layer, spikes, active=0.1, margin=1, spread=0.25)
+        sums = layer.weight.detach().sum(dim=1)
+        assert (sums.std() / sums.mean()).item() == pytest.approx(0.25, abs=0.03)
+
+
+def test_recurrent_layers_that_end_for_want_of_room_under_strong_drive():
+    spikes = torch.rand(8, 20, 26).sort(dim=-1).values * 0.2
+    layer = snn.RecurrentLIF(20, 10, max_spikes=16, t_max=0.2)
+    snn.initialise_(layer, spikes, active=0.5, rate=2.0)
+    out = layer(spikes)  # Which raises where there is no room.
+    assert out.isfinite().sum().item() / 80 == pytest.approx(2.0, abs=0.1)
 
 
 @pytest.mark.parametrize("options", [{"readout": "integral", "t_max": 0.1}, {"readout": "max"}])
