@@ -275,7 +275,7 @@ def _max(
 def check_tau_weight(tau_weight: Any, readout: str) -> None:
     """Check the time constant of an integral's weight, and that there is an integral."""
     check_duration(tau_weight, "tau_weight", positive=True)
-    if readout != "integral" and not (known(tau_weight) and np.isinf(tau_weight)):
+    if readout != "integral" and not (known(tau_weight) and tau_weight == math.inf):
         raise ValueError(
             f"tau_weight must be inf with readout={readout!r}, got {tau_weight}; only an integral "
             f'has weights: choose readout="integral", or leave tau_weight out'

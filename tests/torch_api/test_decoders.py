@@ -55,7 +55,7 @@ def test_bad_spikes(decoder):
         decoder(bad)
     with snn.validation(False):
         decoder(bad)
-    with pytest.raises(TypeError, match=r"got Events; convert them with spike_times_from_events"):
+    with pytest.raises(TypeError, match=r"got Events; convert them with snn\.spike_times"):
         decoder(snn.Events(torch.tensor([0.1]), torch.tensor([0])))
     with pytest.raises(TypeError, match="spikes must be"):
         decoder([[0.1]])

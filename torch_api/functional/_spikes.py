@@ -9,7 +9,13 @@ from torch import Tensor
 from ...jax_core import Events
 from ...jax_core._validate import check_duration, check_integer
 from .._constants import Constant
-from .._validate import check_like, check_spikes, check_tensor, values_are_checked
+from .._validate import (
+    check_like,
+    check_spike_tensor,
+    check_spikes,
+    check_tensor,
+    values_are_checked,
+)
 from ._sorting import sorted_spikes
 
 
@@ -129,11 +135,7 @@ def spike_rate(spikes: Tensor, t_max: float) -> Tensor:
 
 
 def _check_tensor_of_times(spikes: Tensor) -> None:
-    if isinstance(spikes, Events):
-        raise TypeError(
-            "spikes must be a tensor of spike times (..., neurons, k), got Events; convert them "
-            "with spike_times_from_events(events, neurons, max_spikes)"
-        )
+    check_spike_tensor(spikes)
     check_spikes(spikes)
 
 

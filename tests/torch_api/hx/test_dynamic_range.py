@@ -92,7 +92,7 @@ def test_the_scale_of_weights(hxtorch):
     assert factors.tolist() == pytest.approx([63, 63])
     assert (of_chip.shape, of_model.shape) == ((10, 2), (21, 2))
 
-    experiment = hx.Experiment(mock=True, dt=1e-7)
+    experiment = hx.Experiment(mock=True, dt=1e-7, engine="event")
     synapse, neuron = hx.Synapse(1, 2, experiment), hx.LI(2, experiment, **settings)
     nn.init.ones_(synapse.weight)
     spikes = torch.zeros(600, 1, 1)
