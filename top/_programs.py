@@ -16,11 +16,11 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import jax
-from jax._src.interpreters import partial_eval
 
 MAX_PROGRAMS = 256
 MAX_MAPS = 16_000
@@ -123,10 +123,11 @@ def _forget_traces() -> None:
     `jax.clear_caches` would drop the user's compiled programs, too. These are found without the
     jaxprs; a function that is traced anew costs milliseconds.
     """
-    # Not public; without it memory grows, and nothing else changes.
-    clear = getattr(getattr(partial_eval, "trace_to_jaxpr", None), "cache_clear", None)
-    if clear is not None:
-        clear()
+    # Not public: where a version of JAX has it elsewhere, memory grows, and nothing else changes.
+    with suppress(ImportError, AttributeError):
+        from jax._src.interpreters import partial_eval
+
+        partial_eval.trace_to_jaxpr.cache_clear()
 
 
 def memory_maps() -> int:

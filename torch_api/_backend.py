@@ -143,6 +143,7 @@ def run_stack(
     what = f"layer {len(layers)} on {backend.name}"
     readout.remember_silent(modelled, _checked_fit(readout, what, backend, scaling))
     readout.remember_late(passing)
+    readout.remember_call(passing, modelled)
     measured = _tensor(value.reshape(*leading, -1), passing)
     return straight_through(modelled, measured)
 
@@ -183,6 +184,7 @@ def _observe(
     lost = {what: count for what, count in seen.lost.items() if count} if k == 0 else None
     layer.remember(samples, health, lost, fit)
     layer.remember_late(spikes)
+    layer.remember_call(spikes, out)
     report_overflow(health.overflow, layer.on_overflow, layer.max_spikes)
     return out
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ._health import SpikingLayer
+from .functional._loss_checks import check_number
 
 
 @torch.no_grad()
@@ -24,25 +25,24 @@ def clip_grad_(model: nn.Module, factor: float = 3.0) -> int:
     - ``model``: a module with spiking layers in it, or such a layer.
     - ``factor``: > 0.
 
-    **Returns:** the number of rows that were scaled down.
+    **Returns:** the number of rows that were scaled down. Weights that are parametrised, whose
+    gradients belong to other tensors, stay as they are too.
     """
-    if not factor > 0:
-        raise ValueError(f"factor must be > 0, got {factor}")
-    clipped = 0
-    for layer in model.modules():
-        if isinstance(layer, SpikingLayer):
-            for parameter in layer.parameters(recurse=False):
-                if parameter.grad is not None:
-                    clipped += _clip(parameter.grad, factor)
-    return clipped
+    check_number(factor, "factor", positive=True)
+    clipped = [
+        _clip(parameter.grad, factor)
+        for layer in model.modules()
+        if isinstance(layer, SpikingLayer)
+        for parameter in layer.parameters(recurse=False)
+        if parameter.grad is not None
+    ]
+    return sum(int(count) for count in clipped)
 
 
-def _clip(gradient: Tensor, factor: float) -> int:
-    norms = torch.linalg.vector_norm(gradient.reshape(gradient.shape[0], -1), dim=-1)
-    present = norms[norms > 0]
-    if present.numel() == 0:
-        return 0
-    limit = factor * present.median()
-    excess = (limit / norms).clamp(max=1).nan_to_num(1.0)
-    gradient.mul_(excess.reshape(-1, *[1] * (gradient.ndim - 1)))
-    return int((excess < 1).sum())
+def _clip(gradient: Tensor, factor: float) -> Tensor:
+    norms = torch.linalg.vector_norm(gradient.unsqueeze(-1).flatten(1), dim=-1)
+    usual = torch.where(norms > 0, norms, torch.nan).nanmedian()
+    # NaN where there is nothing to compare with, or in the gradient, which is to be seen.
+    share = (factor * usual / norms).clamp(max=1).nan_to_num(1.0)
+    gradient.mul_(share.reshape(-1, *[1] * (gradient.ndim - 1)))
+    return (share < 1).sum()

@@ -173,9 +173,9 @@ class HealthReport:
 
 
 class Call(NamedTuple):
-    """Spikes that went into a layer, and what came out, with the graph of their gradients."""
+    """Spikes that arrived at a layer, and what came out, with the graph of their gradients."""
 
-    inputs: Tensor | Events
+    arriving: Tensor | Events
     output: Tensor
 
     def __deepcopy__(self, memo: Any) -> None:
@@ -222,12 +222,12 @@ class SpikingLayer(nn.Module):
             late = torch.func.debug_unwrap(late).sum()
         self._late = late
 
-    def remember_call(self, inputs: Tensor | Events, output: Tensor) -> None:
+    def remember_call(self, arriving: Tensor | Events, output: Tensor) -> None:
         """Keep what `silent_loss` needs of a forward in training."""
-        if torch.compiler.is_compiling() or is_transformed():
-            return
-        learns = self.training and output.requires_grad
-        self.last_call = Call(inputs, output) if learns else None
+        # What torch.compile and torch.func pass around is of no use outside of them.
+        inside = torch.compiler.is_compiling() or is_transformed()
+        learns = self.training and output.requires_grad and not inside
+        self.last_call = Call(arriving, output) if learns else None
 
     @property
     def late(self) -> int:

@@ -16,6 +16,7 @@ from ._li import LI
 from ._lif import LIF
 from ._neuron_layer import NeuronLayer
 from ._recurrent_lif import RecurrentLIF
+from .functional._loss_checks import check_number
 
 # Between these scales, the larger one times the number of input spikes, the right one is searched:
 # below the first no neuron spikes, at the second each input spike alone makes one.
@@ -53,7 +54,8 @@ def initialise_(
     of neurons spikes; or, if ``time`` or ``rate`` are given, the smallest with which these hold,
     too. Of `LI`, ``s`` makes the standard deviation of all read-outs 1, with the mean weight 0
     unless the ``readout`` is a maximum. Recurrent weights are drawn as in
-    `RecurrentLIF.reset_parameters`; delays, constants and other modules stay as they are.
+    `RecurrentLIF.reset_parameters`; delays, constants and parameters of other modules stay as they
+    are, while batch normalisation in training mode takes note of the inputs, as in any forward.
 
     **Arguments:**
 
@@ -115,12 +117,12 @@ class _Wanted(NamedTuple):
     def check(self) -> None:
         if not 0 < self.active <= 1:
             raise ValueError(f"active must lie in (0, 1], got {self.active}")
-        if not 1 <= self.margin < math.inf:
-            raise ValueError(f"margin must be >= 1 and finite, got {self.margin}")
-        for name in ("time", "rate", "spread"):
+        for name in ("margin", "time", "rate", "spread"):
             value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{name} must be > 0 and finite, got {value}")
+            if value is not None:
+                check_number(value, name, positive=True)
+        if self.margin < 1:
+            raise ValueError(f"margin must be >= 1, got {self.margin}")
 
 
 class _Input(NamedTuple):

@@ -161,7 +161,7 @@ class LIF(NeuronLayer):
         if not spikes_once(self.refractory):
             delayed = self.delay_type == "dendritic"
             report_overflow(health.overflow, self.on_overflow, self.max_spikes, delayed=delayed)
-        self.remember_call(spikes, out)
+        self.remember_call(arriving, out)
         return self.delay_output(out)
 
     def trace(

@@ -8,6 +8,9 @@ from torch import Tensor, nn
 from ._delay import Delay
 from ._li import LI
 from ._neuron_layer import NeuronLayer
+from .functional._loss_checks import check_number
+
+_TAU_SYN = 1e-2
 
 
 def parameter_groups(
@@ -19,7 +22,8 @@ def parameter_groups(
     gradient; but weights are of order 0.1 to 100, and time constants and delays of order 0.01. So
     ``lr`` is relative here: the rate of a weight is ``lr`` times its root mean square at the time
     of the call, that of a time constant ``lr`` times its mean, that of a voltage ``lr`` times the
-    distance from leak to threshold, and that of a delay ``lr`` times the synaptic time constant.
+    distance from leak to threshold (1 for an `LI`), and that of a delay ``lr`` times the synaptic
+    time constant (10 ms, the default one, for a `Delay`, which has none).
 
         snn.initialise_(model, inputs)
         optimizer = torch.optim.Adam(snn.parameter_groups(model))
@@ -28,7 +32,8 @@ def parameter_groups(
 
     - ``model``: a module, with its weights initialised.
     - ``lr``: relative change per step, > 0. The default suits schedules that let it fall to 0.
-    - ``lr_others``: absolute learning rate of the parameters of all other modules, > 0.
+    - ``lr_others``: absolute learning rate of the parameters of all other modules, and of those
+      that parametrise weights, > 0.
 
     **Returns:** one group per parameter of a spiking layer and one for all others, dictionaries
     with ``params``, ``lr`` and ``name``.
@@ -36,8 +41,7 @@ def parameter_groups(
     **Raises:** ``ValueError`` for a weight that is 0 throughout, which has no size of its own.
     """
     for name, value in (("lr", lr), ("lr_others", lr_others)):
-        if not value > 0:
-            raise ValueError(f"{name} must be > 0, got {value}")
+        check_number(value, name, positive=True)
     groups: list[dict[str, Any]] = []
     seen: set[Tensor] = set()
     for prefix, module in model.named_modules():
@@ -66,10 +70,11 @@ def _size(layer: NeuronLayer | LI | Delay, name: str, parameter: Tensor) -> floa
     if name.endswith("weight"):
         return value.square().mean().sqrt().item()
     if name.startswith("v_"):
-        height = _mean(getattr(layer, "v_threshold", 1.0)) - _mean(getattr(layer, "v_leak", 0.0))
-        return abs(height) or 1.0
+        if not isinstance(layer, NeuronLayer):
+            return 1.0
+        return abs(_mean(layer.v_threshold) - _mean(layer.v_leak)) or 1.0
     if name.endswith("delay"):
-        return _mean(getattr(layer, "tau_syn", 1e-2))
+        return _TAU_SYN if isinstance(layer, Delay) else _mean(layer.tau_syn)
     return _mean(value)
 
 

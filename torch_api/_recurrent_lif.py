@@ -131,7 +131,7 @@ class RecurrentLIF(NeuronLayer):
         self.remember_late(arriving)
         if not spikes_once(self.refractory):
             report_overflow(health.overflow, self.on_overflow, self.max_spikes, ends_sample=True)
-        self.remember_call(spikes, out)
+        self.remember_call(arriving, out)
         return out
 
     def trace(

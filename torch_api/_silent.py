@@ -33,8 +33,8 @@ def silent_loss(model: nn.Module, *, max_silent: float = 0.1) -> Tensor:
     gradient, ``d = 1 + q`` with the summed weights of the pair's input spikes ``-q``, in units of
     the weight with which one spike reaches the threshold. Of an `LI` read out by its maximum,
     pairs that never rise count likewise, with ``d = q``. The term is the mean of ``d`` over all
-    pairs of a layer, 0 for pairs that spike, summed over the layers; its gradient is exact, for
-    weights, input times, delays and constants.
+    pairs of a layer, 0 for pairs that spike, summed over the layers. Its gradient is exact, for
+    weights, input times, delays and constants; the unit of ``q`` counts as a constant.
 
     Call it after a forward in training mode, and add it to the loss; where that is a cross-entropy,
     with the factor 1:
@@ -52,9 +52,12 @@ def silent_loss(model: nn.Module, *, max_silent: float = 0.1) -> Tensor:
 
     **Returns:** a scalar, 0 if no neuron is silent too often.
 
-    A neuron with ``v_leak >= v_threshold`` spikes without input, so it adds nothing.
+    A neuron with ``v_leak >= v_threshold`` spikes without input, so it adds nothing. Of a layer
+    that is used several times in one forward, the last use counts. On hardware, the neurons are
+    those that were seen to be silent, and the voltages those of the model.
 
-    **Raises:** ``ValueError`` if a layer had no forward in training mode, with gradients enabled.
+    **Raises:** ``ValueError`` if a layer had no forward in training mode, with gradients enabled
+    and outside of `torch.compile` and `torch.func`.
     """
     if not 0 <= max_silent < 1:
         raise ValueError(f"max_silent must lie in [0, 1), got {max_silent}")
@@ -66,7 +69,8 @@ def silent_loss(model: nn.Module, *, max_silent: float = 0.1) -> Tensor:
     if not layers:
         raise ValueError("model has no layers that can be silent (LIF, RecurrentLIF, LI's maximum)")
     terms = [_term(layer, name, max_silent) for name, layer in layers.items()]
-    return torch.stack(terms).sum()
+    # Layers may lie on different devices.
+    return torch.stack([term.to(terms[0]) for term in terms]).sum()
 
 
 def _term(layer: LIF | RecurrentLIF | LI, name: str, max_silent: float) -> Tensor:
@@ -74,7 +78,8 @@ def _term(layer: LIF | RecurrentLIF | LI, name: str, max_silent: float) -> Tenso
     if call is None:
         raise ValueError(
             f"{name or type(layer).__name__} had no forward in training mode with gradients "
-            f"enabled; call silent_loss(model) after model(inputs), and model.train() before that"
+            f"enabled; call silent_loss(model) after model(inputs), and model.train() before that, "
+            f"where neither torch.compile nor torch.func is at work"
         )
     out = call.output.detach()
     silent = out == layer.v_leak if isinstance(layer, LI) else out[..., 0].isinf()
@@ -83,7 +88,7 @@ def _term(layer: LIF | RecurrentLIF | LI, name: str, max_silent: float) -> Tenso
     if neurons.numel() == 0:
         return out.new_zeros(())
     if isinstance(layer, LI):
-        deficit = -_drive(call.inputs, layer.weight[neurons], layer.t_max) / _unit(layer, neurons)
+        deficit = -_drive(call.arriving, layer.weight[neurons], layer.t_max) / _unit(layer, neurons)
     else:
         deficit = _below_threshold(layer, call, neurons)
     return torch.where(silent[..., neurons], deficit, 0).sum() / silent.numel()
@@ -93,7 +98,7 @@ def _below_threshold(layer: LIF | RecurrentLIF, call: Call, neurons: Tensor) -> 
     # Powers of two, as each size is compiled.
     room = min(max(1 << (neurons.numel() - 1).bit_length(), _FEWEST), layer.out_features)
     rows = torch.cat([neurons, neurons[:1].expand(max(room - neurons.numel(), 0))])
-    spikes, weight = layer.delay_input(call.inputs), layer.weight[rows]
+    spikes, weight = call.arriving, layer.weight[rows]
     if isinstance(layer, RecurrentLIF):
         spikes = _joined(spikes, layer.delay_recurrent(call.output), layer.in_features)
         weight = torch.cat([weight, layer.recurrent_weight[rows]], dim=1)

@@ -134,9 +134,10 @@ def test_what_cannot_be_is_said(spikes):
         ({"active": 0}, "active must"),
         ({"margin": 0.5}, "margin must"),
         ({"time": math.inf}, "time must"),
+        ({"rate": True}, "rate must"),
         ({"spread": -1}, "spread must"),
     ):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises((ValueError, TypeError), match=message):
             snn.initialise_(lif(), spikes, **options)
     with pytest.raises(ValueError, match="no spiking layers"):
         snn.initialise_(nn.Linear(3, 3), spikes)

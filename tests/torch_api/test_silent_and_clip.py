@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from evtorch import bridge
+from evtorch import bridge, jax_core
 from evtorch import torch_api as snn
 
 
@@ -28,7 +28,9 @@ LAYERS = {
     "once": lambda: snn.LIF(5, 7, refractory=math.inf, t_max=0.05),
     "axonal": lambda: snn.LIF(5, 7, refractory=math.inf, t_max=0.05, delay="axonal"),
     "dendritic": lambda: snn.LIF(5, 7, refractory=math.inf, t_max=0.05, delay="dendritic"),
-    "leaky": lambda: snn.LIF(5, 7, v_leak=0.2, max_spikes=8, t_max=0.05, learn=("v_leak",)),
+    "leaky": lambda: snn.LIF(
+        5, 7, v_leak=0.2, max_spikes=8, t_max=0.05, learn=("v_leak", "v_threshold", "tau_mem")
+    ),
     "recurrent": lambda: snn.RecurrentLIF(5, 7, max_spikes=9, t_max=0.05, recurrent_delay=1e-3),
     "readout": lambda: snn.LI(5, 7),
 }
@@ -126,6 +128,43 @@ def test_a_forward_in_training_is_needed_and_copies_have_none():
         snn.silent_loss(nn.Linear(2, 2))
 
 
+def test_what_torch_func_and_evaluation_did_is_not_taken_for_a_forward_in_training():
+    layer = weakened(LAYERS["once"]())
+    for other in (
+        lambda: torch.func.vmap(layer)(SPIKES[:, None]),
+        lambda: layer.eval()(SPIKES),
+        lambda: torch.no_grad()(layer)(SPIKES),
+    ):
+        layer.train()(SPIKES)
+        assert snn.silent_loss(layer) > 0
+        other()
+        with pytest.raises(ValueError, match="LIF had no forward in training mode"):
+            snn.silent_loss(layer.train())
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_neurons_on_hardware_that_are_silent_get_the_gradient_of_their_model(together):
+    chip = jax_core.hardware.MockBSS2.ideal()
+    options = {"refractory": math.inf, "t_max": 0.05}
+    layer, readout = snn.LIF(5, 7, **options), snn.LI(7, 2, t_max=0.05)
+    with torch.no_grad():
+        layer.weight[0] = -0.5
+        readout.weight.fill_(-0.5)
+    model = nn.Sequential(layer, readout)
+    model(SPIKES)
+    expected = snn.silent_loss(model)
+    gradient = torch.autograd.grad(expected, layer.weight)[0]
+    if together:
+        on_chip = snn.hardware.on_backend(model, chip)
+    else:
+        layer.backend = chip
+        on_chip = model
+    on_chip(SPIKES)
+    found = snn.silent_loss(on_chip)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-9)
+    torch.testing.assert_close(torch.autograd.grad(found, layer.weight)[0], gradient)
+
+
 def test_single_neurons_are_clipped_against_their_layer():
     layer = snn.LIF(5, 6, learn=("tau_mem",))
     model = nn.Sequential(nn.Linear(4, 5), layer)
@@ -144,7 +183,10 @@ def test_single_neurons_are_clipped_against_their_layer():
     weight[0, 0] = math.nan
     snn.clip_grad_(model)
     assert weight[0, 0].isnan()  # For GradScaler and the eye to see.
-    with pytest.raises(ValueError, match="factor must be > 0"):
+    weight.zero_()
+    assert snn.clip_grad_(layer) == 0
+    assert torch.equal(weight, torch.zeros(6, 5))
+    with pytest.raises(ValueError, match="factor must be finite and > 0"):
         snn.clip_grad_(model, 0)
 
 
@@ -153,7 +195,7 @@ def test_learning_rates_are_relative(make):
     model = nn.Sequential(
         nn.Linear(4, 5),
         snn.LIF(5, 6, learn=("tau_mem", "v_threshold"), delay="axonal", tau_syn=5e-3),
-        snn.LI(6, 2),
+        snn.LI(6, 2, v_leak=1.0, learn=("v_leak",)),
     )
     groups = {g["name"]: g for g in snn.parameter_groups(model, 0.1, lr_others=1e-2)}
     assert {name: len(g["params"]) for name, g in groups.items()} == {
@@ -161,6 +203,7 @@ def test_learning_rates_are_relative(make):
         "1.v_threshold": 1,
         "1.weight": 1,
         "1.delay": 1,
+        "2.v_leak": 1,
         "2.weight": 1,
         "others": 2,
     }
@@ -170,6 +213,7 @@ def test_learning_rates_are_relative(make):
         ("1.v_threshold", 0.1),
         ("1.weight", 0.1 * rms),
         ("1.delay", 5e-4),
+        ("2.v_leak", 0.1),
         ("others", 1e-2),
     ):
         assert groups[name]["lr"] == pytest.approx(lr)
@@ -181,5 +225,5 @@ def test_rates_without_a_size_are_refused():
     nn.init.zeros_(layer.weight)
     with pytest.raises(ValueError, match="weight is 0 throughout"):
         snn.parameter_groups(layer)
-    with pytest.raises(ValueError, match="lr must be > 0"):
+    with pytest.raises(ValueError, match="lr must be finite and > 0"):
         snn.parameter_groups(layer, 0.0)
