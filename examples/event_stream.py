@@ -100,8 +100,9 @@ def prepare(
 ) -> float:
     """Draw weights that fit the events, and have everything compiled; **returns** the seconds."""
     start = time.perf_counter()
-    # Without a margin above the threshold: neurons are to answer to some orders, not to all events.
-    snn.initialise_(model, data[:TAKEN_AT_ONCE].events, margin=1.0)
+    # Without a margin above the threshold, and far apart from each other: neurons are to answer to
+    # some orders, not to all events.
+    snn.initialise_(model, data[:TAKEN_AT_ONCE].events, margin=1.0, spread=0.8)
     batch = data[: settings.batch_size]
     loss_function(model(batch.events), batch.classes).backward()
     return time.perf_counter() - start
