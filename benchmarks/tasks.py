@@ -13,15 +13,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 from tasks_peers import PEERS, train_peer
 from timing import load, machine
 
-MACHINE = (
-    *("processor", "cores", "system", "python", "evtorch", "torch", "jax", "jaxlib"),
-    *("snntorch", "norse"),
-)
+MACHINE = ("processor", "cores", "system", "python", "evtorch", "torch", "jax", "jaxlib")
 ROOT = Path(__file__).parent.parent
 OURS = {
     "lif": "**evtorch**, `examples/digits.py`, one spike per neuron",
@@ -44,7 +42,6 @@ def main() -> None:
         help="file to write (%(default)s)",
     )
     own = parser.parse_args()
-    rows = []
     # In turns, so that a change of the machine's load hits all alike.
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in (*OURS, *PEERS)}
     for seed in own.seeds:
@@ -53,6 +50,14 @@ def main() -> None:
         for name in PEERS:
             found[name].append(train_peer(name, seed, own.epochs))
             print(f"{name}, seed {seed}: {found[name][-1][0]:.2%}", flush=True)
+    command = " ".join(["python benchmarks/tasks.py", *sys.argv[1:]])
+    own.out.write_text(report(found, command, own.epochs))
+    print(own.out.read_text())
+
+
+def report(found: dict[str, list[tuple[float, float]]], command: str, epochs: int) -> str:
+    """Accuracies and seconds of all runs, by network, as a Markdown text."""
+    rows = []
     for name, results in found.items():
         accuracies = [100 * accuracy for accuracy, _ in results]
         seconds = statistics.median(seconds for _, seconds in results)
@@ -61,21 +66,21 @@ def main() -> None:
             f"| {title} | {statistics.median(accuracies):.1f} | {min(accuracies):.1f} "
             f"| {' '.join(f'{x:.1f}' for x in accuracies)} | {seconds:.0f} |"
         )
-    command = " ".join(["python benchmarks/tasks.py", *sys.argv[1:]])
     where = machine()
+    versions = [f"{key} {where[key]}" for key in MACHINE]
+    versions += [f"{package} {version(package)}" for package in ("snntorch", "norse")]
     lines = [
         "# 8x8 digits",
         "",
         f"Written by `{command}`. 1797 images, of which a fixed stratified quarter, 450, is for",
-        f"the test; {own.epochs} epochs; accuracies of the weights after the last one, in %. Load",
-        f"averages at the end {load()}. {', '.join(f'{key} {where[key]}' for key in MACHINE)}.",
+        f"the test; {epochs} epochs; accuracies of the weights after the last one, in %. Load",
+        f"averages at the end {load()}. {', '.join(versions)}.",
         "",
         "| network | median | lowest | by seed | seconds |",
         "|---|---|---|---|---|",
         *rows,
     ]
-    own.out.write_text("\n".join(lines) + "\n")
-    print(own.out.read_text())
+    return "\n".join(lines) + "\n"
 
 
 def run(model: str, seed: int, epochs: int) -> tuple[float, float]:
