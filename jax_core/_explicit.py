@@ -6,13 +6,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ._adjoint import weights_of
 from ._constants import Constants
 from ._eventprop import slope_at_spike, slope_floor
 from ._events import Events
 from ._first_spike import change_of, first_spike_time
-from ._li_response import map_in_pieces
-from ._simulate import Spikes
+from ._simulate import Spikes, sort_input
 
 if TYPE_CHECKING:
     from ._layer import Settings
@@ -28,19 +26,21 @@ def with_derivative(
     floor = slope_floor(constants, settings.min_slope)
     floor = lax.stop_gradient(jnp.where(slope < floor, floor, 0))
 
-    def of_sample(time: Array, index: Array | None, spike: Array, floor: Array) -> Array:
-        own = Events(time[None], None if index is None else index[None])
-        event_weight, _ = weights_of(own, weight)
-        ratio = settings.form.ratio
-        args = own.time, event_weight, spike[None], floor[None], constants, ratio
-        return first_spike_time(*args)[0]
-
-    arguments = events.time, events.index, spike, floor
-    explicit = map_in_pieces(of_sample, arguments, weight.shape[0] * events.time.shape[1])
+    explicit = first_spike_time(
+        *_in_order(events, weight), weight, spike, floor, constants, settings.form.ratio
+    )
     has_gradient = spikes.has_gradient[..., 0] & jnp.isfinite(spike)
     time = spike + change_of(jnp.where(has_gradient, explicit, 0))
     undefined = jnp.isnan(spike)
     return (time + _undefined_change(undefined, events, weight, constants))[..., None]
+
+
+def _in_order(events: Events, weight: Array) -> tuple[Array, Array]:
+    """Times, differentiable, and neurons of the input, first to last, absent ones at the end."""
+    order, place = sort_input(lax.stop_gradient(events), weight)
+    if place is None:
+        return events.time, jnp.maximum(order.pre, 0)
+    return jnp.take_along_axis(events.time, place, axis=-1), order.pre
 
 
 def _undefined_change(

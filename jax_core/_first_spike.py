@@ -17,6 +17,7 @@ from jax import Array, lax
 
 from ._constants import Constants
 from ._kernel import propagator
+from ._li_response import map_in_pieces, sum_over_events
 
 _LAMBERT_ITERATIONS = 12
 
@@ -54,7 +55,8 @@ def _lambert_w_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array
 
 def first_spike_time(
     time: Array,
-    event_weight: Array,
+    pre: Array,
+    weight: Array,
     spike: Array,
     floor: Array,
     constants: Constants,
@@ -66,8 +68,9 @@ def first_spike_time(
 
     **Arguments:**
 
-    - ``time``: input times, ``(batch, M)``, any order, ``inf`` where there is none.
-    - ``event_weight``: their weights, ``(batch or 1, out, M)``.
+    - ``time``: input times, ``(batch, M)``, first to last, ``inf`` where there is none.
+    - ``pre``: the input neurons that they come from, ``(batch, M)``.
+    - ``weight``: ``(out, in)``.
     - ``spike``: the simulated spike times ``(batch, out)``; they tell the causal sets, and serve
       as the origin of time that keeps the exponentials near 1.
     - ``floor``: ``(batch, out)``; where a spike grazes the threshold, the slope
@@ -79,13 +82,17 @@ def first_spike_time(
     """
     is_spike = jnp.isfinite(spike)
     origin = lax.stop_gradient(jnp.where(is_spike, spike, 0))
-    event = time[:, None, :]
-    is_causal = (event <= origin[..., None]) & is_spike[..., None]
-    age = jnp.where(is_causal, origin[..., None] - jnp.where(is_causal, event, 0), 0)
-    weight = jnp.where(is_causal, event_weight, 0)
-    solve = {1: _equal_time_constants, 2: _double_time_constant, None: _any_time_constants}[ratio]
+    from_input, i = _state_at(
+        jnp.where(is_spike, origin, -1), time, pre, weight, constants.tau_mem, constants.tau_syn
+    )
+    v = from_input + constants.start * jnp.exp(-origin / constants.tau_mem)
     # Neurons that are silent get harmless numbers: nothing of theirs may turn into NaN.
-    shift, v = solve(age, weight, origin, is_spike, constants)
+    if ratio == 1:
+        shift = _equal_time_constants(from_input, v, i, is_spike, constants)
+    elif ratio == 2:
+        shift = _double_time_constant(v, i, is_spike, constants)
+    else:
+        shift = _any_time_constants(v, i, constants)
     # At the very peak the closed forms have no slope left that could be bounded.
     bounded = (
         -constants.tau_mem * change_of(v - constants.threshold) / jnp.where(floor > 0, floor, 1)
@@ -94,40 +101,47 @@ def first_spike_time(
     return jnp.where(is_spike, origin + jnp.where(is_spike, shift, 0), jnp.inf)
 
 
-Solution = tuple[Array, Array]
-"""The shift of the spike from the origin, and the voltage at the origin, ``(batch, out)``."""
+def _state_at(
+    at: Array, time: Array, pre: Array, weight: Array, tau_mem: Array, tau_syn: Array
+) -> tuple[Array, Array]:
+    """Voltage, without what it started with, and current of each neuron at its time ``at``."""
+
+    def neuron(at: Array, weight: Array, tau_mem: Array, tau_syn: Array) -> Array:
+        def of_events(time: Array, pre: Array) -> Array:
+            is_causal = time <= at[:, None]
+            age = jnp.where(is_causal, at[:, None] - jnp.where(is_causal, time, 0), 0)
+            over = propagator(age, tau_mem, tau_syn)
+            arriving = jnp.where(is_causal, weight[pre], 0)
+            return jnp.stack([jnp.sum(arriving * x, axis=-1) for x in (over.psp, over.synapse)])
+
+        return sum_over_events(of_events, time, pre)
+
+    taus = (jnp.broadcast_to(tau, weight.shape[:1]) for tau in (tau_mem, tau_syn))
+    v, i = jnp.moveaxis(map_in_pieces(neuron, (at.T, weight, *taus), time.size), 0, -1)
+    return v, i
 
 
 def _equal_time_constants(
-    age: Array, weight: Array, origin: Array, is_spike: Array, constants: Constants
-) -> Solution:
-    """``(b + a s) exp(-s) = threshold`` with ``s`` the shift from the origin in ``tau``.
+    b: Array, v: Array, i: Array, is_spike: Array, constants: Constants
+) -> Array:
+    """The shift from the origin: ``(b + i s) exp(-s) = threshold``, with ``s`` the shift in ``tau``
+    and ``b`` the voltage that the input has raised.
 
     Branch 0 is the earlier crossing, which rises if the threshold lies above the leak; tonically
     firing neurons may need the other branch, and get the implicit expression instead.
     """
-    tau = constants.tau_syn
     is_published = is_spike & (constants.threshold > 0)
-    decayed = weight * jnp.exp(-age / tau[..., None])
-    a = jnp.where(is_published, jnp.sum(decayed, axis=-1), 1)
-    b = jnp.where(is_published, jnp.sum(decayed * age, axis=-1) / tau, 0)
+    a = jnp.where(is_published, i, 1)
+    b = jnp.where(is_published, b, 0)
     threshold = jnp.where(constants.threshold > 0, constants.threshold, 0)
-    closed = -tau * (b / a + lambert_w(-threshold / a * jnp.exp(-b / a)))
-    general, v = _any_time_constants(age, weight, origin, is_spike, constants)
-    return jnp.where(is_published, closed, general), v
+    closed = -constants.tau_syn * (b / a + lambert_w(-threshold / a * jnp.exp(-b / a)))
+    return jnp.where(is_published, closed, _any_time_constants(v, i, constants))
 
 
-def _double_time_constant(
-    age: Array, weight: Array, origin: Array, is_spike: Array, constants: Constants
-) -> Solution:
-    """``a y - b y^2 = threshold`` with ``y = exp(-shift/tau_mem)``."""
-    tau_mem = constants.tau_mem
-    slow = jnp.exp(-age / tau_mem[..., None])
-    a = jnp.sum(weight * slow, axis=-1) + constants.start * jnp.exp(-origin / tau_mem)
-    b = jnp.sum(weight * jnp.exp(-age / constants.tau_syn[..., None]), axis=-1)
-    v = a - b
-    a = jnp.where(is_spike, a, 1)
-    b = jnp.where(is_spike, b, 0)
+def _double_time_constant(v: Array, i: Array, is_spike: Array, constants: Constants) -> Array:
+    """The shift from the origin: ``(v + i) y - i y^2 = threshold``, ``y = exp(-shift/tau_mem)``."""
+    a = jnp.where(is_spike, v + i, 1)
+    b = jnp.where(is_spike, i, 0)
     threshold = constants.threshold
     square = a * a - 4 * b * threshold
     root = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
@@ -135,18 +149,13 @@ def _double_time_constant(
     denominator = a - root
     lower = 2 * threshold / jnp.where(denominator == 0, 1, denominator)
     y = jnp.where(a > 0, upper, lower)
-    return -tau_mem * jnp.log(jnp.where(is_spike & (y > 0), y, 1)), v
+    return -constants.tau_mem * jnp.log(jnp.where(is_spike & (y > 0), y, 1))
 
 
-def _any_time_constants(
-    age: Array, weight: Array, origin: Array, is_spike: Array, constants: Constants
-) -> Solution:
-    """One step of Halley's method from the spike itself: its value is 0, its first and second
-    derivatives are the spike's."""
+def _any_time_constants(v: Array, i: Array, constants: Constants) -> Array:
+    """The shift from the origin: one step of Halley's method from the spike itself, whose value is
+    0 and whose first and second derivatives are the spike's."""
     tau_mem, tau_syn = constants.tau_mem, constants.tau_syn
-    step = propagator(age, tau_mem[..., None], tau_syn[..., None])
-    v = jnp.sum(weight * step.psp, axis=-1) + constants.start * jnp.exp(-origin / tau_mem)
-    i = jnp.sum(weight * step.synapse, axis=-1)
     change = change_of(v - constants.threshold)
     # tau_mem V' and tau_mem V'' at the origin, where the voltage is threshold + change.
     slope = i - constants.threshold - change
@@ -154,7 +163,7 @@ def _any_time_constants(
     slope = jnp.where(rises, slope, 1)
     bend = lax.stop_gradient(slope / tau_mem + i / tau_syn) / slope
     shift = -tau_mem * change / slope
-    return jnp.where(rises, shift + bend * shift * shift / 2, 0), v
+    return jnp.where(rises, shift + bend * shift * shift / 2, 0)
 
 
 def change_of(x: Array) -> Array:

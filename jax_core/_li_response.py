@@ -5,7 +5,9 @@ over synapses is a matrix product. Where they differ, it is computed per spike a
 problems are cut into pieces, whose intermediate results are computed anew for the gradient.
 """
 
+import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -95,24 +97,32 @@ def sum_over_events(function: Callable[..., Any], time: Array, *others: Array) -
     samples, slots = time.shape
     if slots <= _FEW_SLOTS:
         return function(time, *others)
-    to_width = ((0, 0), (0, -slots % _CHUNK))
+    # Two levels: what is skipped costs a derivative as much as zeros of all that ``function``
+    # closes over, so that one step should skip many chunks.
+    chunks = -(-slots // _CHUNK)
+    inner = math.isqrt(chunks)
+    outer = -(-chunks // inner)
+    to_width = ((0, 0), (0, outer * inner * _CHUNK - slots))
 
     def cut(x: Array, absent: float) -> Array:
         padded = jnp.pad(x, to_width, constant_values=absent)
-        return jnp.swapaxes(padded.reshape(samples, -1, _CHUNK), 0, 1)
+        return jnp.moveaxis(padded.reshape(samples, outer, inner, _CHUNK), 0, 2)
 
-    chunks = cut(time, jnp.inf), *(cut(x, 0) for x in others)
-    sums = jax.eval_shape(function, *(x[0] for x in chunks))
+    cut_up = cut(time, jnp.inf), *(cut(x, 0) for x in others)
+    sums = jax.eval_shape(function, *(x[0, 0] for x in cut_up))
     zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), sums)
     once_more = jax.checkpoint(lambda chunk: function(*chunk))
 
-    def add(total: Any, chunk: tuple) -> tuple[Any, None]:
-        # Not infinite, so that NaN is not overlooked.
-        some = ~jnp.all(jnp.isinf(chunk[0]))
-        part = jax.lax.cond(some, once_more, lambda _: zero, chunk)
-        return jax.tree.map(jnp.add, total, part), None
+    def add_up(part: Callable[[tuple], Any], parts: tuple) -> Any:
+        def add(total: Any, one: tuple) -> tuple[Any, None]:
+            # Not infinite, so that NaN is not overlooked.
+            some = ~jnp.all(jnp.isinf(one[0]))
+            found = jax.lax.cond(some, part, lambda _: zero, one)
+            return jax.tree.map(jnp.add, total, found), None
 
-    return jax.lax.scan(add, zero, chunks)[0]
+        return jax.lax.scan(add, zero, parts)[0]
+
+    return add_up(partial(add_up, once_more), cut_up)
 
 
 def map_in_pieces(function: Callable[..., Array], arguments: Any, values: int) -> Array:

@@ -13,6 +13,7 @@ from evtorch.jax_core._constants import Constants
 from evtorch.jax_core._layer import Settings, simulate
 
 ONCE = {"tau_mem": 2.0, "tau_syn": 1.0, "refractory": math.inf}
+EXPLICIT = {**ONCE, "tau_mem": 2.5, "gradient": "fast_and_deep"}
 SEVERAL = {"tau_mem": 2.5, "tau_syn": 1.0, "max_spikes": 3, "t_max": 4.0}
 
 
@@ -37,7 +38,7 @@ def gradients(layer, spikes, weight, options, seed=0):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.8])
-@pytest.mark.parametrize("options", [ONCE, SEVERAL], ids=["once", "several"])
+@pytest.mark.parametrize("options", [ONCE, EXPLICIT, SEVERAL], ids=["once", "explicit", "several"])
 def test_gradients_are_those_without_the_empty_slots(share, options, rng):
     spikes, events = sparse(rng, share)
     weight = rng.normal(0.5, 0.8, (7, 150)).astype(np.float32)
@@ -86,3 +87,22 @@ def test_readouts_are_those_without_the_empty_slots(readout, tau_mem, rng):
     assert np.any(full[0])
     for one, other in zip(full[::2], cut[::2], strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.usefixtures("x64")
+def test_second_derivatives_are_those_without_the_empty_slots(rng):
+    spikes, events = sparse(rng, 0.3, batch=2)
+    weight = jnp.asarray(rng.normal(0.5, 0.8, (2, 150)))
+    direction = jnp.asarray(rng.normal(size=weight.shape))
+
+    def curvature(given):
+        def first(weight):
+            out = jax_core.lif(given, weight, **EXPLICIT, t_max=10.0)
+            return jnp.sum(jnp.where(jnp.isfinite(out), out, 0) ** 2)
+
+        return jax.jit(jax.grad(lambda weight: jnp.vdot(jax.grad(first)(weight), direction)))
+
+    full = curvature(spikes.astype(np.float64))(weight)
+    cut = curvature(Events(events.time.astype(np.float64), events.index))(weight)
+    assert np.any(full)
+    np.testing.assert_allclose(full, cut, rtol=1e-9, atol=1e-12)
