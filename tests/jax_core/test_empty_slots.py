@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from evtorch import jax_core
-from evtorch.jax_core import Events, Form, _adjoint
+from evtorch.jax_core import Events, Form, _adjoint, _through_events
 from evtorch.jax_core._constants import Constants
 from evtorch.jax_core._layer import Settings, simulate
 
@@ -59,20 +59,36 @@ def test_gradients_are_those_without_the_empty_slots(share, options, rng):
     assert not np.any(of_slots[np.isinf(spikes[..., 0])])
 
 
-def test_chunks_and_all_at_once_agree(rng):
-    spikes, events = sparse(rng, 0.9)
+@pytest.mark.parametrize("max_spikes", [3, 12])
+@pytest.mark.parametrize("pairs", [1 << 15, 200])
+def test_groups_and_all_at_once_agree(max_spikes, pairs, rng, monkeypatch):
+    """So few pairs at a time that there are several groups, the last of which is not full."""
+    monkeypatch.setattr(_through_events, "_PAIRS", pairs)
+    batch = 5
+    spikes, events = sparse(rng, 0.9, batch)
     weight = jnp.asarray(rng.normal(0.3, 0.5, (6, 150)), jnp.float32)
     values = [np.float32(x) for x in (2.5, 1.0, 1.0, 0.1, -0.2, 0.3)]
-    settings = Settings(4.0, 1e-3, 3, "eventprop", Form())
-    for given in (Events(jnp.asarray(spikes).reshape(4, 150), None), events):
+    settings = Settings(4.0, 1e-3, max_spikes, "eventprop", Form())
+    slots = Events(jnp.asarray(spikes).reshape(batch, 150), None)
+    ways = [
+        (slots, _through_events._slot_by_slot),
+        (slots, _through_events._in_order),
+        (events, _through_events._in_order),
+    ]
+    for given, way in ways:
         layer = settings, given, weight, Constants(*map(jnp.asarray, values))
         spiking = simulate(*layer)
         upstream = jnp.where(jnp.isfinite(spiking.time), 1.0, 0.0)
         residuals = (*layer, spiking)
+
+        def in_groups(part, weight, constants, is_refractory, way=way):
+            of_pairs = _through_events._contributions(constants, is_refractory)
+            return way(part, weight, constants, of_pairs)
+
         at_once = _adjoint.pull_back_all(residuals, upstream)
-        in_chunks = _adjoint._pull_back(residuals, upstream, _adjoint._in_chunks)
+        found = _adjoint._pull_back(residuals, upstream, in_groups)
         assert jnp.any(at_once[1] != 0)
-        for one, other in zip(*map(jax.tree.leaves, (at_once, in_chunks)), strict=True):
+        for one, other in zip(*map(jax.tree.leaves, (at_once, found)), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
