@@ -11,6 +11,7 @@ from ._layer import Health as Health
 from ._li import li as li
 from ._li import li_integral as li_integral
 from ._li import li_max as li_max
+from ._li import li_peak as li_peak
 from ._li import li_value as li_value
 from ._lif import lif as lif
 from ._observed import lif_observed as lif_observed
@@ -35,6 +36,7 @@ __all__ = [
     "li",
     "li_integral",
     "li_max",
+    "li_peak",
     "li_value",
     "lif",
     "lif_observed",

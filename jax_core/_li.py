@@ -24,7 +24,7 @@ from ._constants import as_array
 from ._events import Events
 from ._kernel import propagator
 from ._li_integral import psp_integral, weight_integral
-from ._li_max import maximum
+from ._li_max import maximum, maximum_with_time
 from ._li_response import (
     Inputs,
     inputs_of,
@@ -188,6 +188,31 @@ def li_max(
     return _max(spikes, weight, *taus, v_leak, _unless_infinite(t_max))
 
 
+def li_peak(
+    spikes: ArrayLike | Events,
+    weight: ArrayLike,
+    *,
+    tau_mem: ArrayLike = 2e-2,
+    tau_syn: ArrayLike = 1e-2,
+    v_leak: ArrayLike = 0.0,
+    t_max: float | Array = math.inf,
+    validate: bool = True,
+) -> tuple[Array, Array]:
+    """Largest voltage of leaky integrators in ``[0, t_max]``, as `li_max`, and the time of it.
+
+    The time moves with the peak: with the zero of the slope where the voltage is smooth, with the
+    spike at whose arrival it turns. At ``t_max``, and at 0 of a voltage that never rises above
+    ``v_leak``, it does not move.
+
+    **Arguments:** as in `li_max`.
+
+    **Returns:** the voltages and the times, seconds, shapes ``(..., out)``.
+    """
+    spikes, weight, taus, v_leak = _checked(spikes, weight, tau_mem, tau_syn, v_leak, validate)
+    check_duration(t_max, "t_max")
+    return _peak(spikes, weight, *taus, v_leak, _unless_infinite(t_max))
+
+
 @compiled("li_value", static_argnames="quantity")
 def _value(
     spikes: Any,
@@ -270,6 +295,23 @@ def _max(
     highest = maximum(inputs, weight, tau_mem, tau_syn, t_max)
     highest = with_undefined(highest + v_leak + undefined(inputs.time))
     return highest.reshape(*batch, weight.shape[0])
+
+
+@compiled("li_peak")
+def _peak(
+    spikes: Any,
+    weight: Array,
+    tau_mem: Array,
+    tau_syn: Array,
+    v_leak: Array,
+    t_max: Array | None,
+) -> tuple[Array, Array]:
+    inputs, batch = inputs_of(spikes)
+    highest, time = maximum_with_time(inputs, weight, tau_mem, tau_syn, t_max)
+    shape = *batch, weight.shape[0]
+    nothing = undefined(inputs.time)
+    highest = with_undefined(highest + v_leak + nothing).reshape(shape)
+    return highest, with_undefined(time + nothing).reshape(shape)
 
 
 def check_tau_weight(tau_weight: Any, readout: str) -> None:

@@ -10,12 +10,14 @@ first order, and has a term of its own in second order. A peak at an event, thou
 with it, so there the event's time has the gradient ``dV/dt`` just before the event.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ._kernel import propagator
+from ._crossing import advance, find_turn
+from ._kernel import Propagator, propagator
 from ._li_response import Inputs, in_order, map_in_pieces, sum_over_events
 from ._simulate import column
 
@@ -48,20 +50,66 @@ def maximum(
 
     ``t_max = None`` stands for infinity.
     """
+    return _highest(inputs, weight, tau_mem, tau_syn, t_max, _value)
+
+
+def maximum_with_time(
+    inputs: Inputs, weight: Array, tau_mem: Array, tau_syn: Array, t_max: Array | None
+) -> tuple[Array, Array]:
+    """`maximum`, and the earliest time of it."""
+
+    def both(top: "_Top", tau_mem: Array, tau_syn: Array) -> Array:
+        parts = _value(top, tau_mem, tau_syn), _time(top, tau_mem, tau_syn)
+        return jnp.stack(parts, axis=-1)
+
+    found = _highest(inputs, weight, tau_mem, tau_syn, t_max, both)
+    return found[..., 0], found[..., 1]
+
+
+class _Top(NamedTuple):
+    """The state at the peak, differentiable for a fixed time, fields of shape ``(batch,)``."""
+
+    v: Array
+    i: Array
+    at: Array
+    """The time; that of the event if it moves."""
+    is_interior: Array
+
+
+_Quantity = Callable[[_Top, Array, Array], Array]
+"""What is wanted of a neuron's peak, given ``tau_mem`` and ``tau_syn``, ``(batch, ...)``."""
+
+
+def _highest(
+    inputs: Inputs,
+    weight: Array,
+    tau_mem: Array,
+    tau_syn: Array,
+    t_max: Array | None,
+    quantity: _Quantity,
+) -> Array:
+    """A quantity of the peaks, ``(batch, out, ...)``."""
     time, index = in_order(inputs)
     if time.shape[-1] == 0:
         absent = ((0, 0), (0, 1))
         time, index = jnp.pad(time, absent, constant_values=jnp.inf), jnp.pad(index, absent)
     fixed = lax.stop_gradient((time, index, weight, tau_mem, tau_syn))
     peak, undefined = _find(*fixed, t_max)
-    value = _value_at(peak, time, index, weight, tau_mem, tau_syn)
-    return value + jnp.where(undefined, jnp.nan, 0).astype(value.dtype)
+    found = _at_peak(quantity, peak, time, index, weight, tau_mem, tau_syn)
+    undefined = jnp.where(undefined, jnp.nan, 0).astype(found.dtype)
+    return found + undefined.reshape(*undefined.shape, *(1 for _ in found.shape[2:]))
 
 
-def _value_at(
-    peak: Peak, time: Array, index: Array, weight: Array, tau_mem: Array, tau_syn: Array
+def _at_peak(
+    quantity: _Quantity,
+    peak: Peak,
+    time: Array,
+    index: Array,
+    weight: Array,
+    tau_mem: Array,
+    tau_syn: Array,
 ) -> Array:
-    """The voltage at the peak, differentiable; its time is that of the event if it moves."""
+    """A quantity of the state at the peak, differentiable; a peak at an event moves with it."""
     position = lax.broadcasted_iota(jnp.int32, time.shape, 1)
 
     def neuron(
@@ -85,25 +133,41 @@ def _value_at(
             return v, i
 
         v, i = sum_over_events(of_events, time, position, index)
-        return v + _rise_by_moving(i - v, is_interior, i, tau_mem, tau_syn)
+        return quantity(_Top(v, i, at, is_interior), tau_mem, tau_syn)
 
     taus = (jnp.broadcast_to(tau, weight.shape[:1]) for tau in (tau_mem, tau_syn))
     arguments = (weight, *taus, peak.time.T, peak.event.T, peak.moves.T, peak.is_interior.T)
-    return map_in_pieces(neuron, arguments, time.size).T
+    return jnp.swapaxes(map_in_pieces(neuron, arguments, time.size), 0, 1)
 
 
-def _rise_by_moving(
-    slope: Array, is_interior: Array, i: Array, tau_mem: Array, tau_syn: Array
-) -> Array:
-    """What an interior maximum gains as it moves: 0, up to its second derivatives.
+def _value(top: _Top, tau_mem: Array, tau_syn: Array) -> Array:
+    """The voltage at the peak, with derivatives up to the second.
 
-    The top of a parabola of slope ``V'`` and curvature ``V'' = -i / (tau_mem tau_syn)`` lies
-    ``-V'^2 / (2 V'')`` higher. ``slope`` is ``tau_mem V'``.
+    Moving the time of an interior maximum changes nothing in first order. The top of a parabola of
+    slope ``V'`` and curvature ``V'' = -i / (tau_mem tau_syn)`` lies ``-V'^2 / (2 V'')`` higher.
     """
-    flat = lax.stop_gradient(is_interior & (i > 0))
-    factor = lax.stop_gradient(tau_syn / (2 * tau_mem * jnp.where(flat, i, 1)))
+    flat = lax.stop_gradient(top.is_interior & (top.i > 0))
+    factor = lax.stop_gradient(tau_syn / (2 * tau_mem * jnp.where(flat, top.i, 1)))
+    slope = top.i - top.v
     change = slope - lax.stop_gradient(slope)
-    return jnp.where(flat & jnp.isfinite(factor), factor, 0) * change * change
+    return top.v + jnp.where(flat & jnp.isfinite(factor), factor, 0) * change * change
+
+
+def _time(top: _Top, tau_mem: Array, tau_syn: Array) -> Array:
+    """The time of the peak, with derivatives up to the second.
+
+    An interior maximum is where ``s = i - v``, the slope times ``tau_mem``, is 0: one step of
+    Halley's method from there has its derivatives.
+    """
+    flat = top.is_interior & (top.i > 0)
+    i = jnp.where(flat, top.i, 1)
+    v = jnp.where(flat, top.v, 1)
+    s = i - v
+    s = s - lax.stop_gradient(s)
+    falling = -i / tau_syn - s / tau_mem
+    bend = i / tau_syn**2 - falling / tau_mem
+    shift = -2 * s * falling / (2 * falling * falling - s * bend)
+    return top.at + jnp.where(flat, shift, 0)
 
 
 def _find(
@@ -124,12 +188,20 @@ def _find(
     no = jnp.zeros(shape, bool)
     peak = Peak(zero, zero, jnp.full(shape, -1, jnp.int32), no, no)
 
+    # Where all neurons share their time constants, what happens between events is computed for
+    # all at once, outside of the loop.
+    is_shared = tau_mem.ndim == tau_syn.ndim == 0
+    steps = propagator(duration, tau_mem, tau_syn) if is_shared else None
+
     def step(loop: tuple[Array, _State]) -> tuple[Array, _State]:
         position, state = loop
-        start, end, duration, index, present = (column(x, position) for x in by_event)
-        v, i, peak = _over_segment(
-            state, start[:, None], duration[:, None], position - 1, tau_mem, tau_syn
-        )
+        start, end, length, index, present = (column(x, position) for x in by_event)
+        start, length = start[:, None], length[:, None]
+        if steps is None:
+            over = propagator(length, tau_mem, tau_syn)
+        else:
+            over = Propagator(*(column(x, position)[:, None] for x in steps))
+        v, i, peak = _over_segment(state, start, length, over, position - 1, tau_mem, tau_syn)
         jump = jnp.where(present[:, None], by_input[index], 0)
         turns = (i > v) & (i + jump <= v) & present[:, None]
         peak = _higher(peak, turns, _peak(v, end[:, None], position, moves=True))
@@ -148,18 +220,25 @@ def _find(
 
 
 def _over_segment(
-    state: _State, start: Array, duration: Array, event: Array, tau_mem: Array, tau_syn: Array
+    state: _State,
+    start: Array,
+    duration: Array,
+    over: Propagator,
+    event: Array,
+    tau_mem: Array,
+    tau_syn: Array,
 ) -> _State:
     """Propagate to the next event and note an interior maximum on the way.
 
     The voltage has an interior maximum exactly if it rises at the start and not at the end.
     """
     v, i, peak = state
-    over = propagator(duration, tau_mem, tau_syn)
-    v_end, i_end = over.membrane * v + over.psp * i, over.synapse * i
+    v_end, i_end = advance(v, i, over)
     turns = (i > v) & (i_end <= v_end)
-    u = jnp.clip(_time_to_maximum(v, i, tau_mem, tau_syn), 0, duration)
-    return _State(v_end, i_end, _interior(peak, turns, v, i, u, start, event, tau_mem, tau_syn))
+    turn = find_turn(v, i, tau_mem, tau_syn)
+    at = start + jnp.clip(turn.u, 0, duration)
+    peak = _higher(peak, turns, _peak(turn.v, at, event, is_interior=True))
+    return _State(v_end, i_end, peak)
 
 
 def _after_last(
@@ -173,29 +252,13 @@ def _after_last(
     """Look for the peak after the last event, up to and including ``t_max``."""
     if t_max is not None:
         end = jnp.full_like(last, t_max)
-        v, i, peak = _over_segment(state, last, end - last, event, tau_mem, tau_syn)
+        over = propagator(end - last, tau_mem, tau_syn)
+        v, i, peak = _over_segment(state, last, end - last, over, event, tau_mem, tau_syn)
         return _higher(peak, i > v, _peak(v, end, event))
     v, i, peak = state
-    u = _time_to_maximum(v, i, tau_mem, tau_syn)
-    exists = (i > v) & (u < jnp.inf)
-    u = jnp.where(exists, u, 0)
-    return _interior(peak, exists, v, i, u, last, event, tau_mem, tau_syn)
-
-
-def _interior(
-    peak: Peak,
-    exists: Array,
-    v: Array,
-    i: Array,
-    u: Array,
-    start: Array,
-    event: Array,
-    tau_mem: Array,
-    tau_syn: Array,
-) -> Peak:
-    top = propagator(u, tau_mem, tau_syn)
-    value = top.membrane * v + top.psp * i
-    return _higher(peak, exists, _peak(value, start + u, event, is_interior=True))
+    turn = find_turn(v, i, tau_mem, tau_syn)
+    highest = _peak(turn.v, last + turn.u, event, is_interior=True)
+    return _higher(peak, turn.is_maximum, highest)
 
 
 def _peak(
@@ -208,23 +271,3 @@ def _higher(peak: Peak, exists: Array, other: Peak) -> Peak:
     """The higher of two peaks, the earlier one if they are equal."""
     higher = exists & (other.value > peak.value)
     return Peak(*(jnp.where(higher, new, old) for new, old in zip(other, peak, strict=True)))
-
-
-def _time_to_maximum(v: Array, i: Array, tau_mem: Array, tau_syn: Array) -> Array:
-    """Time from the state ``v``, ``i`` to the voltage's interior maximum, ``inf`` if there is none.
-
-    With ``d = 1/tau_syn - 1/tau_mem`` it is ``log(i / (tau_syn x)) / d = log(1 + d r) / d``, where
-    ``x = i/tau_mem + d v`` and ``r = (i - v) / x``; it exists for ``i > v``, ``i > 0``, ``x > 0``.
-    """
-    d = 1 / tau_syn - 1 / tau_mem
-    x = i / tau_mem + d * v
-    exists = (i > v) & (i > 0) & (x > 0)
-    x = jnp.where(exists, x, 1)
-    r = jnp.where(exists, i - v, 0) / x
-    change = d * r
-    is_near = jnp.abs(change) < 0.5
-    near = jnp.log1p(jnp.where(is_near, change, 0))
-    far = jnp.log(jnp.where(is_near, 1, i / (tau_syn * x)))
-    # r is the limit for equal time constants, where the logarithm and d vanish together.
-    u = jnp.where(change == 0, r, jnp.where(is_near, near, far) / jnp.where(d == 0, 1, d))
-    return jnp.where(exists, u, jnp.inf)

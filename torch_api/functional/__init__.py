@@ -13,6 +13,7 @@ from ._latency import population_encode as population_encode
 from ._li import li as li
 from ._li import li_integral as li_integral
 from ._li import li_max as li_max
+from ._li import li_peak as li_peak
 from ._li import li_value as li_value
 from ._lif import lif as lif
 from ._lif import lif_trace as lif_trace
@@ -43,6 +44,7 @@ __all__ = [
     "li",
     "li_integral",
     "li_max",
+    "li_peak",
     "li_value",
     "lif",
     "lif_observed",

@@ -126,6 +126,31 @@ def li_max(
     )
 
 
+def li_peak(
+    spikes: Tensor | Events,
+    weight: Tensor,
+    *,
+    tau_mem: Constant = 2e-2,
+    tau_syn: Constant = 1e-2,
+    v_leak: Constant = 0.0,
+    t_max: float = math.inf,
+) -> tuple[Tensor, Tensor]:
+    """Maximum of the voltage over [0, t_max] for the leaky integrators of `li`, and its time.
+
+    The time moves with the peak, unless that lies at ``t_max``, or at 0, where it stays for a
+    voltage that never rises above ``v_leak``.
+
+    **Arguments:** as in `li`.
+
+    **Returns:** voltages and times, seconds, shapes ``(..., out)``. Differentiable in spikes,
+    weight and tensor constants.
+    """
+    constants = {"tau_mem": tau_mem, "tau_syn": tau_syn, "v_leak": v_leak}
+    check_readout("max", t_max, math.inf)
+    check_layer(spikes, weight, constants)
+    return call(jax_core.li_peak, spikes, weight, **constants, t_max=t_max)
+
+
 def check_readout(readout: str, t_max: float, tau_weight: float) -> None:
     """Check the name of a read-out, its end, and the time constant of its weight."""
     if readout not in ("max", "integral", "value"):
