@@ -81,6 +81,11 @@ class Stack:
         for k, module in enumerate([*self.layers, self.readout]):
             if module is None:
                 continue
+            if k < len(self.layers) - (self.readout is None) and self.layers[k].silent == "peak":
+                raise ValueError(
+                    f'layer {k} for {backend.name} has silent="peak", but pseudo spikes are for a '
+                    f"loss, and no hardware sends them to another layer; leave silent out there"
+                )
             make: Any = _hardware_readout if module is self.readout else _hardware_layer
             try:
                 layers.append(make(module, backend.weight_limit, scaling))
@@ -126,9 +131,12 @@ def run_stack(
         fit = _checked_fit(layer, f"layer {k} on {backend.name}", backend, scaling)
         times = np.asarray(seen.spikes[k], np.float64) / scaling.time
         observed = _tensor(times.reshape(*leading, *times.shape[1:]), passing)
-        passing = _observe(layer, passing, weight, observed, seen, k, count_missing, fit)
+        arriving = passing
+        passing = _observe(layer, arriving, weight, observed, seen, k, count_missing, fit)
+        if k == len(layers) - 1 and readout is None:
+            return layer.finish(arriving, weight, passing)
     if readout is None or looks is None or seen.voltages is None:
-        return layers[-1].delay_output(passing)
+        return passing
     if not layers and seen.lost:
         warnings.warn(f"{backend.name} lost events: {dict(seen.lost)}", stacklevel=2)
     value = read_out(readout, np.asarray(seen.voltages[-1], np.float64), looks)

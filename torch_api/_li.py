@@ -13,11 +13,10 @@ from ._checkpoint import RecordsNumbers
 from ._constants import Constant, constant_numbers, constants_repr, register_constants
 from ._health import Health, SpikingLayer
 from ._initialisation import critical_weight, readout_weights_, spiking_weights_
+from ._neuron_layer import LI_CONSTANTS
 from ._scaling import WeightFit
 from ._validate import check_dtype, check_size
 from .functional._li import Quantity, Readout, check_readout
-
-_CONSTANTS = ("tau_mem", "tau_syn", "v_leak")
 
 
 class LI(SpikingLayer, RecordsNumbers):
@@ -171,14 +170,14 @@ class LI(SpikingLayer, RecordsNumbers):
     def extra_repr(self) -> str:
         shaped = f", tau_weight={self.tau_weight:g}" if math.isfinite(self.tau_weight) else ""
         return (
-            f"{self.in_features}, {self.out_features}, {constants_repr(self, _CONSTANTS)}, "
+            f"{self.in_features}, {self.out_features}, {constants_repr(self, LI_CONSTANTS)}, "
             f"readout={self.readout!r}, t_max={self.t_max:g}{shaped}"
         )
 
     def numbers(self) -> dict[str, Any]:
         settings = {name: getattr(self, name) for name in ("readout", "t_max", "tau_weight")}
-        return {**constant_numbers(self, _CONSTANTS), **settings}
+        return {**constant_numbers(self, LI_CONSTANTS), **settings}
 
     def constants(self) -> dict[str, Any]:
         """The neuron constants by name, as `functional.li` takes them."""
-        return {name: getattr(self, name) for name in _CONSTANTS}
+        return {name: getattr(self, name) for name in LI_CONSTANTS}

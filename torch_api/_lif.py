@@ -16,6 +16,7 @@ from ._delay_parameter import delay_repr, nonnegative, register_delay
 from ._initialisation import spiking_weights_
 from ._neuron_layer import CONSTANTS, NeuronLayer
 from ._overflow import OnOverflow, report_overflow
+from ._pseudo_spikes import Silent, check_silent, silent_repr, with_pseudo_spikes
 from ._validate import check_dtype, check_size, values_are_checked
 from .functional._lif import Gradient, Quantity, check_settings, spikes_once
 from .functional._observed import delayed_trace
@@ -59,6 +60,13 @@ class LIF(NeuronLayer):
       wait for the device.
     - ``min_slope``: lower bound that gradients put on ``tau_mem dV/dt`` at a spike, as a fraction
       of ``|v_threshold - v_leak|``.
+    - ``silent``: what a neuron without a spike gives in its first slot, in training and evaluation:
+      ``"inf"``, or with ``"peak"``, for layers whose output goes to a loss and not to another
+      layer, the time ``h t_peak + (1 - h) silent_time``, where ``h`` from 0 to 1 is the height of
+      its highest voltage, from ``v_leak`` to ``v_threshold``, and ``t_peak`` the time of that. It
+      goes on from the time of a spike that grazes the threshold, has an exact gradient while the
+      voltage rises at all, and costs an `LI` read-out. `health_report` counts it as silent.
+    - ``silent_time``: that of a neuron whose voltage never rises, seconds; ``None`` for ``t_max``.
     - ``backend``: ``None``, the simulation; or hardware that runs the forward, in which gradients
       are those of the model at the observed spikes; see ``docs/hardware.md``, and
       `hardware.on_backend` for several layers in one run.
@@ -96,6 +104,8 @@ class LIF(NeuronLayer):
         gradient: Gradient = "eventprop",
         on_overflow: OnOverflow = "error",
         min_slope: float = 1e-3,
+        silent: Silent = "inf",
+        silent_time: float | None = None,
         backend: Backend | None = None,
         scaling: Scaling | None = None,
         device: torch.device | str | None = None,
@@ -114,6 +124,8 @@ class LIF(NeuronLayer):
         self.gradient: Gradient = gradient
         self.on_overflow: OnOverflow = on_overflow
         self.min_slope = float(min_slope)
+        self.silent: Silent = silent
+        self.silent_time = check_silent(silent, silent_time, self.t_max)
         constants = {
             "tau_mem": tau_mem,
             "tau_syn": tau_syn,
@@ -128,6 +140,10 @@ class LIF(NeuronLayer):
         )
         kinds = {"axonal": self.in_features, "dendritic": self.out_features}
         self.delay_type = register_delay(self, "delay", delay, kinds, device=device, dtype=dtype)
+        if silent == "peak" and self.delay_type == "dendritic":
+            raise ValueError(
+                "silent=\"peak\" does not go with delay='dendritic'; choose delay='axonal'"
+            )
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -162,7 +178,7 @@ class LIF(NeuronLayer):
             delayed = self.delay_type == "dendritic"
             report_overflow(health.overflow, self.on_overflow, self.max_spikes, delayed=delayed)
         self.remember_call(arriving, out)
-        return self.delay_output(out)
+        return self.finish(arriving, self.weight, out)
 
     def trace(
         self,
@@ -216,6 +232,7 @@ class LIF(NeuronLayer):
         ]
         if self.delay is not None and self.delay_type is not None:
             parts.append(delay_repr("delay", self.delay, self.delay_type))
+        parts += silent_repr(self.silent, self.silent_time)
         if self.backend is not None:
             parts.append(f"backend={self.backend.name!r}")
         return ", ".join(parts)
@@ -225,6 +242,12 @@ class LIF(NeuronLayer):
         if self.delay is None or self.delay_type != "axonal":
             return spikes
         return functional.delay(spikes, nonnegative(self.delay))
+
+    def finish(self, arriving: Tensor | Events, weight: Tensor, out: Tensor) -> Tensor:
+        """What the layer gives, of its neurons' spikes: with dendritic delays or pseudo spikes."""
+        if self.silent == "inf":
+            return self.delay_output(out)
+        return with_pseudo_spikes(self, arriving, weight, out, self.silent_time)
 
     def delay_output(self, out: Tensor) -> Tensor:
         """Dendritic delays: later input shifts the spikes of a neuron that starts at rest.

@@ -13,6 +13,9 @@ from ._overflow import OnOverflow
 
 CONSTANTS = ("tau_mem", "tau_syn", "v_threshold", "v_leak", "v_reset", "refractory")
 
+LI_CONSTANTS = ("tau_mem", "tau_syn", "v_leak")
+"""Those that a neuron without a threshold has."""
+
 
 class NeuronLayer(SpikingLayer, RecordsNumbers):
     """Base of the layers of neurons with weighted input: constants, and the scale of weights."""

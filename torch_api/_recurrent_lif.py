@@ -11,9 +11,11 @@ from ..jax_core import Events
 from . import functional
 from ._constants import Constant, constants_repr, register_constants
 from ._delay_parameter import delay_repr, nonnegative, register_delay
+from ._events import events_from_spike_times
 from ._initialisation import recurrent_weights_, spiking_weights_
 from ._neuron_layer import CONSTANTS, NeuronLayer
 from ._overflow import OnOverflow, report_overflow
+from ._pseudo_spikes import Silent, check_silent, silent_repr, with_pseudo_spikes
 from ._validate import check_dtype, check_size
 from .functional._lif import Quantity, check_settings, spikes_once
 
@@ -74,6 +76,8 @@ class RecurrentLIF(NeuronLayer):
         learn: Iterable[str] = (),
         on_overflow: OnOverflow = "error",
         min_slope: float = 1e-3,
+        silent: Silent = "inf",
+        silent_time: float | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -85,6 +89,8 @@ class RecurrentLIF(NeuronLayer):
         self.max_spikes, self.t_max = max_spikes, float(t_max)
         self.on_overflow: OnOverflow = on_overflow
         self.min_slope = float(min_slope)
+        self.silent: Silent = silent
+        self.silent_time = check_silent(silent, silent_time, self.t_max)
         constants = {
             "tau_mem": tau_mem,
             "tau_syn": tau_syn,
@@ -132,7 +138,10 @@ class RecurrentLIF(NeuronLayer):
         if not spikes_once(self.refractory):
             report_overflow(health.overflow, self.on_overflow, self.max_spikes, ends_sample=True)
         self.remember_call(arriving, out)
-        return out
+        if self.silent == "inf":
+            return out
+        weight = torch.cat([self.weight, self.recurrent_weight], dim=1)
+        return with_pseudo_spikes(self, self.heard(arriving, out), weight, out, self.silent_time)
 
     def trace(
         self,
@@ -179,6 +188,16 @@ class RecurrentLIF(NeuronLayer):
         later = self.recurrent_delay
         return out if later is None else functional.delay(out, nonnegative(later))
 
+    def heard(self, arriving: Tensor | Events, out: Tensor) -> Events:
+        """All that arrives at the neurons, in order: input, and as further inputs their spikes."""
+        own = events_from_spike_times(self.delay_recurrent(out))
+        given = arriving if isinstance(arriving, Events) else events_from_spike_times(arriving)
+        time = torch.cat([given.time, own.time], dim=-1)
+        behind = torch.where(own.index < 0, own.index, own.index + self.in_features)
+        index = torch.cat([given.index, behind], dim=-1)
+        time, order = time.sort(dim=-1, stable=True)
+        return Events(time, index.gather(-1, order))
+
     def _connections(self) -> dict[str, Any]:
         later = self.recurrent_delay
         delays = {"recurrent_delay": None if later is None else nonnegative(later)}
@@ -193,4 +212,5 @@ class RecurrentLIF(NeuronLayer):
         for name in ("delay", "recurrent_delay"):
             if getattr(self, name) is not None:
                 parts.append(delay_repr(name, getattr(self, name), "axonal"))
+        parts += silent_repr(self.silent, self.silent_time)
         return ", ".join(parts)

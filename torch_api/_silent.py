@@ -8,16 +8,14 @@ from torch import Tensor, nn
 from ..jax_core import Events
 from . import functional
 from ._constants import Constant
-from ._events import events_from_spike_times
 from ._health import Call
 from ._input_counts import input_counts
 from ._li import LI
 from ._lif import LIF
-from ._neuron_layer import NeuronLayer
+from ._neuron_layer import LI_CONSTANTS, NeuronLayer
 from ._recurrent_lif import RecurrentLIF
 
 _FEWEST = 32
-_CONSTANTS = ("tau_mem", "tau_syn", "v_leak")
 
 
 def silent_loss(model: nn.Module, *, max_silent: float = 0.1) -> Tensor:
@@ -100,10 +98,10 @@ def _below_threshold(layer: LIF | RecurrentLIF, call: Call, neurons: Tensor) -> 
     rows = torch.cat([neurons, neurons[:1].expand(max(room - neurons.numel(), 0))])
     spikes, weight = call.arriving, layer.weight[rows]
     if isinstance(layer, RecurrentLIF):
-        spikes = _joined(spikes, layer.delay_recurrent(call.output), layer.in_features)
+        spikes = layer.heard(spikes, call.output)
         weight = torch.cat([weight, layer.recurrent_weight[rows]], dim=1)
     constants: dict[str, Any] = {
-        key: _of(value, rows) for key, value in layer.constants().items() if key in _CONSTANTS
+        key: _of(value, rows) for key, value in layer.constants().items() if key in LI_CONSTANTS
     }
     peak = functional.li(spikes, weight, **constants, readout="max", t_max=layer.t_max)
     peak, weight = peak[..., : neurons.numel()], weight[: neurons.numel()]
@@ -129,14 +127,3 @@ def _unit(layer: NeuronLayer | LI, neurons: Tensor) -> Tensor:
 def _drive(spikes: Tensor | Events, weight: Tensor, t_max: float) -> Tensor:
     """The summed weights of the input spikes of each neuron, ``(..., out)``."""
     return input_counts(spikes, weight.shape[1], t_max, weight.dtype) @ weight.T
-
-
-def _joined(spikes: Tensor | Events, recurrent: Tensor, inputs: int) -> Events:
-    """Input spikes and those of the neurons themselves, as further inputs, in order of time."""
-    own = events_from_spike_times(recurrent)
-    given = spikes if isinstance(spikes, Events) else events_from_spike_times(spikes)
-    time = torch.cat([given.time, own.time], dim=-1)
-    behind = torch.where(own.index < 0, own.index, own.index + inputs)
-    index = torch.cat([given.index, behind], dim=-1)
-    time, order = time.sort(dim=-1, stable=True)
-    return Events(time, index.gather(-1, order))
