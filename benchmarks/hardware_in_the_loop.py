@@ -13,9 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from timing import load, machine
+from timing import described, load
 
-MACHINE = ("processor", "cores", "system", "python", "evtorch", "torch", "jax", "jaxlib", "numpy")
 ROOT = Path(__file__).parent.parent
 
 
@@ -50,7 +49,7 @@ def main() -> None:
 
 def report(metrics: dict[str, Any], table: str, command: str, load_before: str) -> str:
     """The example's table and what it depends on, as a Markdown text."""
-    where, settings = machine(), metrics["settings"]
+    settings = metrics["settings"]
     spread = ", ".join(
         f"{quantity} {before:.1%} before and {after:.1%} after"
         for quantity, (before, after) in metrics["spread"].items()
@@ -72,7 +71,7 @@ def report(metrics: dict[str, Any], table: str, command: str, load_before: str) 
         f"It took {metrics['seconds'] / 60:.0f} minutes. Load averages of the machine before "
         f"{load_before}, after {load()}.",
         "",
-        "Machine: " + ", ".join(f"{name} {where[name]}" for name in MACHINE) + ".",
+        f"Machine: {described()}.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -18,11 +18,10 @@ from types import ModuleType
 from typing import Any, Literal
 
 import torch
-from timing import load, machine
+from timing import described, load
 
 from evtorch.torch_api import hx
 
-MACHINE = ("processor", "cores", "system", "python", "evtorch", "torch", "jax", "jaxlib")
 ROOT = Path(__file__).parent.parent
 ARGUMENTS = """
 --mock --alpha=150 --batch-size=50 --dt=1e-6 --gamma=0.9 --lr=0.002 --n-hidden=120
@@ -100,7 +99,6 @@ def row(name: str, found: tuple[float, ...], seconds: tuple[float, ...]) -> str:
 
 def report(rows: list[str], epochs: int) -> str:
     """The table as a Markdown text."""
-    where = machine()
     lines = [
         "# hxtorch's own Yin-Yang example, unmodified",
         "",
@@ -116,7 +114,7 @@ def report(rows: list[str], epochs: int) -> str:
         "",
         "Arguments: `" + " ".join(ARGUMENTS.split()) + "`.",
         "",
-        "Machine: " + ", ".join(f"{name} {where[name]}" for name in MACHINE) + ".",
+        f"Machine: {described()}.",
         "",
     ]
     return "\n".join(lines)

@@ -15,9 +15,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from timing import load, machine
+from timing import described, load
 
-MACHINE = ("processor", "cores", "system", "python", "evtorch", "torch", "jax", "jaxlib")
 ROOT = Path(__file__).parent.parent
 NAMES = {"event": "events, exact gradient", "euler": "time grid of 1 µs, surrogate gradient"}
 
@@ -74,7 +73,6 @@ def report(groups: list[list[dict[str, Any]]], command: str) -> str:
             f"| **{statistics.median(found):.1f}** | {min(found):.1f} "
             f"| {', '.join(f'{value:.1f}' for value in found)} | {seconds:.1f} |"
         )
-    where = machine()
     settings = dict(groups[0][0]["settings"])
     for name in ("engine", "epochs", "seed", "out"):
         del settings[name]
@@ -94,7 +92,7 @@ def report(groups: list[list[dict[str, Any]]], command: str) -> str:
         "",
         "Settings: " + ", ".join(f"{name} {value}" for name, value in settings.items()) + ".",
         "",
-        "Machine: " + ", ".join(f"{name} {where[name]}" for name in MACHINE) + ".",
+        f"Machine: {described()}.",
         "",
     ]
     return "\n".join(lines)

@@ -78,6 +78,14 @@ def machine() -> dict[str, str]:
     }
 
 
+def described(*more: str) -> str:
+    """What a report says of the machine and of versions, with those of ``more`` packages."""
+    where = machine()
+    names = ("processor", "cores", "system", "python", "evtorch", "torch", "jax", "jaxlib", "numpy")
+    parts = [f"{name} {where[name]}" for name in names]
+    return ", ".join([*parts, *(f"{package} {version(package)}" for package in more)])
+
+
 def load() -> str:
     """The system's load averages over 1, 5 and 15 minutes."""
     return " ".join(f"{value:.2f}" for value in os.getloadavg())

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from timing import load as load_averages
-from timing import machine
+from timing import described, load
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -26,7 +25,6 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "examples"))
 import digits  # noqa: E402  # pyright: ignore[reportMissingImports]
 
-MACHINE = ("processor", "cores", "system", "python", "evtorch", "torch", "jax", "jaxlib")
 MS = 1e-3
 
 
@@ -39,7 +37,7 @@ class Recipe:
     silent: str = "silent_loss"
     clip: bool = True
     complement: bool = True
-    jitter: float = 2 * MS
+    noise: nn.Module = field(default_factory=lambda: snn.SpikeDropout(0.1))
     label_smoothing: float = 0.1
     scale: float | str = 2.0
     readout: dict[str, Any] = field(default_factory=dict)
@@ -57,7 +55,8 @@ KNOBS = {
     "`rescue_silent_` instead of `silent_loss`": replace(ALL, silent="rescue_silent_"),
     "no `clip_grad_`": replace(ALL, clip=False),
     "no complement": replace(ALL, complement=False),
-    "no jitter": replace(ALL, jitter=0.0),
+    "no dropout": replace(ALL, noise=nn.Identity()),
+    "2 ms of `SpikeJitter` instead of dropout": replace(ALL, noise=snn.SpikeJitter(2 * MS)),
     "no label smoothing": replace(ALL, label_smoothing=0.0),
     'integral over 60 ms, `scale="auto"`': replace(
         ALL, scale="auto", readout={"readout": "integral", "t_max": 60 * MS}
@@ -92,14 +91,13 @@ def main() -> None:
         silent = 100 * statistics.median(silent for _, silent in runs)
         rows.append(f"| {name} | {median:.1f} | {accuracies} | {silent:.1f} |")
     command = " ".join(["python benchmarks/training_knobs.py", *sys.argv[1:]])
-    where = machine()
     lines = [
         "# What each step of training is worth",
         "",
         f"Written by `{command}`. 8x8 digits, 64 pixels, 300 hidden neurons that spike once, 10",
         f"read-outs, {own.epochs} epochs; test accuracies of the weights after the last one on 450",
-        f"images, in %. Load averages at the end {load_averages()}.",
-        f"{', '.join(f'{key} {where[key]}' for key in MACHINE)}.",
+        f"images, in %. Load averages at the end {load()}.",
+        f"{described()}.",
         "",
         f"| changed | median | seeds {', '.join(map(str, own.seeds))} | silent, % of pairs |",
         "|---|---|---|---|",
@@ -118,7 +116,7 @@ def run(recipe: Recipe, seed: int, epochs: int) -> tuple[float, float]:
     )
     model = nn.Sequential(
         snn.LatencyEncoder(0, digits.T_LATE, complement=recipe.complement, large_early=True),
-        snn.SpikeJitter(recipe.jitter),
+        recipe.noise,
         hidden,
         snn.LI(300, 10, **digits.CONSTANTS, **recipe.readout),
     )

@@ -15,9 +15,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from timing import load, machine
+from timing import described, load
 
-MACHINE = ("processor", "cores", "system", "python", "evtorch", "torch", "jax", "jaxlib")
 ROOT = Path(__file__).parent.parent
 
 
@@ -53,7 +52,6 @@ def run(seed: int, options: list[str], folder: Path) -> dict[str, Any]:
 def report(runs: list[dict[str, Any]], command: str) -> str:
     """Metrics of all runs as a Markdown text."""
     tests = [100 * metrics["test_accuracy"] for metrics in runs]
-    where = machine()
     settings = dict(runs[0]["settings"])
     del settings["seed"]
     rows = [
@@ -79,7 +77,7 @@ def report(runs: list[dict[str, Any]], command: str) -> str:
         "",
         "Settings: " + ", ".join(f"{name} {value}" for name, value in settings.items()) + ".",
         "",
-        "Machine: " + ", ".join(f"{name} {where[name]}" for name in MACHINE) + ".",
+        f"Machine: {described()}.",
         "",
     ]
     return "\n".join(lines)

@@ -40,6 +40,8 @@ T_LATE = 20 * MS
 # Two time constants of what the input lasts, half of the library's defaults.
 CONSTANTS: dict[str, Any] = {"tau_mem": 10 * MS, "tau_syn": 5 * MS}
 BATCH_SIZE = 64
+# Hidden neurons and epochs that fit each model and take about a minute.
+SIZES = {"lif": (300, 80), "spikes": (150, 60), "hybrid": (300, 20)}
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,16 @@ class Settings:
     model: Literal["lif", "spikes", "hybrid"] = option(
         "lif",
         "one spike per hidden neuron, several, or one behind a convolution (%(default)s)",
-        choices=("lif", "spikes", "hybrid"),
+        choices=tuple(SIZES),
     )
     seed: int = seed_option("of weights, order, noise")
-    epochs: int = option(40, type=positive)
-    hidden: int = option(300, "hidden neurons (%(default)s)", type=positive)
+    hidden: int = option(0, "hidden neurons (300; 150 with several spikes)", type=positive)
+    epochs: int = option(0, "(80; 60 with several spikes, 20 behind a convolution)", type=positive)
     learning_rate: float = option(0.1, "relative to the weights (%(default)s)", type=number())
+
+    def __post_init__(self) -> None:
+        for name, usual in zip(("hidden", "epochs"), SIZES[self.model], strict=True):
+            object.__setattr__(self, name, getattr(self, name) or usual)
 
 
 class Digits(NamedTuple):
@@ -77,11 +83,12 @@ def load() -> tuple[Digits, Digits]:
 def build_model(settings: Settings) -> nn.Sequential:
     """From images (batch, 64) to voltages (batch, 10)."""
     encode = snn.LatencyEncoder(0.0, T_LATE, complement=True, large_early=True)
-    before: list[nn.Module] = [encode, snn.SpikeJitter(2 * MS)]
+    before: list[nn.Module] = [encode, snn.SpikeDropout(0.1)]
     inputs = 128
     options: dict[str, Any] = {"refractory": math.inf}
     if settings.model == "spikes":
-        options = {"max_spikes": 8, "t_max": 3 * T_LATE, "on_overflow": "truncate"}
+        # Those that tell: early ones. Later ones would cost time and add little.
+        options = {"max_spikes": 3, "t_max": 1.5 * T_LATE, "on_overflow": "truncate"}
     if settings.model == "hybrid":
         # Normalised, so that values and thereby spikes spread over the whole range.
         features = [nn.Conv2d(1, 16, 3, padding=1), nn.MaxPool2d(2), nn.BatchNorm2d(16)]
