@@ -40,7 +40,7 @@ T_LATE = 20 * MS
 # Two time constants of what the input lasts, half of the library's defaults.
 CONSTANTS: dict[str, Any] = {"tau_mem": 10 * MS, "tau_syn": 5 * MS}
 BATCH_SIZE = 64
-# Hidden neurons and epochs that fit each model and take about a minute.
+# What fits each model and takes about a minute: hidden neurons, and epochs.
 SIZES = {"lif": (300, 80), "spikes": (150, 60), "hybrid": (300, 20)}
 
 
@@ -83,12 +83,14 @@ def load() -> tuple[Digits, Digits]:
 def build_model(settings: Settings) -> nn.Sequential:
     """From images (batch, 64) to voltages (batch, 10)."""
     encode = snn.LatencyEncoder(0.0, T_LATE, complement=True, large_early=True)
-    before: list[nn.Module] = [encode, snn.SpikeDropout(0.1)]
+    noise: list[nn.Module] = [snn.SpikeJitter(2 * MS), snn.SpikeDropout(0.1)]
     inputs = 128
     options: dict[str, Any] = {"refractory": math.inf}
     if settings.model == "spikes":
         # Those that tell: early ones. Later ones would cost time and add little.
         options = {"max_spikes": 3, "t_max": 1.5 * T_LATE, "on_overflow": "truncate"}
+        noise = [snn.SpikeDropout(0.15)]
+    before = [encode, *noise]
     if settings.model == "hybrid":
         # Normalised, so that values and thereby spikes spread over the whole range.
         features = [nn.Conv2d(1, 16, 3, padding=1), nn.MaxPool2d(2), nn.BatchNorm2d(16)]

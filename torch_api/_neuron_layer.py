@@ -1,6 +1,6 @@
 """What all layers of leaky integrate-and-fire neurons have in common."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,8 @@ class NeuronLayer(SpikingLayer, RecordsNumbers):
     refractory: Constant
     t_max: float
     on_overflow: OnOverflow
+    silent: Literal["inf", "peak"]
+    silent_time: float
     weight: nn.Parameter
     rescues: Tensor | None = None
     """How many times in a row `rescue_silent_` raised each neuron's weights, ``(out,)``."""
@@ -39,7 +41,8 @@ class NeuronLayer(SpikingLayer, RecordsNumbers):
         return {name: getattr(self, name) for name in CONSTANTS}
 
     def numbers(self) -> dict[str, Any]:
-        return {**constant_numbers(self, CONSTANTS), "t_max": self.t_max}
+        late = {"silent_time": self.silent_time} if self.silent == "peak" else {}
+        return {**constant_numbers(self, CONSTANTS), "t_max": self.t_max, **late}
 
     def critical_weight(self) -> Tensor:
         """The weight with which coincident spikes of all inputs just reach the threshold.

@@ -170,6 +170,12 @@ def test_bad_arguments_are_named(kind, options, message):
         kind(3, 2, **options)
 
 
+def test_a_checkpoint_knows_the_silent_time():
+    saved = single(1.0, silent_time=0.2).state_dict()
+    with pytest.warns(snn.CheckpointWarning, match=r"silent_time=0\.2.* this one has .*=0\.3"):
+        single(1.0, silent_time=0.3).load_state_dict(saved)
+
+
 def test_dendritic_delays_have_none():
     with pytest.raises(ValueError, match="choose delay='axonal'"):
         snn.LIF(3, 2, t_max=0.1, silent="peak", delay="dendritic")
