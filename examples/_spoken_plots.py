@@ -32,7 +32,7 @@ def plot(
     panels["accuracy"].lines[0].set_label("events")
     panels["accuracy"].axhline(100 * counts_accuracy, color="k", linestyle=":", label="counts only")
     panels["accuracy"].set_ylim(bottom=0)
-    panels["accuracy"].legend(loc="center right")
+    panels["accuracy"].legend(loc="lower right")
     for label in range(4):
         _plot_events(panels[label], test, label)
     for label in (0, 2):
