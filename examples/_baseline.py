@@ -15,6 +15,8 @@ def baseline_accuracy(
     Features, ``(samples, n)``, are scaled to mean 0 and standard deviation 1 by those of training.
     """
     mean, spread = features.mean(0), features.std(0)
+    # Some may never differ in training, such as counts of channels without events.
+    spread = torch.where(spread > 0, spread, 1.0)
     number = int(classes.max()) + 1
     model = nn.Sequential(
         nn.Linear(features.shape[1], _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, number)

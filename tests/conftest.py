@@ -1,8 +1,11 @@
 """Settings and fixtures that every test shares."""
 
+import importlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import jax
@@ -52,3 +55,16 @@ def x64() -> Iterator[None]:
 def rng() -> np.random.Generator:
     """A seeded NumPy generator."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def imported() -> Iterator[Any]:
+    """To import modules of the examples, which are not left behind for other tests."""
+    examples = Path(__file__).parents[1] / "examples"
+    before = set(sys.modules)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(examples)
+        yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if Path(getattr(sys.modules[name], "__file__", None) or "").parent == examples:
+            del sys.modules[name]

@@ -1,6 +1,5 @@
 """The example on event streams: its classes differ in order alone, and it writes what it says."""
 
-import importlib
 import json
 import math
 import sys
@@ -14,21 +13,8 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from torch import Tensor
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
 FAR = 5.0
 """Standard errors: beyond, no statistic of the hundred below lies by chance."""
-
-
-@pytest.fixture(scope="module")
-def imported() -> Iterator[Any]:
-    """To import modules of the examples, which are not left behind for other tests."""
-    before = set(sys.modules)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(EXAMPLES)
-        yield importlib.import_module
-    for name in set(sys.modules) - before:
-        if Path(getattr(sys.modules[name], "__file__", None) or "").parent == EXAMPLES:
-            del sys.modules[name]
 
 
 @pytest.fixture(scope="module")

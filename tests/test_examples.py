@@ -39,6 +39,10 @@ SHORT = {
         *("--hidden", "20", "--small-hidden", "20"),
     ],
     "hx_yinyang": ["--epochs", "1", "--hidden", "20", "--train-size", "500"],
+    "spoken_digits": [
+        *("--epochs", "1", "--hidden", "6", "--events", "40", "--train-size", "64"),
+        *("--test-size", "32"),
+    ],
     "yinyang": ["--epochs", "1", "--hidden", "20"],
 }
 UNIT_OF_DT = {
