@@ -35,8 +35,7 @@ def load_heidelberg_digits(
     recordings, classes = zip(*(data[place] for place in chosen.tolist()), strict=True)
     return SpokenEvents(
         snn.nir.events_from_tonic(
-            # Without the polarities, which are all 1: a cochlea has none.
-            [_thinned(one, events)[["x", "t"]] for one in recordings],
+            [_thinned(one, events) for one in recordings],
             data.sensor_size,
             time_unit=_MICROSECONDS,
             sort=True,

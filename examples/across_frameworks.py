@@ -22,7 +22,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import torch
-from _checkpoint import Run, Values
 from _settings import installed, option, parse_arguments, positive
 from torch import nn
 
@@ -31,6 +30,7 @@ from evtorch import torch_api as snn
 
 with installed():
     from _across_plots import plot
+    from _checkpoint import Run, Values
 
 TAU = 1e-2
 T_MAX = 6e-2

@@ -20,7 +20,6 @@ from itertools import accumulate
 from typing import Any
 
 import torch
-from _checkpoint import Run, Values
 from _hx_measure import (
     EXACT,
     METHODS,
@@ -34,6 +33,7 @@ from _settings import installed, number, option, parse_arguments, positive, seed
 from hx_yinyang import SNN, US, Model, loaders, optimise, test, train
 
 with installed():
+    from _checkpoint import Run, Values
     from _hx_plots import plot
     from tqdm import tqdm
 

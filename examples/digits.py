@@ -21,7 +21,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
-from _checkpoint import Run
 from _settings import installed, number, option, parse_arguments, positive, say, seed_option
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
@@ -29,6 +28,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from evtorch import torch_api as snn
 
 with installed():
+    from _checkpoint import Run
     from _curves import save_training
     from _training import train
     from sklearn.datasets import load_digits

@@ -21,7 +21,6 @@ from typing import Any, Literal
 
 import torch
 from _baseline import baseline_accuracy
-from _checkpoint import Run
 from _ordered_events import MS, OrderedEvents
 from _settings import installed, option, parse_arguments, positive, say, seed_option
 from _training import train
@@ -31,6 +30,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from evtorch import torch_api as snn
 
 with installed():
+    from _checkpoint import Run
     from _stream_plots import plot
 
 # About as long as the 2 ms from one channel to the next, so that a neuron tells apart what comes

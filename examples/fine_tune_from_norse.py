@@ -20,7 +20,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from _checkpoint import Run, Values
 from _settings import installed, number, option, parse_arguments, positive, say, seed_option
 from torch import nn
 
@@ -29,6 +28,7 @@ from evtorch.torch_api.datasets import YinYang
 
 with installed("-e '.[examples,nir]' norse"):
     import nir
+    from _checkpoint import Run, Values
     from _curves import label_accuracy, plot_accuracy
     from _norse_network import MS, T_MAX, Network, grid_network, norse_network
     from matplotlib.figure import Figure

@@ -25,7 +25,6 @@ from dataclasses import asdict
 from typing import Any, cast
 
 import torch
-from _checkpoint import Resumable, Run
 from _chip_settings import Settings
 from _settings import installed, parse_arguments, say
 from torch import nn
@@ -36,6 +35,7 @@ from evtorch import torch_api as snn
 from evtorch.torch_api.datasets import YinYang
 
 with installed():
+    from _checkpoint import Resumable, Run
     from _chip_plots import plot
 
 Accuracies = dict[str, dict[str, list[float]]]

@@ -18,7 +18,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from _checkpoint import Run, Values
 from _settings import installed, number, option, parse_arguments, positive, say, seed_option
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
@@ -32,6 +31,7 @@ from evtorch.torch_api.hx.transforms.encode import CoordinatesToSpikes
 from evtorch.torch_api.hx.transforms.weight_transforms import linear_saturating
 
 with installed():
+    from _checkpoint import Run, Values
     from _curves import save_training
 
 US = 1e-6

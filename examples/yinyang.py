@@ -21,7 +21,6 @@ from dataclasses import asdict
 from functools import partial
 
 import torch
-from _checkpoint import Run
 from _settings import Settings, installed, parse_arguments, say
 from _training import train
 from torch import Tensor, nn
@@ -31,6 +30,7 @@ from evtorch import torch_api as snn
 from evtorch.torch_api.datasets import YinYang
 
 with installed():
+    from _checkpoint import Run
     from _plots import plot
 
 MS = 1e-3

@@ -75,6 +75,9 @@ def _pixel_field(value: np.ndarray, field: str, count: int, name: str) -> np.nda
         if count == 2 and value.dtype.kind in "if" and (np.abs(value) == 1).all():
             # Some sensors write the polarities as -1 and +1.
             value = value > 0
+        if count == 1 and value.dtype.kind in "iu" and (value == 1).all():
+            # What tonic writes where there is but one polarity.
+            value = np.zeros_like(value)
         remedy = (
             "polarities are 0, 1, ..., or -1 and +1 where sensor_size has two of them; convert "
             "them, or correct the last number of sensor_size"

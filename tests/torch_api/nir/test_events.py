@@ -49,12 +49,17 @@ def test_recordings_come_back() -> None:
 
 
 def test_recordings_of_one_dimension() -> None:
-    """Cochleas have channels alone: the fields x, t, p, of one polarity."""
-    array = np.array([(3, 10, 1), (699, 20, 1)], [("x", "i2"), ("t", "i8"), ("p", "i1")])
+    """Cochleas have channels alone: the fields x, t, p, of one polarity, for which tonic has 1."""
+    for polarity in (0, 1):
+        array = np.array(
+            [(3, 10, polarity), (699, 20, polarity)], [("x", "i2"), ("t", "i8"), ("p", "i1")]
+        )
+        for given in (array, array[["x", "t"]]):
+            events = snn.nir.events_from_tonic(given, (700, 1, 1))
+            assert events.index.tolist() == [3, 699]
+    array["p"] = 0, 1
     with pytest.raises(ValueError, match=r"array\['p'\] must be 0 to 0"):
         snn.nir.events_from_tonic(array, (700, 1, 1))
-    events = snn.nir.events_from_tonic(array[["x", "t"]], (700, 1, 1))
-    assert events.index.tolist() == [3, 699]
 
 
 def test_layers_take_recordings() -> None:
