@@ -66,7 +66,8 @@ class LIF(NeuronLayer):
       its highest voltage, from ``v_leak`` to ``v_threshold``, and ``t_peak`` the time of that. It
       goes on from the time of a spike that grazes the threshold, has an exact gradient while the
       voltage rises at all, and costs an `LI` read-out. `health_report` counts it as silent.
-    - ``silent_time``: that of a neuron whose voltage never rises, seconds; ``None`` for ``t_max``.
+    - ``silent_time``: that of a neuron whose voltage never rises, seconds, at least
+      ``t_max`` if that is finite; ``None`` for ``t_max``.
     - ``backend``: ``None``, the simulation; or hardware that runs the forward, in which gradients
       are those of the model at the observed spikes; see ``docs/hardware.md``, and
       `hardware.on_backend` for several layers in one run.

@@ -28,6 +28,11 @@ def check_silent(silent: str, silent_time: float | None, t_max: float) -> float:
         raise ValueError('silent_time is for silent="peak"; pass that too, or leave it out')
     if not 0 <= silent_time < math.inf:
         raise ValueError(f"silent_time must be None or finite and >= 0, got {silent_time}")
+    if silent_time < t_max < math.inf:
+        raise ValueError(
+            f"silent_time must be at least t_max = {t_max:g}, got {silent_time:g}: a neuron "
+            f"without a spike would come before others that spike"
+        )
     return float(silent_time)
 
 

@@ -160,6 +160,7 @@ def test_on_hardware_the_last_layer_has_them_too():
         ({"silent": "late"}, 'silent must be "inf" or "peak"'),
         ({"silent": "peak"}, "silent_time must be given"),
         ({"silent_time": 0.1}, "silent_time is for"),
+        ({"silent": "peak", "silent_time": 0.04, "t_max": 0.05}, r"at least t_max = 0\.05"),
         ({"silent": "peak", "silent_time": -1.0}, "finite and >= 0"),
         ({"silent": "peak", "silent_time": math.nan}, "finite and >= 0"),
     ],
