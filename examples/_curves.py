@@ -1,6 +1,6 @@
 """Curves of training, as the figures of several examples show them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,3 +65,35 @@ def plain_log(axes: Axes) -> None:
 def marker(values: Sequence[float]) -> str:
     """Dots for short curves, which may be single points."""
     return "." if len(values) <= _MARKED else ""
+
+
+def save_with_samples(
+    path: Path,
+    loss: Sequence[float],
+    test_accuracy: Sequence[float],
+    counts_accuracy: float,
+    draw: Callable[[Axes, int], None],
+    unit: str,
+) -> None:
+    """Save curves, and beside them the events of a sample of each of the first four classes.
+
+    **Arguments:** ``loss`` and ``test_accuracy``: one number per epoch; ``counts_accuracy``: that
+    of a network that sees no order; ``draw``: draws the events of a class; ``unit``: of times.
+    """
+    figure = Figure(figsize=(15, 8), layout="constrained")
+    mosaic: list[Any] = [["loss", 0, 1], ["accuracy", 2, 3]]
+    panels: dict[Any, Axes] = figure.subplot_mosaic(mosaic)
+    panels["accuracy"].sharex(panels["loss"])
+    plot_training(panels["loss"], panels["accuracy"], loss, test_accuracy)
+    panels["loss"].set_title("training")
+    panels["accuracy"].lines[0].set_label("events")
+    panels["accuracy"].axhline(100 * counts_accuracy, color="k", linestyle=":", label="counts only")
+    panels["accuracy"].set_ylim(bottom=0)
+    panels["accuracy"].legend(loc="center right")
+    for label in range(4):
+        draw(panels[label], label)
+    for label in (0, 2):
+        panels[label].set_ylabel("channel")
+    for label in (2, 3):
+        panels[label].set_xlabel(f"time, {unit}")
+    figure.savefig(path, dpi=120)
