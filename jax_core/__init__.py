@@ -1,27 +1,27 @@
 """Exact event-based spiking layers as JAX functions, without torch."""
 
 from . import hardware as hardware
-from ._constants import Form as Form
-from ._dense import dense_from_events as dense_from_events
-from ._dense import dense_from_spike_times as dense_from_spike_times
-from ._dense import events_from_dense as events_from_dense
-from ._dense import spike_times_from_dense as spike_times_from_dense
 from ._events import Events as Events
-from ._layer import Health as Health
-from ._li import li as li
-from ._li import li_integral as li_integral
-from ._li import li_max as li_max
-from ._li import li_peak as li_peak
-from ._li import li_value as li_value
-from ._lif import lif as lif
-from ._observed import lif_observed as lif_observed
-from ._recurrent import recurrent_lif as recurrent_lif
-from ._recurrent_trace import recurrent_lif_trace as recurrent_lif_trace
-from ._resolution import LateSpikeWarning as LateSpikeWarning
-from ._spikes import events_from_spike_times as events_from_spike_times
-from ._spikes import spike_times_from_events as spike_times_from_events
-from ._trace import lif_observed_trace as lif_observed_trace
-from ._trace import lif_trace as lif_trace
+from .layer._differentiable import Health as Health
+from .layer._lif import lif as lif
+from .layer._observed import lif_observed as lif_observed
+from .layer._recurrent_lif import recurrent_lif as recurrent_lif
+from .layer._recurrent_trace import recurrent_lif_trace as recurrent_lif_trace
+from .layer._trace import lif_observed_trace as lif_observed_trace
+from .layer._trace import lif_trace as lif_trace
+from .neuron._constants import Form as Form
+from .readout._li import li as li
+from .readout._li import li_integral as li_integral
+from .readout._li import li_max as li_max
+from .readout._li import li_peak as li_peak
+from .readout._li import li_value as li_value
+from .spikes._convert import events_from_spike_times as events_from_spike_times
+from .spikes._convert import spike_times_from_events as spike_times_from_events
+from .spikes._raster import dense_from_events as dense_from_events
+from .spikes._raster import dense_from_spike_times as dense_from_spike_times
+from .spikes._raster import events_from_dense as events_from_dense
+from .spikes._raster import spike_times_from_dense as spike_times_from_dense
+from .spikes._resolution import LateSpikeWarning as LateSpikeWarning
 
 __all__ = [
     "Events",

@@ -17,13 +17,17 @@ FOLDERS = {
 
 
 def _public_modules() -> dict[str, Path]:
-    """The files of all packages and of the public modules in them, by their import names."""
+    """The files of all packages and of the public modules in them, by their import names.
+
+    Not those of inner packages, which are a docstring and offer nothing.
+    """
     found = {}
     for folder, package in FOLDERS.items():
         for path in sorted((ROOT / folder).rglob("*.py")):
             parts = path.relative_to(ROOT / folder).with_suffix("").parts
             parts = parts[:-1] if parts[-1] == "__init__" else parts
-            if not any(part.startswith("_") for part in parts):
+            inner = path.name == "__init__.py" and len(ast.parse(path.read_text()).body) == 1
+            if not inner and not any(part.startswith("_") for part in parts):
                 found[".".join((package, *parts))] = path
     return found
 

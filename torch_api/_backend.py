@@ -11,14 +11,14 @@ from torch import Tensor
 
 from ..bridge import BridgeError
 from ..jax_core import Events, hardware
-from ._overflow import report_overflow
 from ._scaling import Scaling, WeightFit, warn_of_clipping, weight_fit
 from ._straight_through import straight_through
 from .functional import li, lif_observed
+from .layers._overflow import report_overflow
 
 if TYPE_CHECKING:
-    from ._li import LI
-    from ._lif import LIF
+    from .layers._li import LI
+    from .layers._lif import LIF
 
 
 def check_backend(backend: Any, scaling: Any) -> hardware.Scaling:

@@ -13,10 +13,10 @@ import torch
 
 from .. import jax_core
 from ..bridge import TorchFunction, as_torch_function
-from ..jax_core._li_grid import li_grid
-from ..jax_core._trace import lif_delayed_trace
-from ._overflow import report_overflow
+from ..jax_core.layer._trace import lif_delayed_trace
+from ..jax_core.readout._grid import li_grid
 from .functional._layer import unpacking
+from .layers._overflow import report_overflow
 
 _PUBLIC = [each for each in map(vars(jax_core).get, jax_core.__all__) if inspect.isfunction(each)]
 _FUNCTIONS = [*_PUBLIC, li_grid, lif_delayed_trace]

@@ -12,7 +12,7 @@ from ..jax_core import hardware
 from ..jax_core.hardware._scaling import clipped_share, fit_factor, rounding_error
 
 if TYPE_CHECKING:
-    from ._health import LayerHealth
+    from .layers._health import LayerHealth
 
 MOST_CLIPPED = 0.01
 """Share of a layer's clipped weights above which there is a warning."""

@@ -8,9 +8,9 @@ import numpy as np
 from jax import Array
 
 from .._compiled import compiled
-from .._constants import Form, form_of
-from .._lif import lif
-from .._trace import lif_observed_trace
+from ..layer._lif import lif
+from ..layer._trace import lif_observed_trace
+from ..neuron._constants import Form, form_of
 from ._contract import HardwareLimitError
 
 

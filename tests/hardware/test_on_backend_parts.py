@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from evtorch import torch_api as snn
-from evtorch.torch_api._health import Health
+from evtorch.torch_api.layers._health import Health
 
 MOCK = snn.hardware.MockBSS2
 OPTIONS = {"refractory": math.inf}

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from evtorch import jax_core
-from evtorch.jax_core import Events, Form, _adjoint, _through_events
-from evtorch.jax_core._constants import Constants
-from evtorch.jax_core._layer import Settings, simulate
+from evtorch.jax_core import Events, Form
+from evtorch.jax_core.adjoint import _directions as _adjoint
+from evtorch.jax_core.adjoint import _through_events
+from evtorch.jax_core.layer._differentiable import Settings, simulate
+from evtorch.jax_core.neuron._constants import Constants
 
 ONCE = {"tau_mem": 2.0, "tau_syn": 1.0, "refractory": math.inf}
 EXPLICIT = {**ONCE, "tau_mem": 2.5, "gradient": "fast_and_deep"}

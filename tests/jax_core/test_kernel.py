@@ -5,8 +5,8 @@ import mpmath
 import numpy as np
 import pytest
 
-from evtorch.jax_core._kernel import SERIES_BELOW, relative_decay, relative_decay_slope
-from evtorch.jax_core._li_integral import lag, rise
+from evtorch.jax_core.neuron._kernel import SERIES_BELOW, relative_decay, relative_decay_slope
+from evtorch.jax_core.readout._integral import lag, rise
 
 
 def exact_decay(x):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from evtorch import jax_core
-from evtorch.jax_core import _li_response
+from evtorch.jax_core.readout import _response as _li_response
 
 from ._readouts import READOUTS, Problem, as_arrays, evaluate, random_problems, readout, reference
 

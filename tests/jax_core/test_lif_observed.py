@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from evtorch import jax_core
-from evtorch.jax_core._currents import currents_at
-from evtorch.jax_core._simulate import Input
+from evtorch.jax_core.simulate._currents import currents_at
+from evtorch.jax_core.simulate._lockstep import Input
 
 INF = math.inf
 CASES = {

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from evtorch import jax_core
-from evtorch.jax_core import _walk
+from evtorch.jax_core.walk import _walk
 
 from ..reference import Neuron, state_at
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ...jax_core import Events
 from ...jax_core._validate import check_duration, check_integer
-from .._overflow import OnOverflow
 from .._validate import check_spikes
+from ..layers._overflow import OnOverflow
 from ._random import arrivals, normal, uniform
 from ._room import check_room, slots, with_room
 from ._sorting import sorted_spikes, without

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from ...jax_core import _validate as rules
-from .._overflow import OnOverflow
-from .._room import bucket
 from .._validate import is_transformed
+from ..layers._overflow import OnOverflow
+from ..spikes._room import bucket
 from ._room import check_room, with_room
 from ._values import checked_values
 

@@ -6,8 +6,8 @@ import numbers
 import torch
 from torch import Tensor
 
-from ...jax_core._resolution import RESOLUTION
 from ...jax_core._validate import check_duration, check_integer
+from ...jax_core.spikes._resolution import RESOLUTION
 from ._values import checked_values
 
 

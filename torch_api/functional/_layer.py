@@ -13,10 +13,8 @@ from torch import Tensor
 
 from ...bridge import TorchFunction, as_torch_function
 from ...jax_core import Events
-from ...jax_core._constants import form_of
-from ...jax_core._walk import check_quantity
-from .._health import Health
-from .._late import warn_if_late
+from ...jax_core.neuron._constants import form_of
+from ...jax_core.walk._walk import check_quantity
 from .._validate import (
     check_constants,
     check_like,
@@ -25,6 +23,8 @@ from .._validate import (
     check_times_and_weight,
     check_weight,
 )
+from ..layers._health import Health
+from ..layers._late import warn_if_late
 
 # Layers beyond this number that differ in more than numbers and shapes compile anew in turns.
 _MAX_BRIDGED = 128

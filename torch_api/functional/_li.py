@@ -7,10 +7,10 @@ from torch import Tensor
 
 from ... import jax_core
 from ...jax_core import Events
-from ...jax_core._li import check_tau_weight
 from ...jax_core._validate import check_duration
-from ...jax_core._walk import Quantity
-from .._constants import Constant
+from ...jax_core.readout._li import check_tau_weight
+from ...jax_core.walk._walk import Quantity
+from ..layers._constants import Constant
 from ._layer import call, check_layer, check_trace
 
 Readout = Literal["max", "integral", "value"]

@@ -8,10 +8,10 @@ from torch import Tensor
 from ... import jax_core
 from ...jax_core import Events
 from ...jax_core._validate import check_duration, check_integer
-from ...jax_core._walk import Quantity
-from .._constants import Constant
-from .._health import Health
-from .._overflow import OnOverflow, check_policy, report_overflow
+from ...jax_core.walk._walk import Quantity
+from ..layers._constants import Constant
+from ..layers._health import Health
+from ..layers._overflow import OnOverflow, check_policy, report_overflow
 from ._layer import call, call_with_health, check_layer, check_output, check_trace
 
 Gradient = Literal["eventprop", "fast_and_deep"]

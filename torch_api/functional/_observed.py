@@ -6,10 +6,10 @@ from typing import Any
 from torch import Tensor
 
 from ... import jax_core
-from ...jax_core._trace import lif_delayed_trace
-from ...jax_core._walk import Quantity
-from .._constants import Constant
-from .._late import warn_if_late
+from ...jax_core.layer._trace import lif_delayed_trace
+from ...jax_core.walk._walk import Quantity
+from ..layers._constants import Constant
+from ..layers._late import warn_if_late
 from ._layer import call, call_with_health, check_layer, check_output, check_trace
 from ._lif import Gradient, check_settings
 

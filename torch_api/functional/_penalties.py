@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._constants import Constant
 from .._validate import check_like, check_tensor, values_are_checked
+from ..layers._constants import Constant
 from ._counts import check_count_settings, soft_count
 from ._loss_checks import check_number, check_output_spikes
 from ._reduction import reduce_loss

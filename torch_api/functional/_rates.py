@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ...jax_core._validate import check_duration
-from .._overflow import OnOverflow
+from ..layers._overflow import OnOverflow
 from ._random import arrivals
 from ._room import check_room, slots, with_room
 from ._values import checked_values

@@ -5,8 +5,8 @@ import math
 from torch import Tensor
 
 from ...jax_core._validate import check_integer
-from .._overflow import OnOverflow, check_policy, report_lost
-from .._room import poisson_room
+from ..layers._overflow import OnOverflow, check_policy, report_lost
+from ..spikes._room import poisson_room
 
 
 def check_room(room: int | None, name: str, on_overflow: OnOverflow) -> None:

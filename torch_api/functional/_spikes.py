@@ -8,7 +8,6 @@ from torch import Tensor
 
 from ...jax_core import Events
 from ...jax_core._validate import check_duration, check_integer
-from .._constants import Constant
 from .._validate import (
     check_like,
     check_spike_tensor,
@@ -16,6 +15,7 @@ from .._validate import (
     check_tensor,
     values_are_checked,
 )
+from ..layers._constants import Constant
 from ._sorting import sorted_spikes
 
 

@@ -7,9 +7,9 @@ from torch import nn
 
 from ...jax_core.hardware import Backend, Network, Scaling
 from .._backend import Stack, check_backend, refuse_export, run_stack
-from .._delay import Delay
-from .._neuron_layer import NeuronLayer
 from .._validate import check_size
+from ..layers._delay import Delay
+from ..layers._neuron_layer import NeuronLayer
 from ._parts import Plan, as_sequential
 
 

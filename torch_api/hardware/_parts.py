@@ -8,9 +8,9 @@ from torch import nn
 
 from ...jax_core.hardware import Backend
 from .._backend import Stack
-from .._li import LI
-from .._lif import LIF
-from .._neuron_layer import NeuronLayer
+from ..layers._li import LI
+from ..layers._lif import LIF
+from ..layers._neuron_layer import NeuronLayer
 
 
 def as_sequential(model: nn.Module) -> nn.Sequential:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._initialisation import postsynaptic_peak
+from ..layers._initialisation import postsynaptic_peak
 from ._experiment import Experiment
 from ._lif import LIF
 from ._placement import Recorded

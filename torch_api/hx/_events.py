@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...jax_core._li_grid import li_grid
+from ...jax_core.readout._grid import li_grid
 from .. import functional
-from .._health import Health
 from ..functional._layer import call, check_layer
+from ..layers._health import Health
 from ._call import Clock
 from ._handles import SynapseHandle
 from ._raster import check_room, with_same_room

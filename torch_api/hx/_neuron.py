@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import functional
-from .._health import Health
+from ..layers._health import Health
 from ._call import Clock
 from ._events import constant, current_trace, looks, of_neuron, spikes_with_room
 from ._experiment import Experiment

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .._events import spike_times_from_events
 from ..nir._convention import Convention, noted
 from ..nir._data import from_nir_data as events_from_nir_data
 from ..nir._graph import Block, read_chain
@@ -22,6 +21,7 @@ from ..nir._neurons import meaning
 from ..nir._package import nir_package
 from ..nir._read import open_graph
 from ..nir._values import array, values
+from ..spikes._events import spike_times_from_events
 from ._call import Call, Engine
 from ._experiment import Experiment
 from ._handles import LIFObservables

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from .._checkpoint import RecordsNumbers
-from .._health import SpikingLayer
 from .._validate import values_are_checked
+from ..layers._checkpoint import RecordsNumbers
+from ..layers._health import SpikingLayer
 from . import functional as F
 from ._events import joined
 from ._experiment import Experiment

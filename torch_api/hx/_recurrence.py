@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import functional
-from .._health import Health
+from ..layers._health import Health
 from ._call import Call, Clock
 from ._events import joined, spikes_with_room
 from ._handles import Handle

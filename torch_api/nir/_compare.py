@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .._li import LI
-from .._lif import LIF
-from .._recurrent_lif import RecurrentLIF
 from .._validate import check_spikes
+from ..layers._li import LI
+from ..layers._lif import LIF
+from ..layers._recurrent_lif import RecurrentLIF
 from ._convention import Convention, find_convention
 from ._graph import Block, Chain, read_chain
 from ._neurons import flat

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .._checkpoint import RecordsNumbers
+from ..layers._checkpoint import RecordsNumbers
 from ._shapes import Shape
 
 

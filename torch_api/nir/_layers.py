@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .._delay import Delay
-from .._li import LI
-from .._lif import LIF
-from .._neuron_layer import NeuronLayer
-from .._recurrent_lif import RecurrentLIF
 from .._validate import check_dtype
+from ..layers._delay import Delay
+from ..layers._li import LI
+from ..layers._lif import LIF
+from ..layers._neuron_layer import NeuronLayer
+from ..layers._recurrent_lif import RecurrentLIF
 from ._convention import Convention
 from ._convolution import Convolution, kernel_of
 from ._graph import Block

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from .._delay import Delay
-from .._li import LI
-from .._lif import LIF
-from .._neuron_layer import NeuronLayer
-from .._recurrent_lif import RecurrentLIF
+from ..layers._delay import Delay
+from ..layers._li import LI
+from ..layers._lif import LIF
+from ..layers._neuron_layer import NeuronLayer
+from ..layers._recurrent_lif import RecurrentLIF
 from ._convention import Convention
 from ._convolution import Convolution, convolution_of, kernel_of
 from ._values import array

@@ -9,8 +9,8 @@ import torch
 
 from ...jax_core import Events
 from ...jax_core._validate import check_integer
-from .._overflow import SpikeOverflowError
-from .._room import bucket
+from ..layers._overflow import SpikeOverflowError
+from ..spikes._room import bucket
 
 Origin = int | float | Literal["first"] | None
 Sample = tuple[np.ndarray, np.ndarray]

@@ -7,11 +7,11 @@ from typing import Any, Literal
 import numpy as np
 from torch import nn
 
-from .._delay import Delay
-from .._li import LI
-from .._lif import LIF
-from .._neuron_layer import NeuronLayer
-from .._recurrent_lif import RecurrentLIF
+from ..layers._delay import Delay
+from ..layers._li import LI
+from ..layers._lif import LIF
+from ..layers._neuron_layer import NeuronLayer
+from ..layers._recurrent_lif import RecurrentLIF
 from ._convention import Convention, find_convention, noted
 from ._new_nodes import new_loop, new_nodes
 from ._node import NEURONS, NOTED, SPIKING

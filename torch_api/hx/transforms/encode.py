@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..._checkpoint import RecordsNumbers
+from ...layers._checkpoint import RecordsNumbers
 from .._raster import SpikeRaster
 
 __all__ = [

@@ -1,0 +1,1 @@
+"""Gradients of spikes: by EventProp, and by Fast & Deep."""

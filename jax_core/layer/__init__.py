@@ -1,0 +1,1 @@
+"""Layers of neurons as differentiable functions."""

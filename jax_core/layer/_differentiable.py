@@ -1,0 +1,143 @@
+"""The differentiable LIF layer: the simulation, with either gradient method as its derivative."""
+
+import dataclasses
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from .._compiled import compiled
+from .._events import Events
+from ..adjoint._directions import adjoint, tangent
+from ..adjoint._eventprop import slope_at_spike, slope_floor
+from ..adjoint._fast_and_deep import with_derivative
+from ..adjoint._linear_map import linear_map
+from ..neuron._constants import Constants, Form
+from ..simulate._lockstep import Spikes, all_spikes, first_spikes, sort_input
+
+Gradient = Literal["eventprop", "fast_and_deep"]
+
+
+class Health(NamedTuple):
+    """How fit for gradients a layer's spikes are: counts per neuron, int32, shape ``(out,)``.
+
+    Counted over all samples (leading batch axes).
+    """
+
+    silent: Array
+    """Samples in which the neuron did not spike: it gets no gradient from them."""
+    grazing: Array
+    """Spikes with a slope below ``min_slope``: their gradients are bounded, not exact."""
+    overflow: Array
+    """Samples in which the neuron had more than ``max_spikes`` spikes."""
+    bound: Array
+    """The largest factor, rounded up, by which the gradient of a grazing spike was reduced."""
+    unpredicted: Array | None = None
+    """Observed spikes at which the model's voltage does not rise; they have no gradient."""
+    missing: Array | None = None
+    """Spikes that the model predicts and that were not observed, if asked for."""
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["t_max", "min_slope"],
+    meta_fields=["max_spikes", "gradient", "form"],
+)
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What a layer does beside its neurons' dynamics; ``t_max`` and ``min_slope`` are values at
+    run time, the rest is fixed when the layer is compiled."""
+
+    t_max: Array | float
+    min_slope: Array | float
+    max_spikes: int
+    gradient: Gradient
+    form: Form
+
+
+def simulate(settings: Settings, events: Events, weight: Array, constants: Constants) -> Spikes:
+    """Spikes by simulation, with one slot per neuron where it spikes once at most."""
+    order, _ = sort_input(events, weight)
+    form = settings.form
+    is_double = form.ratio == 2
+    if form.spikes_once:
+        return first_spikes(order, weight, constants, settings.t_max, is_double)
+    return all_spikes(
+        order,
+        weight,
+        constants,
+        settings.max_spikes,
+        settings.t_max,
+        is_double,
+        form.is_refractory,
+    )
+
+
+def count(settings: Settings, spikes: Spikes, constants: Constants) -> Health:
+    """Count what `Health` has of simulated and of observed spikes."""
+    slope = slope_at_spike(spikes.current, constants)
+    floor = slope_floor(constants, settings.min_slope)[..., None]
+    grazing = spikes.has_gradient & (slope < floor)
+    factor = jnp.where(grazing, floor / jnp.maximum(slope, 0), 0)
+    return Health(
+        silent=jnp.sum(jnp.isinf(spikes.time[..., 0]), axis=0, dtype=jnp.int32),
+        grazing=jnp.sum(grazing, axis=(0, 2), dtype=jnp.int32),
+        overflow=jnp.sum(spikes.overflow, axis=0, dtype=jnp.int32),
+        bound=jnp.max(_whole(factor), axis=(0, 2), initial=0),
+    )
+
+
+def _whole(factor: Array) -> Array:
+    """The next integer, or the largest one."""
+    return jnp.ceil(jnp.minimum(factor, 2.0**30)).astype(jnp.int32)
+
+
+def pad_slots(settings: Settings, of_spikes: Array, absent: float) -> Array:
+    """Something of each spike with ``max_spikes`` slots, ``(batch, out, max_spikes)``."""
+    room = settings.max_spikes - of_spikes.shape[-1]
+    return jnp.pad(of_spikes, ((0, 0), (0, 0), (0, room)), constant_values=absent)
+
+
+@jax.custom_jvp
+def _by_eventprop(
+    settings: Settings, events: Events, weight: Array, constants: Constants
+) -> tuple[Array, Health]:
+    spikes = simulate(settings, events, weight, constants)
+    return pad_slots(settings, spikes.time, jnp.inf), count(settings, spikes, constants)
+
+
+@_by_eventprop.defjvp
+def _eventprop_jvp(primals: tuple, tangents: tuple) -> tuple:
+    settings, events, weight, constants = primals
+    spikes = simulate(settings, events, weight, constants)
+    out = pad_slots(settings, spikes.time, jnp.inf), count(settings, spikes, constants)
+    _, of_events, *others = tangents
+    moves = of_events.time, *others
+    moved = linear_map(tangent, adjoint, (*primals, spikes), moves, spikes.time)
+    return out, (pad_slots(settings, moved, 0), without_derivative(out[1]))
+
+
+def _by_fast_and_deep(
+    settings: Settings, events: Events, weight: Array, constants: Constants
+) -> tuple[Array, Health]:
+    fixed = lax.stop_gradient((events, weight, constants))
+    spikes = simulate(settings, *fixed)
+    time = with_derivative(settings, events, weight, constants, spikes)
+    return pad_slots(settings, time, jnp.inf), count(settings, spikes, fixed[-1])
+
+
+@compiled("lif")
+def run(
+    settings: Settings, events: Events, weight: Array, constants: Constants
+) -> tuple[Array, Health]:
+    """Spike times ``(batch, out, max_spikes)`` and health of a layer."""
+    explicit = settings.gradient == "fast_and_deep"
+    return (_by_fast_and_deep if explicit else _by_eventprop)(settings, events, weight, constants)
+
+
+def without_derivative(tree: Any) -> Any:
+    """The tangents of what is counted: none."""
+    return jax.tree.map(lambda x: np.zeros(x.shape, jax.dtypes.float0), tree)

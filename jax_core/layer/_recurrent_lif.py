@@ -1,0 +1,234 @@
+"""The recurrent LIF layer: simulation with exact gradients by EventProp."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, TypedDict, Unpack, overload
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from .._compiled import compiled
+from .._events import Events
+from .._overflow import OnOverflow, check_policy, handle_overflow
+from .._validate import check_constant, check_recurrent_weight
+from ..adjoint._directions import adjoint, pull_back_all
+from ..adjoint._linear_map import linear_map
+from ..adjoint._recurrent import go_back, go_back_to_start, time_constant_gradients, total_gradients
+from ..neuron._constants import Constant, Constants, Form
+from ..simulate._lockstep import Spikes, sort_input
+from ..simulate._recurrent import simulate_recurrent
+from ..simulate._recurrent_state import Order
+from ._differentiable import Health, Settings, count, pad_slots, without_derivative
+from ._lif import Given, Layer, check_settings, prepare
+
+
+class Options(TypedDict, total=False):
+    """The options of `recurrent_lif`, for the types of its two forms."""
+
+    recurrent_delay: Constant | None
+    tau_mem: Constant
+    tau_syn: Constant
+    v_threshold: Constant
+    v_leak: Constant
+    v_reset: Constant
+    refractory: Constant
+    max_spikes: int
+    t_max: float | Array
+    min_slope: float | Array
+    on_overflow: OnOverflow
+    form: Form | None
+    validate: bool
+
+
+@overload
+def recurrent_lif(
+    spikes: Array | np.ndarray | Events,
+    weight: Array | np.ndarray,
+    recurrent_weight: Array | np.ndarray,
+    *,
+    return_health: Literal[False] = ...,
+    **options: Unpack[Options],
+) -> Array: ...
+@overload
+def recurrent_lif(
+    spikes: Array | np.ndarray | Events,
+    weight: Array | np.ndarray,
+    recurrent_weight: Array | np.ndarray,
+    *,
+    return_health: Literal[True],
+    **options: Unpack[Options],
+) -> tuple[Array, Health]: ...
+def recurrent_lif(
+    spikes: Array | np.ndarray | Events,
+    weight: Array | np.ndarray,
+    recurrent_weight: Array | np.ndarray,
+    *,
+    recurrent_delay: Constant | None = None,
+    tau_mem: Constant = 2e-2,
+    tau_syn: Constant = 1e-2,
+    v_threshold: Constant = 1.0,
+    v_leak: Constant = 0.0,
+    v_reset: Constant = 0.0,
+    refractory: Constant = 0.0,
+    max_spikes: int = 1,
+    t_max: float | Array = math.inf,
+    min_slope: float | Array = 1e-3,
+    on_overflow: OnOverflow = "error",
+    form: Form | None = None,
+    return_health: bool = False,
+    validate: bool = True,
+) -> Array | tuple[Array, Health]:
+    """Spikes of a layer of LIF neurons that are also connected to each other.
+
+    Neurons, input and options are those of `lif`. In addition, a spike of neuron ``i`` adds
+    ``recurrent_weight[j, i]`` to the current of each neuron ``j``, itself included, at the time of
+    the spike, or ``recurrent_delay[i]`` later. Neurons that reach their threshold at the same time,
+    to floating-point rounding, all spike before any of these spikes arrives; an input at that time
+    has arrived before.
+
+    The simulation of a sample ends where a neuron has more than ``max_spikes`` spikes, as what
+    follows depends on the lost spike: no neuron spikes thereafter. `Health` counts such samples
+    for the neurons that had no room.
+
+    Differentiable, by EventProp, with respect to spike times, both weights, delays and all
+    constants. Time and memory: one pass over ``(batch, out)`` for each input event and each spike
+    of the population, forwards, and for each spike backwards (two per spike with delays); memory
+    for ``(batch, out, max_spikes)``, and in the backward for ``(batch, out, input events)`` in
+    groups of samples.
+
+    **Arguments:**
+
+    - ``recurrent_weight``: shape ``(out, out)``, from neuron ``i`` to ``j`` at ``[j, i]``.
+    - ``recurrent_delay``: how long spikes of each neuron take to those of the layer, seconds, >= 0,
+      scalar or shape ``(out,)``; ``None``, no time at all, is faster than 0.
+
+    All others as in `lif`.
+
+    **Returns:** spike times, seconds, shape ``(..., out, max_spikes)``, ascending, ``inf`` where
+    there is no spike; with ``return_health`` a tuple of them and `Health`.
+
+    **Raises:** ``TypeError`` or ``ValueError`` naming the argument. Under ``jit`` an overflow makes
+    the computation fail with a ``jax.errors.JaxRuntimeError``.
+
+    **References:** Wunderlich & Pehle 2021, doi:10.1038/s41598-021-91786-z.
+    """
+    check_policy(on_overflow)
+    given = Given(tau_mem, tau_syn, v_threshold, v_leak, v_reset, refractory)
+    settings = check_settings(given, max_spikes, t_max, "eventprop", min_slope, form)
+    layer = prepare(spikes, weight, given, validate)
+    recurrent, delay = prepare_recurrence(recurrent_weight, recurrent_delay, layer, validate)
+    out, health = run_recurrent(
+        settings, layer.events, layer.weight, recurrent, delay, layer.constants
+    )
+    out = layer.unflatten(out)
+    if return_health:
+        return out, health
+    if not settings.form.spikes_once:
+        handle_overflow(health.overflow, on_overflow, ends_samples(max_spikes))
+    return out
+
+
+def prepare_recurrence(
+    recurrent_weight: Array | np.ndarray,
+    recurrent_delay: Constant | None,
+    layer: Layer,
+    validate: bool,
+) -> tuple[Array, Array | None]:
+    """Check the connections within a layer; **returns** them and their delay, if any, as arrays."""
+    check_recurrent_weight(recurrent_weight, layer.weight, values=validate)
+    recurrent = jnp.asarray(recurrent_weight)
+    if recurrent_delay is None:
+        return recurrent, None
+    neurons, dtype = recurrent.shape[0], recurrent.dtype
+    name = "recurrent_delay"
+    check_constant(recurrent_delay, name, neurons, dtype, nonnegative=True, values=validate)
+    return recurrent, jnp.asarray(recurrent_delay, dtype)
+
+
+def ends_samples(max_spikes: int) -> str:
+    """What is wrong, and what to do about it, where a neuron has no room for its spikes."""
+    return (
+        f"neurons have more than max_spikes = {max_spikes} spikes, and their samples end there; "
+        f"raise max_spikes, lower t_max, or set refractory=inf for at most one spike per neuron"
+    )
+
+
+@jax.custom_jvp
+def _by_eventprop(
+    settings: Settings,
+    events: Events,
+    weight: Array,
+    recurrent_weight: Array,
+    delay: Array | None,
+    constants: Constants,
+) -> tuple[Array, Health]:
+    spikes, _ = _simulate(settings, events, weight, recurrent_weight, delay, constants)
+    return pad_slots(settings, spikes.time, jnp.inf), count(settings, spikes, constants)
+
+
+@_by_eventprop.defjvp
+def _eventprop_jvp(primals: tuple, tangents: tuple) -> tuple:
+    settings, *_, constants = primals
+    spikes, order = _simulate(*primals)
+    out = pad_slots(settings, spikes.time, jnp.inf), count(settings, spikes, constants)
+    _, of_events, *others = tangents
+    moves = of_events.time, *others
+    moved = linear_map(_tangent, _adjoint, (*primals, spikes, order), moves, spikes.time)
+    return out, (pad_slots(settings, moved, 0), without_derivative(out[1]))
+
+
+def _simulate(
+    settings: Settings,
+    events: Events,
+    weight: Array,
+    recurrent_weight: Array,
+    delay: Array | None,
+    constants: Constants,
+) -> tuple[Spikes, Order]:
+    return simulate_recurrent(
+        sort_input(events, weight)[0],
+        weight,
+        recurrent_weight,
+        delay,
+        constants,
+        1 if settings.form.spikes_once else settings.max_spikes,
+        settings.t_max,
+        settings.form.ratio == 2,
+        settings.form.pauses,
+        settings.form.spikes_once,
+    )
+
+
+def _adjoint(residuals: tuple, upstream: Array) -> tuple:
+    """Gradients with respect to input times, both weights, the delay and the constants."""
+    return _pull_back(residuals, upstream, adjoint, go_back)
+
+
+def _tangent(residuals: tuple, moves: tuple) -> Array:
+    """How spike times move; the transpose of `_adjoint`."""
+    spikes = residuals[-2]
+    backwards = partial(_pull_back, residuals, of_input=pull_back_all, go_back=go_back_to_start)
+    _, transpose = jax.vjp(backwards, jnp.zeros_like(spikes.time))
+    (moved,) = transpose(moves)
+    return jnp.where(jnp.isnan(spikes.time), jnp.nan, moved)
+
+
+def _pull_back(
+    residuals: tuple, upstream: Array, of_input: Callable[..., Any], go_back: Callable[..., Any]
+) -> tuple:
+    settings, events, weight, recurrent_weight, delay, constants, spikes, order = residuals
+    common = spikes, order, recurrent_weight, delay, constants
+    options = settings.min_slope, settings.form.pauses
+    total, *recurrent = total_gradients(*common, upstream, *options, go_back)
+    time, of_weight, of_constants = of_input((settings, events, weight, constants, spikes), total)
+    tau_mem, tau_syn = time_constant_gradients(*common, total, *options)
+    of_constants = of_constants._replace(
+        tau_mem=of_constants.tau_mem + tau_mem, tau_syn=of_constants.tau_syn + tau_syn
+    )
+    return time, of_weight, *recurrent, of_constants
+
+
+run_recurrent = compiled("recurrent_lif")(_by_eventprop)

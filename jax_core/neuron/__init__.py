@@ -1,0 +1,1 @@
+"""One neuron: its constants, its motion between events, and where it crosses the threshold."""

@@ -1,0 +1,1 @@
+"""Leaky integrators and what is read off them."""

@@ -1,0 +1,1 @@
+"""What neurons do: event-driven simulation in continuous time."""

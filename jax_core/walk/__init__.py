@@ -1,0 +1,1 @@
+"""The state of neurons at given times."""

@@ -1,0 +1,216 @@
+"""The recurrent LIF layer as a module."""
+
+import math
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ...jax_core import Events
+from .. import functional
+from .._validate import check_dtype, check_size
+from ..functional._lif import Quantity, check_settings, spikes_once
+from ..spikes._events import events_from_spike_times
+from ._constants import Constant, constants_repr, register_constants
+from ._delay_parameter import delay_repr, nonnegative, register_delay
+from ._initialisation import recurrent_weights_, spiking_weights_
+from ._neuron_layer import CONSTANTS, NeuronLayer
+from ._overflow import OnOverflow, report_overflow
+from ._pseudo_spikes import Silent, check_silent, silent_repr, with_pseudo_spikes
+
+
+class RecurrentLIF(NeuronLayer):
+    """A layer of leaky integrate-and-fire neurons, connected to its input and to each other.
+
+    Neurons are those of `LIF`. A spike of neuron ``i`` adds ``recurrent_weight[j, i]`` to the
+    current of every neuron ``j``, itself included, at the time of the spike, or later by a delay of
+    neuron ``i``. Neurons that reach their thresholds at the same time all spike before any of these
+    spikes arrives. Everything happens in continuous time; the gradients are exact, by EventProp.
+
+    The simulation of a sample ends where a neuron has more than ``max_spikes`` spikes, since all
+    that follows depends on the one that has no room: no neuron spikes later. Leave room for all
+    spikes up to ``t_max``, or accept that end with ``on_overflow="truncate"``.
+
+    **Arguments:**
+
+    - ``in_features``, ``out_features``: numbers of input neurons and of neurons in the layer.
+    - ``delay``: ``None``; ``"axonal"``: each input has its learnable delay; or a fixed delay,
+      seconds, >= 0, a number or a tensor ``(in_features,)``, which becomes a buffer.
+    - ``recurrent_delay``: ``None``; ``"axonal"``: each neuron has a learnable delay, for its
+      spikes on their way to the neurons of the layer (not to the next layer); or a fixed one, a
+      number or a tensor ``(out_features,)``. Learnable delays start at 0 and stay >= 0 as those of
+      `Delay`.
+    - All others as in `LIF`, which also has those that are not available here: ``gradient``,
+      ``backend`` and dendritic delays.
+
+    **Parameters:** ``weight``, shape ``(out_features, in_features)``; ``recurrent_weight``, shape
+    ``(out_features, out_features)``; learnable ``delay`` and ``recurrent_delay``, seconds, shapes
+    ``(in_features,)`` and ``(out_features,)``; those named in ``learn``.
+
+    **Shapes:** spike times ``(..., in_features, k)`` or ``Events`` ``(..., M)`` give spike times
+    ``(..., out_features, max_spikes)``, ascending, ``inf`` where there is no spike.
+
+    **References:** Wunderlich & Pehle 2021, doi:10.1038/s41598-021-91786-z (EventProp).
+    """
+
+    recurrent_weight: nn.Parameter
+    delay: Tensor | None
+    recurrent_delay: Tensor | None
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        tau_mem: Constant = 2e-2,
+        tau_syn: Constant = 1e-2,
+        v_threshold: Constant = 1.0,
+        v_leak: Constant = 0.0,
+        v_reset: Constant = 0.0,
+        refractory: Constant = 0.0,
+        max_spikes: int = 1,
+        t_max: float = math.inf,
+        delay: Literal["axonal"] | float | Tensor | None = None,
+        recurrent_delay: Literal["axonal"] | float | Tensor | None = None,
+        learn: Iterable[str] = (),
+        on_overflow: OnOverflow = "error",
+        min_slope: float = 1e-3,
+        silent: Silent = "inf",
+        silent_time: float | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        dtype = check_dtype(dtype)
+        check_settings(max_spikes, t_max, "eventprop", min_slope, on_overflow, refractory)
+        self.in_features = check_size(in_features, "in_features")
+        self.out_features = check_size(out_features, "out_features")
+        self.max_spikes, self.t_max = max_spikes, float(t_max)
+        self.on_overflow: OnOverflow = on_overflow
+        self.min_slope = float(min_slope)
+        self.silent: Silent = silent
+        self.silent_time = check_silent(silent, silent_time, self.t_max)
+        constants = {
+            "tau_mem": tau_mem,
+            "tau_syn": tau_syn,
+            "v_threshold": v_threshold,
+            "v_leak": v_leak,
+            "v_reset": v_reset,
+            "refractory": refractory,
+        }
+        register_constants(self, constants, learn, out_features, device=device, dtype=dtype)
+        shape = {"weight": in_features, "recurrent_weight": out_features}
+        for name, inputs in shape.items():
+            empty = torch.empty(out_features, inputs, device=device, dtype=dtype)
+            self.register_parameter(name, nn.Parameter(empty))
+        delays = {"delay": (delay, in_features), "recurrent_delay": (recurrent_delay, out_features)}
+        for name, (given, features) in delays.items():
+            register_delay(self, name, given, {"axonal": features}, device=device, dtype=dtype)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new weights from torch's global random generator.
+
+        ``weight`` as in `LIF.reset_parameters`. ``recurrent_weight`` is normal with mean 0 and
+        standard deviation ``0.2 sqrt(out_features) c``, where ``c`` is the weight with which
+        coincident spikes of all neurons of the layer just reach the threshold: their
+        postsynaptic potentials then add up to about 0.2 of it, in either direction. Delays and
+        constants stay as they are.
+        """
+        spiking_weights_(self.weight, self.critical_weight())
+        recurrent_weights_(self.recurrent_weight, self.weight_scale(self.out_features))
+
+    def forward(self, spikes: Tensor | Events) -> Tensor:
+        arriving = self.delay_input(spikes)
+        out, health = functional.recurrent_lif(
+            arriving,
+            self.weight,
+            self.recurrent_weight,
+            **self._connections(),
+            max_spikes=self.max_spikes,
+            t_max=self.t_max,
+            min_slope=self.min_slope,
+            return_health=True,
+        )
+        self.remember(out.shape[:-2].numel(), health)
+        self.remember_late(arriving)
+        if not spikes_once(self.refractory):
+            report_overflow(health.overflow, self.on_overflow, self.max_spikes, ends_sample=True)
+        self.remember_call(arriving, out)
+        if self.silent == "inf":
+            return out
+        weight = torch.cat([self.weight, self.recurrent_weight], dim=1)
+        return with_pseudo_spikes(self, self.heard(arriving, out), weight, out, self.silent_time)
+
+    def trace(
+        self,
+        spikes: Tensor | Events,
+        times: Tensor,
+        *,
+        output: Tensor | None = None,
+        quantity: Quantity = "voltage",
+    ) -> Tensor:
+        """Membrane voltage, or current, for plots and for losses; differentiable.
+
+        **Arguments:**
+
+        - ``spikes``: as in the forward.
+        - ``times``: when to look, seconds, shape ``(T,)`` or ``(..., T)``. After ``t_max`` the
+          voltage goes on without spikes.
+        - ``output``: what the forward returned for these spikes, so that nothing is simulated
+          again; gradients go on through it.
+        - ``quantity``: ``"voltage"``, or ``"current"``: the synaptic current, in units of the
+          weights.
+
+        **Returns:** voltages or currents, shape ``(..., out_features, T)``.
+        """
+        return functional.recurrent_lif_trace(
+            self.delay_input(spikes),
+            self.weight,
+            self.recurrent_weight,
+            times,
+            output=output,
+            quantity=quantity,
+            **self._connections(),
+            max_spikes=self.max_spikes,
+            t_max=self.t_max,
+            min_slope=self.min_slope,
+            on_overflow=self.on_overflow,
+        )
+
+    def delay_input(self, spikes: Tensor | Events) -> Tensor | Events:
+        """Input spikes as they arrive, later by their delays."""
+        return spikes if self.delay is None else functional.delay(spikes, nonnegative(self.delay))
+
+    def delay_recurrent(self, out: Tensor) -> Tensor:
+        """The layer's own spikes as they arrive at its neurons."""
+        later = self.recurrent_delay
+        return out if later is None else functional.delay(out, nonnegative(later))
+
+    def heard(self, arriving: Tensor | Events, out: Tensor) -> Events:
+        """All that arrives at the neurons, in order: input, and as further inputs their spikes."""
+        own = events_from_spike_times(self.delay_recurrent(out))
+        given = arriving if isinstance(arriving, Events) else events_from_spike_times(arriving)
+        time = torch.cat([given.time, own.time], dim=-1)
+        behind = torch.where(own.index < 0, own.index, own.index + self.in_features)
+        index = torch.cat([given.index, behind], dim=-1)
+        time, order = time.sort(dim=-1, stable=True)
+        return Events(time, index.gather(-1, order))
+
+    def _connections(self) -> dict[str, Any]:
+        later = self.recurrent_delay
+        delays = {"recurrent_delay": None if later is None else nonnegative(later)}
+        return {**delays, **self.constants()}
+
+    def extra_repr(self) -> str:
+        parts = [
+            f"{self.in_features}, {self.out_features}",
+            constants_repr(self, CONSTANTS),
+            f"max_spikes={self.max_spikes}, t_max={self.t_max:g}",
+        ]
+        for name in ("delay", "recurrent_delay"):
+            if getattr(self, name) is not None:
+                parts.append(delay_repr(name, getattr(self, name), "axonal"))
+        parts += silent_repr(self.silent, self.silent_time)
+        return ", ".join(parts)

@@ -1,0 +1,1 @@
+"""Values to spikes, spikes to values, and noise on spikes."""

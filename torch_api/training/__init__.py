@@ -1,0 +1,1 @@
+"""What helps a network to learn: initialisation, silent neurons, learning rates, penalties."""
