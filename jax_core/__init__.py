@@ -2,6 +2,10 @@
 
 from . import hardware as hardware
 from ._events import Events as Events
+from .connect._conv import Conv as Conv
+from .connect._lists import Sparse as Sparse
+from .connect._lists import SynapticDelays as SynapticDelays
+from .connect._protocol import Connections as Connections
 from .layer._differentiable import Health as Health
 from .layer._lif import lif as lif
 from .layer._observed import lif_observed as lif_observed
@@ -24,10 +28,14 @@ from .spikes._raster import spike_times_from_dense as spike_times_from_dense
 from .spikes._resolution import LateSpikeWarning as LateSpikeWarning
 
 __all__ = [
+    "Connections",
+    "Conv",
     "Events",
     "Form",
     "Health",
     "LateSpikeWarning",
+    "Sparse",
+    "SynapticDelays",
     "dense_from_events",
     "dense_from_spike_times",
     "events_from_dense",

@@ -143,10 +143,37 @@ def check_weight(
             f"{name} of shape {weight.shape} (out, in) takes {weight.shape[1]} inputs, but the "
             f"spikes come from {pre} neurons; make the two equal"
         )
+    check_weight_values(weight, dtype, name, values=values)
+
+
+def check_weight_values(
+    weight: Any, dtype: Any, name: str = "weight", *, values: bool = True
+) -> None:
+    """Check weights of any shape: finite, dtype of the spikes."""
+    _check_float(weight, name, "an array of weights")
     _check_same_dtype(weight, dtype, name)
     if values and known(weight):
         checked = np.asarray(weight)
         _refuse(~np.isfinite(checked), checked, name, "must be finite", "replace NaN and inf")
+
+
+def check_connection_delays(
+    delay: Any, weight: Any, name: str = "delay", *, values: bool = True
+) -> None:
+    """Check delays of connections, if there are any: finite, >= 0, shape and dtype of weights."""
+    if delay is None:
+        return
+    _check_float(delay, name, "an array with one delay per connection")
+    if delay.shape != weight.shape:
+        raise ValueError(
+            f"{name} must have one value per connection, the shape {tuple(weight.shape)} of "
+            f"weight, got {tuple(delay.shape)}"
+        )
+    _check_same_dtype(delay, weight.dtype, name)
+    if values and known(delay):
+        checked = np.asarray(delay)
+        wrong = ~(np.isfinite(checked) & (checked >= 0))
+        _refuse(wrong, checked, name, "must be finite and >= 0", "choose delays in seconds")
 
 
 def check_recurrent_weight(

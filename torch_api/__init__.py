@@ -20,8 +20,12 @@ from .layers._health import SpikingLayer as SpikingLayer
 from .layers._health import health_report as health_report
 from .layers._li import LI as LI
 from .layers._lif import LIF as LIF
+from .layers._lif_conv import LIFConv1d as LIFConv1d
+from .layers._lif_conv import LIFConv2d as LIFConv2d
 from .layers._overflow import SpikeOverflowError as SpikeOverflowError
 from .layers._overflow import SpikeOverflowWarning as SpikeOverflowWarning
+from .layers._pooling import FirstSpikePool2d as FirstSpikePool2d
+from .layers._pooling import FlattenSpikes as FlattenSpikes
 from .layers._recurrent_lif import RecurrentLIF as RecurrentLIF
 from .losses._counts import SpikeCountCrossEntropyLoss as SpikeCountCrossEntropyLoss
 from .losses._counts import SpikeCountMSELoss as SpikeCountMSELoss
@@ -63,8 +67,12 @@ __all__ = [
     "DeltaEncoder",
     "Events",
     "FirstSpike",
+    "FirstSpikePool2d",
+    "FlattenSpikes",
     "Health",
     "HealthReport",
+    "LIFConv1d",
+    "LIFConv2d",
     "LateSpikeWarning",
     "LatencyEncoder",
     "LayerHealth",

@@ -12,11 +12,12 @@ import numbers
 from types import TracebackType
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..jax_core import Events
+from ..jax_core import Connections, Events
 from ..jax_core import _validate as rules
 
 _DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
@@ -165,6 +166,36 @@ def check_weight(weight: Tensor, name: str = "weight") -> None:
         rules.check_weight(_array(weight), None, shape.dtype, name)
 
 
+def check_connected(spikes: Any, weight: Any, connections: Connections) -> int:
+    """Check spikes and weights of a layer with these connections; **returns** its neurons."""
+    if isinstance(spikes, Events):
+        raise TypeError(
+            "spikes must be a spike-time tensor where there are connections, not Events; convert "
+            "them with snn.spike_times_from_events"
+        )
+    check_spikes(spikes)
+    if spikes.ndim <= connections.axes:
+        raise ValueError(
+            f"spikes must have at least {connections.axes + 1} axes for these connections (input "
+            f"neurons, and spikes), got shape {tuple(spikes.shape)}"
+        )
+    check_tensor(weight, "weight", "a tensor of weights")
+    check_like(weight, spikes, "weight")
+    if torch.compiler.is_compiling():
+        # jax_core checks them likewise, where this would break the compiler's graph.
+        return connections.neurons(weight)  # pyright: ignore[reportArgumentType]
+    shape = _stand_in(weight)
+    form = jax.tree.map(_stand_in, connections)
+    form.check(_stand_in(spikes), shape, False)
+    if values_are_checked():
+        if not math.isfinite(weight.detach().sum().item()):
+            rules.check_weight_values(_array(weight), shape.dtype)
+        delay = getattr(connections, "delay", None)
+        if delay is not None and not bool(((delay >= 0) & (delay < math.inf)).all()):
+            rules.check_connection_delays(_array(delay), shape)
+    return form.neurons(shape)
+
+
 def check_recurrent_weight(recurrent_weight: Any, weight: Tensor) -> None:
     """Check recurrent weights: shape ``(out, out)``, finite, dtype and device of ``weight``."""
     name = "recurrent_weight"
@@ -241,12 +272,15 @@ def _check_reset(v_reset: float, v_threshold: float) -> None:
     rules.check_less(v_reset, v_threshold, "v_reset", "v_threshold")
 
 
-def check_times(times: Any, spikes: Tensor | Events) -> None:
-    """Check the times at which a voltage is asked for: ``(T,)`` or ``(..., T)``, finite, >= 0."""
+def check_times(times: Any, spikes: Tensor | Events, axes: int = 1) -> None:
+    """Check the times at which a voltage is asked for: ``(T,)`` or ``(..., T)``, finite, >= 0.
+
+    ``axes``: how many axes there are of input neurons.
+    """
     check_tensor(times, "times", "a tensor of times (T,) or (..., T)")
     is_events = isinstance(spikes, Events)
     check_like(times, spikes.time if is_events else spikes, "times")
-    leading = tuple(spikes.time.shape[:-1] if is_events else spikes.shape[:-2])
+    leading = tuple(spikes.time.shape[:-1] if is_events else spikes.shape[: -axes - 1])
     shape = _stand_in(times)
     rules.check_query_times(shape, leading, shape.dtype, values=False)
     if values_are_checked() and not bool(((times >= 0) & (times < math.inf)).all()):

@@ -17,6 +17,7 @@ from ..adjoint._directions import adjoint, tangent
 from ..adjoint._eventprop import slope_at_spike, slope_floor
 from ..adjoint._fast_and_deep import with_derivative
 from ..adjoint._linear_map import linear_map
+from ..connect._protocol import Connections
 from ..neuron._constants import Constant, Constants, Form
 from ..simulate._currents import currents_at
 from ..simulate._lockstep import Spikes, sort_input
@@ -29,7 +30,7 @@ from ._differentiable import (
     simulate,
     without_derivative,
 )
-from ._lif import Given, check_settings, prepare
+from ._prepared import Given, Layer, check_settings, prepare
 
 
 class Options(TypedDict, total=False):
@@ -46,6 +47,7 @@ class Options(TypedDict, total=False):
     min_slope: float | Array
     count_missing: bool
     form: Form | None
+    connections: Connections | None
     validate: bool
 
 
@@ -83,6 +85,7 @@ def lif_observed(
     min_slope: float | Array = 1e-3,
     count_missing: bool = False,
     form: Form | None = None,
+    connections: Connections | None = None,
     return_health: bool = False,
     validate: bool = True,
 ) -> Array | tuple[Array, Health]:
@@ -106,6 +109,7 @@ def lif_observed(
       latter by the implicit function theorem for all time constants.
     - ``count_missing``: whether to simulate the layer too and count the spikes, among the first
       ``K`` of each neuron, that it has beyond the observed number.
+    - ``connections``: as in `lif`; ``observed`` has the axes of its neurons.
     - ``return_health``: also return `Health` with ``unpredicted`` (and ``missing`` if counted).
 
     All others as in `lif`.
@@ -118,34 +122,35 @@ def lif_observed(
     al. 2021, doi:10.1038/s42256-021-00388-x; Pehle et al. 2023, arXiv:2302.07141.
     """
     given = Given(tau_mem, tau_syn, v_threshold, v_leak, v_reset, refractory)
-    layer = prepare(spikes, weight, given, validate)
-    check_observed(observed, layer.leading, layer.weight, validate)
+    layer = prepare(spikes, weight, given, validate, connections)
+    check_observed(observed, layer, validate)
     settings = check_settings(given, max(observed.shape[-1], 1), t_max, gradient, min_slope, form)
-    samples = math.prod(layer.leading)
-    time = jnp.asarray(observed).reshape(samples, *observed.shape[-2:])
-    out, health = run_observed(
-        bool(count_missing), settings, layer.events, layer.weight, layer.constants, time
-    )
-    out = layer.unflatten(out)
+    run = partial(run_observed, bool(count_missing), settings)
+    out, health = layer.over(run, layer.flatten(observed))
+    out, health = layer.unflatten(out), layer.counts(health)
     return (out, health) if return_health else out
 
 
 def check_observed(
-    observed: Array | np.ndarray,
-    leading: tuple[int, ...],
-    weight: Array,
-    validate: bool,
-    name: str = "observed",
+    observed: Array | np.ndarray, layer: Layer, validate: bool, name: str = "observed"
 ) -> None:
-    """Check observed spikes of a layer with that ``weight`` and these leading dimensions."""
-    check_spike_times(observed, weight.shape[0], name, values=validate)
-    if observed.shape[:-2] != leading:
+    """Check observed spikes of a layer."""
+    neurons = layer.shape[-1] if layer.places else layer.neurons
+    check_spike_times(observed, neurons, name, values=validate)
+    axes = len(layer.shape) + 1
+    if observed.shape[:-axes] != layer.leading:
         raise ValueError(
-            f"{name} of shape {observed.shape} must have the leading dimensions {leading} of spikes"
+            f"{name} of shape {observed.shape} must have the leading dimensions {layer.leading} of "
+            f"spikes"
         )
-    if jax.dtypes.canonicalize_dtype(observed.dtype) != weight.dtype:
+    if layer.places and observed.shape[-axes:-1] != layer.shape:
+        raise ValueError(
+            f"{name} of shape {observed.shape} must be of neurons {layer.shape}, one more axis "
+            f"for their spikes"
+        )
+    if jax.dtypes.canonicalize_dtype(observed.dtype) != layer.weight.dtype:
         raise TypeError(
-            f"{name} is {observed.dtype}, but weight is {weight.dtype}; convert one of them"
+            f"{name} is {observed.dtype}, but weight is {layer.weight.dtype}; convert one of them"
         )
 
 

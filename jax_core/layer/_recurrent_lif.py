@@ -22,7 +22,7 @@ from ..simulate._lockstep import Spikes, sort_input
 from ..simulate._recurrent import simulate_recurrent
 from ..simulate._recurrent_state import Order
 from ._differentiable import Health, Settings, count, pad_slots, without_derivative
-from ._lif import Given, Layer, check_settings, prepare
+from ._prepared import Given, Layer, check_settings, prepare
 
 
 class Options(TypedDict, total=False):

@@ -12,7 +12,7 @@ from .._validate import check_query_times
 from ..neuron._constants import Constant, Form
 from ..walk._moments import sources
 from ..walk._walk import Quantity, check_quantity
-from ._lif import Given, check_settings, prepare
+from ._prepared import Given, check_settings, prepare
 from ._recurrent_lif import ends_samples, prepare_recurrence, run_recurrent
 from ._trace import look, prepare_output
 

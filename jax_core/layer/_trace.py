@@ -1,6 +1,7 @@
 """Voltages and currents of LIF neurons at given times, simulated or given their spikes."""
 
 import math
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,13 +11,14 @@ from .._compiled import compiled
 from .._events import Events
 from .._overflow import OnOverflow, check_policy, handle_overflow
 from .._validate import check_query_times
+from ..connect._protocol import Connections
 from ..neuron._constants import Constant, Constants, Form, checked_form
 from ..walk._moments import sources
 from ..walk._walk import Neurons, Quantity, check_quantity, walk
 from ..walk._walk_apart import walk_apart
 from ._differentiable import run
-from ._lif import Given, Layer, check_settings, prepare, too_many
 from ._observed import check_observed
+from ._prepared import Given, Layer, check_settings, prepare, too_many
 
 
 def lif_trace(
@@ -37,6 +39,7 @@ def lif_trace(
     min_slope: float | Array = 1e-3,
     on_overflow: OnOverflow = "error",
     form: Form | None = None,
+    connections: Connections | None = None,
     validate: bool = True,
 ) -> Array:
     """Membrane voltage, or current, of the layer that `lif` simulates: for plots and for losses.
@@ -54,6 +57,7 @@ def lif_trace(
       have no effect. Gradients go on through it.
     - ``quantity``: ``"voltage"``, or ``"current"``: the synaptic current, in units of the weights,
       which no spike of the neuron itself touches, so that nothing is simulated either.
+    - ``connections``: as in `lif`; ``output`` and what is returned have the axes of its neurons.
 
     All others as in `lif`; ``max_spikes`` must have room for all spikes up to the times of
     interest, and ``t_max`` must not lie before them: after it the voltage goes on without spikes.
@@ -64,14 +68,14 @@ def lif_trace(
     check_quantity(quantity)
     given = Given(tau_mem, tau_syn, v_threshold, v_leak, v_reset, refractory)
     settings = check_settings(given, max_spikes, t_max, "eventprop", min_slope, form)
-    layer = prepare(spikes, weight, given, validate)
+    layer = prepare(spikes, weight, given, validate, connections)
     check_query_times(times, layer.leading, layer.weight.dtype, values=validate)
     if output is not None:
         own = prepare_output(output, layer, "output", validate)
     elif quantity == "current":
         own = None
     else:
-        own, health = run(settings, layer.events, layer.weight, layer.constants)
+        own, health = layer.over(partial(run, settings))
         if not settings.form.spikes_once:
             handle_overflow(health.overflow, on_overflow, too_many(max_spikes))
     return look(layer, own, times, quantity, settings.form.is_refractory)
@@ -91,6 +95,7 @@ def lif_observed_trace(
     v_reset: Constant = 0.0,
     refractory: Constant = 0.0,
     form: Form | None = None,
+    connections: Connections | None = None,
     validate: bool = True,
 ) -> Array:
     """Membrane voltage, or current, of neurons that spiked when they were observed to.
@@ -107,7 +112,7 @@ def lif_observed_trace(
     """
     check_quantity(quantity)
     given = Given(tau_mem, tau_syn, v_threshold, v_leak, v_reset, refractory)
-    layer = prepare(spikes, weight, given, validate)
+    layer = prepare(spikes, weight, given, validate, connections)
     own = prepare_output(observed, layer, "observed", validate)
     check_query_times(times, layer.leading, layer.weight.dtype, values=validate)
     form = checked_form(form, tau_mem, tau_syn, refractory)
@@ -141,14 +146,14 @@ def lif_delayed_trace(
     layer = prepare(spikes, weight, given, validate=False)
     own = prepare_output(jnp.maximum(output - delay[:, None], 0), layer, "output", validate=False)
     form = checked_form(form, tau_mem, tau_syn, refractory)
-    of_layer = layer.events, layer.weight, own, _flat(times, layer), layer.constants
-    return layer.unflatten(_delayed(*of_layer, delay, quantity, form.is_refractory))
+    delayed = partial(_delayed, quantity, form.is_refractory, delay)
+    return layer.unflatten(layer.over(delayed, own, layer.looks(times)))
 
 
 def prepare_output(output: Array | np.ndarray, layer: Layer, name: str, validate: bool) -> Array:
     """Check the spikes of a layer that are given; **returns** them as ``(batch, out, K)``."""
-    check_observed(output, layer.leading, layer.weight, validate, name)
-    return jnp.asarray(output).reshape(math.prod(layer.leading), *output.shape[-2:])
+    check_observed(output, layer, validate, name)
+    return layer.flatten(output)
 
 
 def look(
@@ -158,31 +163,24 @@ def look(
     quantity: Quantity,
     is_refractory: bool,
 ) -> Array:
-    """Voltages or currents at ``times``, given the layer's own spikes, ``(batch, out, K)``."""
-    of_layer = layer.events, layer.weight, own, _flat(times, layer), layer.constants
-    return layer.unflatten(_states(*of_layer, quantity, is_refractory))
+    """Voltages or currents at ``times``, given the layer's own spikes as `Layer.flatten` does."""
+    states = partial(_states, quantity, is_refractory)
+    found = layer.over(states, own, layer.looks(times))
+    return layer.unflatten(found)
 
 
-def _flat(times: Array | np.ndarray, layer: Layer) -> Array:
-    """Times to look at, ``(batch, T)``."""
-    count = times.shape[-1]
-    looks = jnp.broadcast_to(jnp.asarray(times), (*layer.leading, count))
-    return looks.reshape(math.prod(layer.leading), count)
-
-
-@compiled("lif_trace", static_argnums=(5, 6))
+@compiled("lif_trace", static_argnums=(0, 1))
 def _states(
-    events: Events,
-    weight: Array,
-    own: Array | None,
-    times: Array,
-    c: Constants,
     quantity: Quantity,
     is_refractory: bool,
+    events: Events,
+    weight: Array,
+    c: Constants,
+    own: Array | None,
+    times: Array,
 ) -> Array:
     """Voltages or currents ``(batch, out, T)`` at ``times``, ``(batch, T)``."""
-    refractory = c.refractory if is_refractory else None
-    neurons = Neurons(c.tau_mem, c.tau_syn, c.start, c.reset, refractory)
+    neurons = _neurons(c, is_refractory)
     source = sources(events, weight.shape[1])
     if quantity == "current":
         return walk(events.time, source, weight, None, times, neurons, quantity)
@@ -190,23 +188,27 @@ def _states(
     return v + c.v_leak[..., None]
 
 
-@compiled("lif_trace", static_argnums=(6, 7))
+@compiled("lif_trace", static_argnums=(0, 1))
 def _delayed(
-    events: Events,
-    weight: Array,
-    own: Array,
-    times: Array,
-    c: Constants,
-    delay: Array,
     quantity: Quantity,
     is_refractory: bool,
+    delay: Array,
+    events: Events,
+    weight: Array,
+    c: Constants,
+    own: Array,
+    times: Array,
 ) -> Array:
     """`_states` of neurons that each look at times of their own."""
-    refractory = c.refractory if is_refractory else None
-    neurons = Neurons(c.tau_mem, c.tau_syn, c.start, c.reset, refractory)
+    neurons = _neurons(c, is_refractory)
     source = sources(events, weight.shape[1])
     looks = times[:, None] - delay[:, None]
     if quantity == "current":
         return walk_apart(events.time, source, weight, None, looks, neurons, quantity)
     v = walk_apart(events.time, source, weight, own, looks, neurons, quantity)
     return v + c.v_leak[..., None]
+
+
+def _neurons(c: Constants, is_refractory: bool) -> Neurons:
+    refractory = c.refractory if is_refractory else None
+    return Neurons(c.tau_mem, c.tau_syn, c.start, c.reset, refractory)

@@ -182,10 +182,15 @@ def test_dendritic_delay_shifts_the_arrival_at_the_neuron(t_max):
     assert ((expected == INF).any() and (expected < INF).any()) == (t_max < INF)
 
 
-def test_synaptic_delay_is_refused_with_the_alternatives():
-    kind: Any = "synaptic"
-    with pytest.raises(ValueError, match=r"delay must be None, 'axonal'.*'dendritic'.*'synaptic'"):
+def test_an_unknown_delay_is_refused_with_the_alternatives():
+    kind: Any = "somatic"
+    with pytest.raises(
+        ValueError, match=r"delay must be None, 'axonal'.*'dendritic'.*'synaptic'.*'somatic'"
+    ):
         snn.LIF(5, 3, delay=kind)
+    kind = "synaptic"
+    with pytest.raises(ValueError, match=r"delay must be None, 'axonal' \(.*got 'synaptic'"):
+        snn.RecurrentLIF(5, 3, delay=kind)
 
 
 def test_dendritic_delay_needs_a_rest():

@@ -12,10 +12,11 @@ from jax import Array
 from torch import Tensor
 
 from ...bridge import TorchFunction, as_torch_function
-from ...jax_core import Events
+from ...jax_core import Connections, Events
 from ...jax_core.neuron._constants import form_of
 from ...jax_core.walk._walk import check_quantity
 from .._validate import (
+    check_connected,
     check_constants,
     check_like,
     check_spikes,
@@ -25,6 +26,7 @@ from .._validate import (
 )
 from ..layers._health import Health
 from ..layers._late import warn_if_late
+from ._connections import put_together, taken_apart
 
 # Layers beyond this number that differ in more than numbers and shapes compile anew in turns.
 _MAX_BRIDGED = 128
@@ -32,8 +34,19 @@ _MAX_BRIDGED = 128
 _COUNTS = frozenset({"max_spikes", "max_events", "neurons", "steps"})
 
 
-def check_layer(spikes: Tensor | Events, weight: Tensor, constants: dict[str, Any]) -> Tensor:
+def check_layer(
+    spikes: Tensor | Events,
+    weight: Tensor,
+    constants: dict[str, Any],
+    connections: Connections | None = None,
+) -> Tensor:
     """Check the arguments of a layer; **returns** the tensor of spike times."""
+    if connections is not None:
+        neurons = check_connected(spikes, weight, connections)
+        assert isinstance(spikes, Tensor)
+        check_constants(constants, spikes, neurons)
+        warn_if_late(spikes, constants)
+        return spikes
     check_times_and_weight(spikes, weight)
     check_weight(weight)
     times = check_spikes(spikes, weight.shape[1])
@@ -48,17 +61,25 @@ def check_trace(
     times: Tensor,
     constants: dict[str, Any],
     quantity: str,
+    connections: Connections | None = None,
 ) -> Tensor:
     """Check the arguments of a layer's trace; **returns** the tensor of spike times."""
     check_quantity(quantity)
-    given = check_layer(spikes, weight, constants)
-    check_times(times, spikes)
+    given = check_layer(spikes, weight, constants, connections)
+    check_times(times, spikes, 1 if connections is None else connections.axes)
     return given
 
 
-def check_output(output: Tensor, weight: Tensor, spikes: Tensor, name: str = "output") -> None:
+def check_output(
+    output: Tensor,
+    weight: Tensor,
+    spikes: Tensor,
+    name: str = "output",
+    connections: Connections | None = None,
+) -> None:
     """Check spikes that are given for those of a layer, in dtype and device of its input's."""
-    check_spikes(output, weight.shape[0], name)
+    # Where there are connections, jax_core checks the axes of neurons.
+    check_spikes(output, weight.shape[0] if connections is None else None, name)
     check_like(output, spikes, name)
 
 
@@ -91,6 +112,9 @@ def _call(
     for name, value in named.items():
         if isinstance(value, Tensor):
             tensors[name] = value
+        elif name == "connections":
+            arrays, options[name] = taken_apart(value)
+            tensors.update(arrays)
         elif _is_value(name, value):
             names.append(name)
             values.append(float(value))
@@ -144,6 +168,7 @@ def unpacking(
 ) -> Any:
     """``function`` with the numbers of ``packed`` as options of these ``names``."""
     given = {name: packed[position] for position, name in enumerate(names)}
+    named = put_together(named)
     if counts:
         return counting(function, *arguments, **given, **named)
     return function(*arguments, **given, **named)

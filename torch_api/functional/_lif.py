@@ -6,7 +6,7 @@ from typing import Literal, TypedDict, Unpack, overload
 from torch import Tensor
 
 from ... import jax_core
-from ...jax_core import Events
+from ...jax_core import Connections, Events
 from ...jax_core._validate import check_duration, check_integer
 from ...jax_core.walk._walk import Quantity
 from ..layers._constants import Constant
@@ -29,6 +29,7 @@ class _Options(TypedDict, total=False):
     gradient: Gradient
     min_slope: float
     on_overflow: OnOverflow
+    connections: Connections | None
 
 
 @overload
@@ -62,6 +63,7 @@ def lif(
     gradient: Gradient = "eventprop",
     min_slope: float = 1e-3,
     on_overflow: OnOverflow = "error",
+    connections: Connections | None = None,
     return_health: bool = False,
 ) -> Tensor | tuple[Tensor, Health]:
     """Spikes of a layer of leaky integrate-and-fire neurons with exponential synapses.
@@ -88,6 +90,8 @@ def lif(
       of ``|v_threshold - v_leak|``.
     - ``on_overflow``: for a neuron with more than ``max_spikes`` spikes, ``"error"`` raises
       `SpikeOverflowError`, ``"warn"`` warns and ``"truncate"`` silently keeps the first ones.
+    - ``connections``: ``None``, all-to-all; or ``jax_core.Conv``, ``Sparse`` or ``SynapticDelays``
+      with tensors in it, which say what the shapes of spike times and weights are then.
     - ``return_health``: also return ``Health``, the counts ``(out,)`` of silent samples, grazing
       spikes and overflowing samples; ``on_overflow`` is then left to the caller.
 
@@ -102,7 +106,7 @@ def lif(
         "v_reset": v_reset,
         "refractory": refractory,
     }
-    check_layer(spikes, weight, constants)
+    check_layer(spikes, weight, constants, connections)
     out, health = call_with_health(
         jax_core.lif,
         spikes,
@@ -112,6 +116,7 @@ def lif(
         t_max=t_max,
         gradient=gradient,
         min_slope=min_slope,
+        connections=connections,
     )
     if return_health:
         return out, health
@@ -137,6 +142,7 @@ def lif_trace(
     t_max: float = math.inf,
     min_slope: float = 1e-3,
     on_overflow: OnOverflow = "error",
+    connections: Connections | None = None,
 ) -> Tensor:
     """Membrane voltage, or current, of the neurons of `lif`: for plots and for losses.
 
@@ -152,6 +158,7 @@ def lif_trace(
       ``min_slope`` and ``on_overflow`` have no effect.
     - ``quantity``: ``"voltage"``, or ``"current"``: the synaptic current, in units of the weights,
       which no spike of the neuron itself touches, so that nothing is simulated either.
+    - ``connections``: as in `lif`; ``output`` and what is returned have the axes of its neurons.
 
     The others as in `lif`. With ``on_overflow="truncate"``, spikes without room do not reset the
     voltage. After ``t_max`` it goes on without spikes.
@@ -167,16 +174,28 @@ def lif_trace(
         "v_reset": v_reset,
         "refractory": refractory,
     }
-    given = check_trace(spikes, weight, times, constants, quantity)
+    given = check_trace(spikes, weight, times, constants, quantity, connections)
     if output is not None:
-        check_output(output, weight, given)
+        check_output(output, weight, given, connections=connections)
     elif quantity == "voltage":
-        settings = {"max_spikes": max_spikes, "t_max": t_max, "min_slope": min_slope}
+        settings = {
+            "max_spikes": max_spikes,
+            "t_max": t_max,
+            "min_slope": min_slope,
+            "connections": connections,
+        }
         output, health = call_with_health(jax_core.lif, spikes, weight, **constants, **settings)
         if not spikes_once(refractory):
             report_overflow(health.overflow, on_overflow, max_spikes)
     return call(
-        jax_core.lif_trace, spikes, weight, times, **constants, output=output, quantity=quantity
+        jax_core.lif_trace,
+        spikes,
+        weight,
+        times,
+        **constants,
+        output=output,
+        quantity=quantity,
+        connections=connections,
     )
 
 

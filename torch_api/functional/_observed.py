@@ -29,6 +29,7 @@ def lif_observed(
     gradient: Gradient = "eventprop",
     min_slope: float = 1e-3,
     count_missing: bool = False,
+    connections: jax_core.Connections | None = None,
     return_health: bool = False,
 ) -> Any:
     """Spikes that hardware emitted, with the gradients that the model of `lif` has there.
@@ -43,6 +44,7 @@ def lif_observed(
     - ``observed``: spike times of this layer, seconds, shape ``(..., out, K)``, ascending, ``inf``
       where there is no spike.
     - ``count_missing``: whether to simulate the layer too, to count missing spikes up to ``t_max``.
+    - ``connections``: as in `lif`; ``observed`` has the axes of its neurons.
     - ``return_health``: also return ``Health``.
 
     All others as in `lif`.
@@ -58,8 +60,8 @@ def lif_observed(
         "v_reset": v_reset,
         "refractory": refractory,
     }
-    times = check_layer(spikes, weight, constants)
-    check_output(observed, weight, times, "observed")
+    times = check_layer(spikes, weight, constants, connections)
+    check_output(observed, weight, times, "observed", connections)
     warn_if_late(observed, constants, "observed spikes")
     out, health = call_with_health(
         jax_core.lif_observed,
@@ -71,6 +73,7 @@ def lif_observed(
         gradient=gradient,
         min_slope=min_slope,
         count_missing=count_missing,
+        connections=connections,
     )
     return (out, health) if return_health else out
 

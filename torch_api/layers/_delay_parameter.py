@@ -29,7 +29,7 @@ def register_delay(
     module: nn.Module,
     name: str,
     delay: Any,
-    features: dict[str, int],
+    features: dict[str, int | tuple[int, int]],
     *,
     device: torch.device | str | None,
     dtype: torch.dtype,
@@ -37,7 +37,8 @@ def register_delay(
     """Register a delay: a parameter where it is named by its kind, a buffer where it is given.
 
     **Arguments:** ``delay``: ``None``, one of the kinds, or a number or a tensor, seconds;
-    ``features``: how many delays there are, by their kind. A given delay is of the first one.
+    ``features``: how many delays there are, or their shape, by their kind. A given delay is of the
+    first kind, a matrix of the one with that many axes.
 
     **Returns:** the kind of the delay, ``None`` without.
     """
@@ -50,13 +51,18 @@ def register_delay(
         module.register_parameter(name, nn.Parameter(initial))
         return delay
     if isinstance(delay, bool) or not isinstance(delay, float | int | Tensor):
-        meaning = {"axonal": "one per neuron that sends", "dendritic": "one per neuron"}
+        meaning = {
+            "axonal": "one per neuron that sends",
+            "dendritic": "one per neuron",
+            "synaptic": "one per connection",
+        }
         kinds = " or ".join(f"{each!r} ({meaning[each]})" for each in features)
         raise ValueError(
             f"{name} must be None, {kinds} for a learnable delay, or a fixed one in seconds, a "
-            f"number or a tensor ({features[kind]},), got {delay!r}; delays of single synapses are "
-            f"not available"
+            f"number or a tensor ({features[kind]},), got {delay!r}"
         )
+    if isinstance(delay, Tensor) and delay.ndim == 2 and "synaptic" in features:
+        kind = "synaptic"
     module.register_buffer(name, _values(delay, features[kind], name, device, dtype))
     return kind
 
@@ -65,14 +71,14 @@ def delay_repr(name: str, delay: Tensor, kind: str) -> str:
     """A delay as text: its kind, or the value of a fixed one."""
     if isinstance(delay, nn.Parameter):
         return f"{name}={kind!r}"
-    if delay.numel() and bool((delay == delay[0]).all()):
-        return f"{name}={delay[0].item():g}"
+    if delay.numel() and bool((delay == delay.flatten()[0]).all()):
+        return f"{name}={delay.flatten()[0].item():g}"
     return f"{name}=fixed"
 
 
 def _values(
     given: float | Tensor,
-    features: int,
+    features: int | tuple[int, int],
     name: str,
     device: torch.device | str | None,
     dtype: torch.dtype | None,
@@ -81,14 +87,13 @@ def _values(
     # On its own device, because a device that holds no values ("meta") has none to check.
     value = given if isinstance(given, Tensor) else torch.tensor(given, dtype=dtype, device="cpu")
     value = value.detach().to(dtype)
-    if value.shape not in ((), (features,)):
-        raise ValueError(
-            f"{name} must be a number or have shape ({features},), got {tuple(value.shape)}"
-        )
+    shape = features if isinstance(features, tuple) else (features,)
+    if value.shape not in ((), shape):
+        raise ValueError(f"{name} must be a number or have shape {shape}, got {tuple(value.shape)}")
     if not value.is_meta and not bool(((value >= 0) & (value < math.inf)).all()):
         raise ValueError(f"{name} must be finite and >= 0 (seconds), got {given}")
     device = device or (value.device if isinstance(given, Tensor) else torch.get_default_device())
-    return value.expand(features).to(device, copy=True)
+    return value.expand(shape).to(device, copy=True)
 
 
 def nonnegative(delay: Tensor) -> Tensor:

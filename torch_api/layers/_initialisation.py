@@ -38,10 +38,14 @@ def critical_weight(
 
 
 @torch.no_grad()
-def spiking_weights_(weight: Tensor, critical: Tensor) -> None:
-    """Fill ``weight (out, in)`` such that neurons spike: see `LIF.reset_parameters`."""
-    scale = critical.to(weight.dtype).to(weight.device).reshape(-1, 1)
-    weight.normal_().mul_(_STD * weight.shape[1] ** 0.5).add_(_MEAN).mul_(scale)
+def spiking_weights_(weight: Tensor, critical: Tensor, fan_in: float) -> None:
+    """Fill ``weight`` such that neurons spike: see `LIF.reset_parameters`.
+
+    **Arguments:** ``critical``: their unit, with axes that go with ``weight``; ``fan_in``: how
+    many inputs a neuron has.
+    """
+    scale = critical.to(weight.dtype).to(weight.device)
+    weight.normal_().mul_(_STD * fan_in**0.5).add_(_MEAN).mul_(scale)
 
 
 @torch.no_grad()

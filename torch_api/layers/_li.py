@@ -12,14 +12,13 @@ from .. import functional
 from .._scaling import WeightFit
 from .._validate import check_dtype, check_size
 from ..functional._li import Quantity, Readout, check_readout
-from ._checkpoint import RecordsNumbers
 from ._constants import Constant, constant_numbers, constants_repr, register_constants
-from ._health import Health, SpikingLayer
+from ._health import Health
 from ._initialisation import critical_weight, readout_weights_, spiking_weights_
-from ._neuron_layer import LI_CONSTANTS
+from ._neuron_layer import LI_CONSTANTS, WeightedLayer
 
 
-class LI(SpikingLayer, RecordsNumbers):
+class LI(WeightedLayer):
     """A layer of leaky integrators without threshold, read out as one number per neuron.
 
     Each neuron obeys
@@ -59,8 +58,6 @@ class LI(SpikingLayer, RecordsNumbers):
     v_leak: Constant
     weight: nn.Parameter
     tau_weight: float = math.inf
-    rescues: Tensor | None = None
-    """How many times in a row `rescue_silent_` raised each neuron's weights, ``(out,)``."""
 
     def __init__(
         self,
@@ -101,7 +98,7 @@ class LI(SpikingLayer, RecordsNumbers):
         """
         scale = self.critical_weight()
         if self.readout == "max":
-            spiking_weights_(self.weight, scale)
+            spiking_weights_(self.weight, scale.reshape(-1, 1), self.in_features)
         else:
             readout_weights_(self.weight, scale)
 

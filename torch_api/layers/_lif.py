@@ -1,28 +1,32 @@
 """The LIF layer as a module."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...jax_core import Events
+from ...jax_core import Connections, Events, SynapticDelays
 from ...jax_core.hardware import Backend, Scaling
 from .. import functional
 from .._backend import Stack, check_backend, run_stack
-from .._validate import check_dtype, check_size, values_are_checked
-from ..functional._lif import Gradient, Quantity, check_settings, spikes_once
+from .._validate import check_size, values_are_checked
+from ..functional._lif import Gradient, Quantity
 from ..functional._observed import delayed_trace
-from ._constants import Constant, constants_repr, register_constants
+from ._connection_list import Connected, connection_list, times_of_events
+from ._constants import Constant, constants_repr
 from ._delay_parameter import delay_repr, nonnegative, register_delay
+from ._feed_forward import FeedForwardLIF
 from ._initialisation import spiking_weights_
-from ._neuron_layer import CONSTANTS, NeuronLayer
+from ._neuron_layer import CONSTANTS
+from ._options import DEFAULTS
 from ._overflow import OnOverflow, report_overflow
 from ._pseudo_spikes import Silent, check_silent, silent_repr, with_pseudo_spikes
 
 
-class LIF(NeuronLayer):
+class LIF(FeedForwardLIF):
     """A layer of current-based leaky integrate-and-fire neurons, fully connected to its input.
 
     Each neuron obeys
@@ -48,10 +52,17 @@ class LIF(NeuronLayer):
     - ``t_max``: end of the simulation, seconds; later spikes are not emitted.
     - ``delay``: ``None``; a fixed delay of all inputs, seconds, >= 0, a number or a tensor
       ``(in_features,)``, which becomes a buffer; ``"axonal"``: each input has its learnable delay;
-      or ``"dendritic"``: each neuron delays all of its inputs, for neurons that have a rest
+      ``"dendritic"``: each neuron delays all of its inputs, for neurons that have a rest
       (``v_leak < v_threshold``). Learnable delays start at 0 and stay >= 0 as those of `Delay`.
       ``max_spikes`` and `health_report` count without regard to dendritic delays: spikes before
       ``t_max`` need room, also those that their delay moves beyond it.
+      ``"synaptic"``: each connection has its learnable delay; a tensor ``(out_features,
+      in_features)`` fixes them.
+    - ``mask``: ``None``, fully connected; or which connections there are, bool ``(out_features,
+      in_features)``, at least one for each neuron. There are weights, and synaptic delays, of
+      these only; cost and memory grow with ``out_features`` times the most inputs of a neuron.
+    - ``connections``: the same as a list of neuron and input of each connection, whole numbers
+      ``(connections, 2)``, none twice. The mask's come in the order of ``mask.nonzero()``.
     - ``learn``: names of constants that become parameters ``(out_features,)``. ``inf`` cannot be
       learned. A step that takes one out of its range makes the next call raise.
     - ``gradient``: ``"eventprop"`` or ``"fast_and_deep"`` (first spikes only).
@@ -74,9 +85,9 @@ class LIF(NeuronLayer):
     - ``scaling``: factors between model and hardware, a `hardware.Scaling`; 1 by default.
     - ``device``, ``dtype``: of parameters and buffers; float32 or float64.
 
-    **Parameters:** ``weight``, shape ``(out_features, in_features)``; a learnable ``delay``,
-    seconds, shape ``(in_features,)`` if axonal, ``(out_features,)`` if dendritic; those named in
-    ``learn``.
+    **Parameters:** ``weight``, shape ``(out_features, in_features)``, or ``(connections,)``; a
+    learnable ``delay``, seconds, shape ``(in_features,)`` if axonal, ``(out_features,)`` if
+    dendritic, that of ``weight`` if synaptic; those named in ``learn``.
 
     **Shapes:** spike times ``(..., in_features, k)`` or ``Events`` ``(..., M)`` give spike times
     ``(..., out_features, max_spikes)``, ascending, ``inf`` where there is no spike.
@@ -100,7 +111,9 @@ class LIF(NeuronLayer):
         refractory: Constant = 0.0,
         max_spikes: int = 1,
         t_max: float = math.inf,
-        delay: Literal["axonal", "dendritic"] | float | Tensor | None = None,
+        delay: Literal["axonal", "dendritic", "synaptic"] | float | Tensor | None = None,
+        mask: Tensor | None = None,
+        connections: Tensor | Sequence[Sequence[int]] | None = None,
         learn: Iterable[str] = (),
         gradient: Gradient = "eventprop",
         on_overflow: OnOverflow = "error",
@@ -113,39 +126,52 @@ class LIF(NeuronLayer):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        dtype = check_dtype(dtype)
+        options = {name: value for name, value in locals().items() if name in DEFAULTS}
         if backend is None and scaling is not None:
             raise ValueError("scaling is for a backend; pass backend too, or leave scaling out")
         self.backend = backend
         self.scaling = None if backend is None else check_backend(backend, scaling)
-        check_settings(max_spikes, t_max, gradient, min_slope, on_overflow, refractory)
         self.in_features = check_size(in_features, "in_features")
         self.out_features = check_size(out_features, "out_features")
-        self.max_spikes, self.t_max = max_spikes, float(t_max)
-        self.gradient: Gradient = gradient
-        self.on_overflow: OnOverflow = on_overflow
-        self.min_slope = float(min_slope)
+        device, dtype = self.set_options(options, self.out_features)
         self.silent: Silent = silent
         self.silent_time = check_silent(silent, silent_time, self.t_max)
-        constants = {
-            "tau_mem": tau_mem,
-            "tau_syn": tau_syn,
-            "v_threshold": v_threshold,
-            "v_leak": v_leak,
-            "v_reset": v_reset,
-            "refractory": refractory,
-        }
-        register_constants(self, constants, learn, out_features, device=device, dtype=dtype)
-        self.weight = nn.Parameter(
-            torch.empty(out_features, in_features, device=device, dtype=dtype)
-        )
-        kinds = {"axonal": self.in_features, "dendritic": self.out_features}
-        self.delay_type = register_delay(self, "delay", delay, kinds, device=device, dtype=dtype)
-        if silent == "peak" and self.delay_type == "dendritic":
-            raise ValueError(
-                "silent=\"peak\" does not go with delay='dendritic'; choose delay='axonal'"
-            )
+        shape = self.out_features, self.in_features
+        pairs = connection_list(mask, connections, shape)
+        self.sparse = None if pairs is None else Connected(pairs, shape, device)
+        full = shape if pairs is None else (len(pairs),)
+        self.weight = nn.Parameter(torch.empty(full, device=device, dtype=dtype))
+        self._register_delay(delay, pairs, device, dtype)
+        self._check_combinations()
         self.reset_parameters()
+
+    def _register_delay(
+        self,
+        delay: Any,
+        pairs: np.ndarray | None,
+        device: torch.device | str | None,
+        dtype: torch.dtype,
+    ) -> None:
+        shape = self.out_features, self.in_features
+        kinds = {"axonal": self.in_features, "dendritic": self.out_features, "synaptic": shape}
+        place: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.delay_type = register_delay(self, "delay", delay, kinds, **place)
+        if self.delay_type == "synaptic" and self.delay is not None and pairs is not None:
+            at = torch.as_tensor(pairs, device=self.delay.device)
+            chosen = self.delay.detach()[at[:, 0], at[:, 1]]
+            is_learned = isinstance(self.delay, nn.Parameter)
+            self.delay = nn.Parameter(chosen) if is_learned else chosen
+
+    def _check_combinations(self) -> None:
+        if self.silent == "peak" and self.delay_type in ("dendritic", "synaptic"):
+            raise ValueError(
+                f"silent=\"peak\" does not go with delay={self.delay_type!r}; choose delay='axonal'"
+            )
+        if self.backend is not None and self.delay_type == "synaptic":
+            raise ValueError(
+                "backend does not go with delay='synaptic': hardware has no delays of single "
+                "connections; choose delay='axonal'"
+            )
 
     def reset_parameters(self) -> None:
         """Draw new weights, such that most neurons spike, from torch's global random generator.
@@ -156,30 +182,43 @@ class LIF(NeuronLayer):
         ``kappa``. So they fit one spike per input within about ``tau_syn``; for sparser or more
         frequent input, scale ``weight``. Delays and constants stay as they are.
         """
-        spiking_weights_(self.weight, self.critical_weight())
+        spiking_weights_(self.weight, self.per_weight(self.critical_weight()), self.fan_in)
+
+    @property
+    def fan_in(self) -> float:
+        return self.in_features if self.sparse is None else self.sparse.fan_in
+
+    def per_weight(self, x: Tensor) -> Tensor:
+        return super().per_weight(x) if self.sparse is None else self.sparse.per_weight(x)
+
+    def dense_weight(self) -> Tensor:
+        """The weights as a matrix ``(out_features, in_features)``, 0 without a connection."""
+        return self.weight if self.sparse is None else self.sparse.dense(self.weight)
+
+    def counts_of_inputs(self, spikes: Tensor | Events) -> Tensor:
+        counts = super().counts_of_inputs(spikes)
+        return counts if self.sparse is None else self.sparse.by_list(counts)
+
+    def by_neuron(self, out: Tensor) -> Tensor:
+        out = super().by_neuron(out)
+        return out if self.sparse is None else out.flatten(0, 1).unsqueeze(1)
+
+    def connections(self) -> Connections | None:
+        synaptic = self.delay is not None and self.delay_type == "synaptic"
+        delay = nonnegative(self.delay) if synaptic and self.delay is not None else None
+        if self.sparse is not None:
+            return self.sparse.with_delay(delay)
+        return None if delay is None else SynapticDelays(delay)  # pyright: ignore[reportArgumentType]
 
     def forward(self, spikes: Tensor | Events) -> Tensor:
-        if self.backend is not None:
-            scaling = check_backend(self.backend, self.scaling)
-            return run_stack(Stack([self]), spikes, self.backend, scaling)
-        arriving = self.delay_input(spikes)
-        out, health = functional.lif(
-            arriving,
-            self.weight,
-            **self.constants(),
-            max_spikes=self.max_spikes,
-            t_max=self.t_max,
-            gradient=self.gradient,
-            min_slope=self.min_slope,
-            return_health=True,
-        )
-        self.remember(out.shape[:-2].numel(), health)
-        self.remember_late(arriving)
-        if not spikes_once(self.refractory):
-            delayed = self.delay_type == "dendritic"
-            report_overflow(health.overflow, self.on_overflow, self.max_spikes, delayed=delayed)
-        self.remember_call(arriving, out)
-        return self.finish(arriving, self.weight, out)
+        if self.backend is None:
+            return super().forward(spikes)
+        scaling = check_backend(self.backend, self.scaling)
+        return run_stack(Stack([self]), spikes, self.backend, scaling)
+
+    def report(self, overflow: Tensor) -> None:
+        delayed = self.delay_type == "dendritic"
+        report_overflow(overflow, self.on_overflow, self.max_spikes, delayed=delayed)
 
     def trace(
         self,
@@ -189,37 +228,22 @@ class LIF(NeuronLayer):
         output: Tensor | None = None,
         quantity: Quantity = "voltage",
     ) -> Tensor:
-        """Membrane voltage, or current, for plots and for losses; differentiable.
-
-        **Arguments:**
-
-        - ``spikes``: as in the forward.
-        - ``times``: when to look, seconds, shape ``(T,)`` or ``(..., T)``. After ``t_max`` the
-          voltage goes on without spikes.
-        - ``output``: what the forward returned for these spikes, so that nothing is simulated
-          again; gradients go on through it. On a `backend`, pass what it returned to see the
-          voltage of the model at the spikes of the hardware.
-        - ``quantity``: ``"voltage"``, or ``"current"``: the synaptic current, in units of the
-          weights.
-
-        **Returns:** voltages or currents, shape ``(..., out_features, T)``.
-        """
-        settings = {
-            "max_spikes": self.max_spikes,
-            "t_max": self.t_max,
-            "min_slope": self.min_slope,
-            "on_overflow": self.on_overflow,
-        }
-        constants = self.constants()
         if self.delay is None or self.delay_type != "dendritic":
-            arguments = self.delay_input(spikes), self.weight, times
-            options = {"output": output, "quantity": quantity}
-            return functional.lif_trace(*arguments, **options, **constants, **settings)
+            return super().trace(spikes, times, output=output, quantity=quantity)
+        if self.sparse is not None:
+            raise ValueError(
+                "trace is not available with delay='dendritic' and a mask; look at the trace of a "
+                "layer without the delay, at times less it"
+            )
+        constants = self.constants()
         if output is None:
-            output = self.delay_output(functional.lif(spikes, self.weight, **constants, **settings))
+            out = functional.lif(spikes, self.weight, **constants, **self.limits())
+            output = self.delay_output(out)
         self._check_rest()
         arguments = spikes, self.weight, output, times, nonnegative(self.delay)
         return delayed_trace(*arguments, **constants, quantity=quantity)
+
+    trace.__doc__ = FeedForwardLIF.trace.__doc__
 
     def numbers(self) -> dict[str, Any]:
         kind = {} if self.delay_type is None else {"delay": self.delay_type}
@@ -233,21 +257,27 @@ class LIF(NeuronLayer):
         ]
         if self.delay is not None and self.delay_type is not None:
             parts.append(delay_repr("delay", self.delay, self.delay_type))
+        if self.sparse is not None:
+            parts.append(f"connections={len(self.weight)}")
         parts += silent_repr(self.silent, self.silent_time)
         if self.backend is not None:
             parts.append(f"backend={self.backend.name!r}")
         return ", ".join(parts)
 
     def delay_input(self, spikes: Tensor | Events) -> Tensor | Events:
-        """Input spikes as they arrive, later by axonal delays."""
-        if self.delay is None or self.delay_type != "axonal":
-            return spikes
-        return functional.delay(spikes, nonnegative(self.delay))
+        """Input spikes as they arrive, later by axonal delays, in the form for connections."""
+        if self.delay is not None and self.delay_type == "axonal":
+            spikes = functional.delay(spikes, nonnegative(self.delay))
+        if isinstance(spikes, Events) and (self.sparse or self.delay_type == "synaptic"):
+            return times_of_events(spikes, self.in_features, self.t_max)
+        return spikes
 
     def finish(self, arriving: Tensor | Events, weight: Tensor, out: Tensor) -> Tensor:
         """What the layer gives, of its neurons' spikes: with dendritic delays or pseudo spikes."""
         if self.silent == "inf":
             return self.delay_output(out)
+        if self.sparse is not None:
+            weight = self.sparse.dense(weight)
         return with_pseudo_spikes(self, arriving, weight, out, self.silent_time)
 
     def delay_output(self, out: Tensor) -> Tensor:

@@ -5,10 +5,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ...jax_core import Events
 from ._checkpoint import RecordsNumbers
 from ._constants import Constant, constant_numbers
 from ._health import SpikingLayer
 from ._initialisation import critical_weight
+from ._input_counts import input_counts
 from ._overflow import OnOverflow
 
 CONSTANTS = ("tau_mem", "tau_syn", "v_threshold", "v_leak", "v_reset", "refractory")
@@ -17,24 +19,47 @@ LI_CONSTANTS = ("tau_mem", "tau_syn", "v_leak")
 """Those that a neuron without a threshold has."""
 
 
-class NeuronLayer(SpikingLayer, RecordsNumbers):
-    """Base of the layers of neurons with weighted input: constants, and the scale of weights."""
+class WeightedLayer(SpikingLayer, RecordsNumbers):
+    """Base of the layers whose neurons have weighted input."""
 
     in_features: int
     out_features: int
+    t_max: float
+    weight: nn.Parameter
+    rescues: Tensor | None = None
+    """How many times in a row `rescue_silent_` raised each neuron's weights, ``(out,)``."""
+
+    def per_weight(self, x: Tensor) -> Tensor:
+        """Values of neurons, ``(out_features,)`` or ``()``, such that they go with ``weight``."""
+        return x.reshape(-1, *[1] * (self.weight.ndim - 1))
+
+    def delay_input(self, spikes: Tensor | Events) -> Tensor | Events:
+        """Input spikes as they arrive."""
+        return spikes
+
+    def counts_of_inputs(self, spikes: Tensor | Events) -> Tensor:
+        """How many spikes arrive from each input of a neuron, float64 ``(samples, inputs)``."""
+        arriving = self.delay_input(spikes)
+        counts = input_counts(arriving, self.in_features, self.t_max, torch.float64)
+        return counts.reshape(-1, self.in_features)
+
+    def by_neuron(self, out: Tensor) -> Tensor:
+        """Output spikes ``(samples, out_features, max_spikes)``."""
+        return out.reshape(-1, *out.shape[-2:])
+
+
+class NeuronLayer(WeightedLayer):
+    """Base of the layers of spiking neurons: constants, and the scale of weights."""
+
     tau_mem: Constant
     tau_syn: Constant
     v_threshold: Constant
     v_leak: Constant
     v_reset: Constant
     refractory: Constant
-    t_max: float
     on_overflow: OnOverflow
     silent: Literal["inf", "peak"]
     silent_time: float
-    weight: nn.Parameter
-    rescues: Tensor | None = None
-    """How many times in a row `rescue_silent_` raised each neuron's weights, ``(out,)``."""
 
     def constants(self) -> dict[str, Any]:
         """The neuron constants by name, as `functional.lif` takes them."""
@@ -50,7 +75,12 @@ class NeuronLayer(SpikingLayer, RecordsNumbers):
         **Returns:** float64, shape ``()`` or ``(out_features,)``. A neuron with its leak over the
         threshold has none: the distance from reset to threshold is taken for the height.
         """
-        return self.weight_scale(self.in_features)
+        return self.weight_scale(self.fan_in)
+
+    @property
+    def fan_in(self) -> float:
+        """How many inputs a neuron has, on average."""
+        return self.in_features
 
     def weight_scale(self, spikes: float) -> Tensor:
         """The weight with which that many coincident spikes just reach the threshold."""

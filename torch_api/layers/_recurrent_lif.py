@@ -118,7 +118,7 @@ class RecurrentLIF(NeuronLayer):
         postsynaptic potentials then add up to about 0.2 of it, in either direction. Delays and
         constants stay as they are.
         """
-        spiking_weights_(self.weight, self.critical_weight())
+        spiking_weights_(self.weight, self.per_weight(self.critical_weight()), self.fan_in)
         recurrent_weights_(self.recurrent_weight, self.weight_scale(self.out_features))
 
     def forward(self, spikes: Tensor | Events) -> Tensor:

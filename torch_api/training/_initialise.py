@@ -12,9 +12,7 @@ from torch import Tensor, nn
 from ...jax_core import Events
 from ..functional._loss_checks import check_number
 from ..layers._initialisation import recurrent_weights_
-from ..layers._input_counts import input_counts
 from ..layers._li import LI
-from ..layers._lif import LIF
 from ..layers._neuron_layer import NeuronLayer
 from ..layers._recurrent_lif import RecurrentLIF
 
@@ -134,7 +132,7 @@ class _Input(NamedTuple):
     """By how much the sum over all spikes varies less, relative to its mean, than one weight: the
     root of the number of inputs, where all spike alike."""
     samples: Tensor
-    """Which samples have any, flat, bool."""
+    """Which samples have any, flat, bool; of a convolution: which positions of them."""
 
 
 def _draw(
@@ -155,7 +153,7 @@ def _draw(
     if isinstance(layer, LI):
         _draw_readout(layer, spikes, noise, arriving, name)
         return
-    unit = layer.weight_scale(arriving.spikes).to(weight).reshape(-1, 1)
+    unit = layer.per_weight(layer.weight_scale(arriving.spikes).to(weight))
     pattern = unit * (1 + wanted.spread * arriving.averaging * noise)
     if isinstance(layer, RecurrentLIF):
         recurrent_weights_(
@@ -165,10 +163,7 @@ def _draw(
 
 
 def _arriving(layer: NeuronLayer | LI, spikes: Tensor | Events, name: str) -> _Input:
-    if isinstance(layer, LIF | RecurrentLIF):
-        spikes = layer.delay_input(spikes)
-    counts = input_counts(spikes, layer.in_features, layer.t_max, torch.float64)
-    counts = counts.reshape(-1, layer.in_features)
+    counts = layer.counts_of_inputs(spikes)
     total = counts.sum(dim=-1)
     samples = total > 0
     if not bool(samples.any()):
@@ -245,7 +240,7 @@ def _activity(
         out = layer(spikes)
     finally:
         layer.on_overflow = policy
-    out = out.reshape(-1, *out.shape[-2:])[samples]
+    out = layer.by_neuron(out)[samples]
     first = out[..., 0]
     return (
         first.isfinite().double().mean().item(),

@@ -49,16 +49,17 @@ def weight_penalty(model: nn.Module, limit: float | None = None) -> Tensor:
 
 
 def _weights(layer: NeuronLayer | LI) -> list[tuple[Tensor, Tensor]]:
-    """Weights and their natural unit, ``()`` or ``(out,)``."""
-    found: list[tuple[Tensor, Tensor]] = [(layer.weight, layer.critical_weight())]
+    """Weights and their natural unit, in axes that go with them."""
+    unit = layer.critical_weight()
+    found: list[tuple[Tensor, Tensor]] = [(layer.weight, layer.per_weight(unit))]
     if isinstance(layer, RecurrentLIF):
         # Like that of the input, it is inversely proportional to the number of those that send.
         ratio = max(layer.in_features, 1) / max(layer.out_features, 1)
-        found.append((layer.recurrent_weight, layer.critical_weight() * ratio))
+        found.append((layer.recurrent_weight, (unit * ratio).reshape(-1, 1)))
     return found
 
 
 def _excess(weight: Tensor, critical: Tensor, limit: float | None) -> Tensor:
     beyond = weight if limit is None else (weight.abs() - limit).relu()
-    relative = (beyond / critical.to(weight).reshape(-1, 1)).square()
+    relative = (beyond / critical.to(weight)).square()
     return relative.mean() if relative.numel() else relative.sum()

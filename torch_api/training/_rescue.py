@@ -67,6 +67,7 @@ def _rescue(
         repeats = torch.zeros_like(health.counts.silent)
     first = layer.critical_weight() * 0.05 if bump is None else torch.tensor(bump)
     step = first.to(layer.weight) * 2.0 ** repeats.clamp(max=max_doublings)
-    layer.weight.add_(torch.where(needy, step, 0).to(layer.weight.dtype).unsqueeze(-1))
+    raised = torch.where(needy, step, 0).to(layer.weight.dtype)
+    layer.weight.add_(layer.per_weight(raised))
     layer.rescues = torch.where(needy, repeats + 1, 0)
     return int(needy.sum())

@@ -96,7 +96,7 @@ def _below_threshold(layer: LIF | RecurrentLIF, call: Call, neurons: Tensor) -> 
     # Powers of two, as each size is compiled.
     room = min(max(1 << (neurons.numel() - 1).bit_length(), _FEWEST), layer.out_features)
     rows = torch.cat([neurons, neurons[:1].expand(max(room - neurons.numel(), 0))])
-    spikes, weight = call.arriving, layer.weight[rows]
+    spikes, weight = call.arriving, _matrix(layer)[rows]
     if isinstance(layer, RecurrentLIF):
         spikes = layer.heard(spikes, call.output)
         weight = torch.cat([weight, layer.recurrent_weight[rows]], dim=1)
@@ -113,6 +113,10 @@ def _below_threshold(layer: LIF | RecurrentLIF, call: Call, neurons: Tensor) -> 
     rising = (threshold - peak) / torch.where(rests, threshold - leak, 1)
     falling = 1 - _drive(spikes, weight, layer.t_max) / _unit(layer, neurons)
     return torch.where(rests, torch.where(peak > leak, rising, falling), 0)
+
+
+def _matrix(layer: LIF | RecurrentLIF) -> Tensor:
+    return layer.dense_weight() if isinstance(layer, LIF) else layer.weight
 
 
 def _of(constant: Constant, neurons: Tensor) -> Constant:

@@ -1,0 +1,1 @@
+"""Which inputs act on which neurons, and layers that are connected so."""

@@ -1,0 +1,157 @@
+"""Connections one by one: neurons with lists of inputs of their own, and a delay on each."""
+
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from .._validate import (
+    check_connection_delays,
+    check_integer,
+    check_weight,
+)
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["pre", "place", "delay"],
+    meta_fields=["inputs", "connections"],
+)
+@dataclasses.dataclass(frozen=True)
+class Sparse:
+    """A fixed list of connections, each with a weight and, if wanted, a delay.
+
+    Made by `Sparse.of`. Spikes have the shape ``(..., in, k)``, weights ``(connections,)``. Every
+    neuron's list has the length of the longest, so cost and memory grow with ``out`` times that.
+    """
+
+    pre: Array | np.ndarray
+    """Input neurons that each neuron sees, int32 ``(out, longest)``."""
+    place: Array | np.ndarray
+    """Which connections these are, int32, same shape; ``connections`` for none."""
+    delay: Array | None
+    """Seconds, >= 0, shape ``(connections,)``."""
+    inputs: int
+    connections: int
+
+    @classmethod
+    def of(
+        cls,
+        connections: np.ndarray,
+        inputs: int,
+        outputs: int,
+        delay: Array | np.ndarray | None = None,
+    ) -> "Sparse":
+        """Connections from their ends.
+
+        **Arguments:**
+
+        - ``connections``: neuron and input of each, whole numbers, shape ``(connections, 2)``, as
+          ``np.argwhere`` gives them of a mask ``(out, in)``; none twice.
+        - ``inputs``, ``outputs``: how many input neurons and neurons there are.
+        - ``delay``: seconds, >= 0, shape ``(connections,)``.
+        """
+        check_integer(inputs, "inputs", 0)
+        check_integer(outputs, "outputs", 0)
+        pairs = _checked_pairs(np.asarray(connections), inputs, outputs)
+        post, source = pairs.T
+        count = np.bincount(post, minlength=outputs)
+        order = np.argsort(post, kind="stable")
+        begin = np.cumsum(count) - count
+        rank = np.arange(len(pairs)) - begin[post[order]]
+        shape = outputs, int(count.max(initial=0))
+        pre, place = np.zeros(shape, np.int32), np.full(shape, len(pairs), np.int32)
+        pre[post[order], rank] = source[order]
+        place[post[order], rank] = order
+        return cls(pre, place, None if delay is None else jnp.asarray(delay), inputs, len(pairs))
+
+    @property
+    def axes(self) -> int:
+        return 1
+
+    def check(self, spikes: Array, weight: Array, validate: bool) -> None:
+        if spikes.shape[-2] != self.inputs:
+            raise ValueError(
+                f"spikes of shape {tuple(spikes.shape)} come from {spikes.shape[-2]} neurons, but "
+                f"the connections are from {self.inputs}"
+            )
+        if weight.shape != (self.connections,):
+            raise ValueError(
+                f"weight must have one value per connection, shape ({self.connections},), got "
+                f"{tuple(weight.shape)}"
+            )
+        check_connection_delays(self.delay, weight, values=validate)
+
+    def neurons(self, weight: Array) -> int:
+        return self.pre.shape[0]
+
+    def lists(self, spikes: Array) -> Array:
+        absent = self.place >= self.connections
+        found = spikes[:, self.pre]
+        if self.delay is not None:
+            found = found + _at(self.delay, self.place)[..., None]
+        found = jnp.where(absent[..., None], jnp.inf, found)
+        return jnp.moveaxis(found, 1, 0)
+
+    def rows(self, weight: Array) -> Array:
+        return _at(weight, self.place)[:, None]
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["delay"], meta_fields=[])
+@dataclasses.dataclass(frozen=True)
+class SynapticDelays:
+    """All-to-all connections, each with a delay of its own.
+
+    Spikes have the shape ``(..., in, k)``, weights and delays ``(out, in)``.
+    """
+
+    delay: Array
+    """Seconds, >= 0, ``(out, in)``."""
+
+    @property
+    def axes(self) -> int:
+        return 1
+
+    def check(self, spikes: Array, weight: Array, validate: bool) -> None:
+        check_weight(weight, spikes.shape[-2], spikes.dtype, values=validate)
+        check_connection_delays(self.delay, weight, values=validate)
+
+    def neurons(self, weight: Array) -> int:
+        return weight.shape[0]
+
+    def lists(self, spikes: Array) -> Array:
+        return spikes + self.delay[:, None, :, None]
+
+    def rows(self, weight: Array) -> Array:
+        return weight[:, None]
+
+
+def _at(values: Array, place: Array | np.ndarray) -> Array:
+    """``values[place]``, and 0 beyond their end."""
+    return values.at[place].get(mode="fill", fill_value=0)
+
+
+def _checked_pairs(pairs: np.ndarray, inputs: int, outputs: int) -> np.ndarray:
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
+        raise ValueError(
+            f"connections must be whole numbers of shape (connections, 2), neuron and input of "
+            f"each, got {pairs.dtype} of shape {pairs.shape}; of a mask: np.argwhere(mask)"
+        )
+    wrong = (pairs < 0) | (pairs >= (outputs, inputs))
+    if wrong.any():
+        at = int(np.argwhere(wrong)[0, 0])
+        raise ValueError(
+            f"connections[{at}] = {tuple(pairs[at].tolist())} lies outside of {outputs} neurons "
+            f"and {inputs} inputs"
+        )
+    unique, first = np.unique(pairs, axis=0, return_index=True)
+    if len(unique) < len(pairs):
+        at = int(np.setdiff1d(np.arange(len(pairs)), first)[0])
+        raise ValueError(
+            f"connections[{at}] = {tuple(pairs[at].tolist())} is there twice; each pair of neurons "
+            f"has one connection, add up the weights"
+        )
+    return pairs.astype(np.int64)

@@ -1,0 +1,224 @@
+"""The input of a layer, checked and brought into one form for all kinds of connections."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import DTypeLike
+
+from .._events import Events
+from .._validate import (
+    check_constant,
+    check_duration,
+    check_integer,
+    check_less,
+    check_spike_times,
+    check_spikes,
+    check_weight,
+    check_weight_values,
+)
+from ..connect._protocol import Connections
+from ..neuron._constants import Constant, Constants, Form, as_array, checked_form
+from ..spikes._resolution import warn_if_late
+from ._differentiable import Gradient, Health, Settings
+
+T = TypeVar("T")
+
+
+class Given(NamedTuple):
+    """Neuron constants as users give them: arrays, or numbers."""
+
+    tau_mem: Constant
+    tau_syn: Constant
+    v_threshold: Constant
+    v_leak: Constant
+    v_reset: Constant
+    refractory: Constant
+
+
+class Layer(NamedTuple):
+    """Checked input of a layer, with one axis for all samples.
+
+    With ``places`` (see `Connections`), all fields have an axis in front, of groups that share
+    weights, but for constants that are scalars; and a sample of a group is one place.
+    """
+
+    events: Events
+    """Unsorted events ``(batch, M)``; from a spike-time tensor in its order, without ``index``."""
+    weight: Array
+    constants: Constants
+    leading: tuple[int, ...]
+    """The leading batch dimensions that the user's arrays had."""
+    places: tuple[int, ...] | None = None
+    """Axes of places; ``None`` for all-to-all."""
+
+    @property
+    def neurons(self) -> int:
+        """How many have constants of their own."""
+        return math.prod(self.weight.shape[:-1])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Axes of the output's neurons."""
+        return (self.neurons, *(self.places or ()))
+
+    def over(self, function: Callable[..., T], *of_spikes: Array | None) -> T:
+        """``function(events, weight, constants, *of_spikes)``, for each group.
+
+        **Arguments:** ``of_spikes``: arrays in the form of `flatten`.
+        """
+        arguments = self.events, self.weight, self.constants, *of_spikes
+        if self.places is None:
+            return function(*arguments)
+        axes = jax.tree.map(lambda x: 0 if x.ndim else None, arguments)
+        return jax.vmap(function, in_axes=axes)(*arguments)
+
+    def unflatten(self, x: Array) -> Array:
+        """Give what there is of all neurons, ``(batch, out, ...)``, the user's dimensions."""
+        if self.places is None:
+            return x.reshape(*self.leading, *x.shape[1:])
+        groups, _, neurons, *rest = x.shape
+        x = x.reshape(groups, math.prod(self.leading), *self.places, neurons, *rest)
+        x = jnp.moveaxis(jnp.moveaxis(x, 0, 1), 2 + len(self.places), 2)
+        return x.reshape(*self.leading, *self.shape, *rest)
+
+    def flatten(self, x: Array | np.ndarray) -> Array:
+        """The inverse of `unflatten`."""
+        x = jnp.asarray(x)
+        rest = x.shape[len(self.leading) + len(self.shape) :]
+        if self.places is None:
+            return x.reshape(math.prod(self.leading), *self.shape, *rest)
+        groups, neurons = self.weight.shape[:2]
+        x = x.reshape(math.prod(self.leading), groups, neurons, *self.places, *rest)
+        x = jnp.moveaxis(jnp.moveaxis(x, 2, 2 + len(self.places)), 1, 0)
+        return x.reshape(groups, -1, neurons, *rest)
+
+    def looks(self, times: Array | np.ndarray) -> Array:
+        """Times to look at, ``(batch, T)``, of all groups."""
+        count = times.shape[-1]
+        looks = jnp.broadcast_to(jnp.asarray(times), (*self.leading, count))
+        looks = looks.reshape(math.prod(self.leading), count)
+        if self.places is None:
+            return looks
+        looks = jnp.repeat(looks, math.prod(self.places), axis=0)
+        return jnp.broadcast_to(looks, (self.weight.shape[0], *looks.shape))
+
+    def counts(self, health: Health) -> Health:
+        """Counts per neuron, ``(neurons,)``."""
+        return health if self.places is None else jax.tree.map(jnp.ravel, health)
+
+
+def too_many(max_spikes: int) -> str:
+    """Why spikes were lost, and what to do about it."""
+    return (
+        f"neurons have more than max_spikes = {max_spikes} spikes; raise max_spikes, or set "
+        f"refractory=inf for at most one spike per neuron"
+    )
+
+
+def check_settings(
+    given: Given,
+    max_spikes: int,
+    t_max: float | Array,
+    gradient: Gradient,
+    min_slope: float | Array,
+    form: Form | None = None,
+) -> Settings:
+    """Check settings, and find out what can be exploited at compile time."""
+    check_integer(max_spikes, "max_spikes", 1)
+    check_duration(t_max, "t_max", positive=True)
+    check_duration(min_slope, "min_slope", infinite=False)
+    form = checked_form(form, given.tau_mem, given.tau_syn, given.refractory)
+    if gradient not in ("eventprop", "fast_and_deep"):
+        raise ValueError(f'gradient must be "eventprop" or "fast_and_deep", got {gradient!r}')
+    if gradient == "fast_and_deep" and not (form.spikes_once or max_spikes == 1):
+        raise ValueError(
+            'gradient="fast_and_deep" covers first spikes only: set max_spikes=1 or '
+            'refractory=inf, or use gradient="eventprop"'
+        )
+    return Settings(t_max, min_slope, int(max_spikes), gradient, form)
+
+
+def check_given(given: Given, neurons: int, dtype: DTypeLike, validate: bool) -> None:
+    """Check neuron constants."""
+    check = partial(check_constant, neurons=neurons, dtype=dtype, values=validate)
+    check(given.tau_mem, "tau_mem", positive=True)
+    check(given.tau_syn, "tau_syn", positive=True)
+    check(given.v_threshold, "v_threshold")
+    check(given.v_leak, "v_leak")
+    check(given.v_reset, "v_reset")
+    check(given.refractory, "refractory", nonnegative=True, infinite=True)
+    check_less(given.v_reset, given.v_threshold, "v_reset", "v_threshold")
+
+
+def prepare(
+    spikes: Array | np.ndarray | Events,
+    weight: Array | np.ndarray,
+    given: Given,
+    validate: bool,
+    connections: Connections | None = None,
+) -> Layer:
+    """Check all arrays and bring them into one form."""
+    if connections is not None:
+        return _connect(spikes, weight, given, validate, connections)
+    check_spikes(spikes, values=validate)
+    if isinstance(spikes, Events):
+        check_weight(weight, None, spikes.time.dtype, values=validate)
+        check_spikes(spikes, weight.shape[1], values=validate)
+        leading, width = spikes.time.shape[:-1], spikes.time.shape[-1]
+        events = Events(jnp.asarray(spikes.time), jnp.asarray(spikes.index, jnp.int32))
+    else:
+        check_weight(weight, spikes.shape[-2], spikes.dtype, values=validate)
+        leading, width = spikes.shape[:-2], spikes.shape[-2] * spikes.shape[-1]
+        events = Events(jnp.asarray(spikes), None)
+    weight = jnp.asarray(weight)
+    check_given(given, weight.shape[0], weight.dtype, validate)
+    warn_if_late(spikes, given.tau_mem, given.tau_syn, values=validate)
+    return Layer(
+        jax.tree.map(lambda x: x.reshape(math.prod(leading), width), events),
+        weight,
+        Constants(*(as_array(value, weight.dtype) for value in given)),
+        leading,
+    )
+
+
+def _connect(
+    spikes: Array | np.ndarray | Events,
+    weight: Array | np.ndarray,
+    given: Given,
+    validate: bool,
+    connections: Connections,
+) -> Layer:
+    if isinstance(spikes, Events):
+        raise TypeError(
+            "spikes must be a spike-time tensor where there are connections, not Events; convert "
+            "them with spike_times_from_events"
+        )
+    check_spike_times(spikes, values=validate)
+    check_weight_values(weight, spikes.dtype, values=validate)
+    if spikes.ndim < connections.axes + 1:
+        raise ValueError(
+            f"spikes must have at least {connections.axes + 1} axes for these connections (input "
+            f"neurons, and spikes), got shape {tuple(spikes.shape)}"
+        )
+    spikes, weight = jnp.asarray(spikes), jnp.asarray(weight)
+    connections.check(spikes, weight, validate)
+    leading = spikes.shape[: -connections.axes - 1]
+    flat = spikes.reshape(math.prod(leading), *spikes.shape[len(leading) :])
+    lists, rows = connections.lists(flat), connections.rows(weight)
+    groups, neurons, inputs = rows.shape
+    check_given(given, groups * neurons, rows.dtype, validate)
+    warn_if_late(spikes, given.tau_mem, given.tau_syn, values=validate)
+    constants = (jnp.asarray(as_array(value, rows.dtype)) for value in given)
+    return Layer(
+        Events(lists.reshape(groups, -1, inputs * lists.shape[-1]), None),
+        rows,
+        Constants(*(x.reshape(groups, neurons) if x.ndim else x for x in constants)),
+        leading,
+        lists.shape[2:-2],
+    )

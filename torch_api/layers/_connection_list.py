@@ -1,0 +1,101 @@
+"""Connections that are fixed one by one, as buffers of a layer."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...jax_core import Events, Sparse
+from .._validate import values_are_checked
+from ..spikes._events import spike_times_from_events
+from ..spikes._room import bucket
+from ._input_counts import input_counts
+
+
+def connection_list(mask: Any, connections: Any, shape: tuple[int, int]) -> np.ndarray | None:
+    """Check a mask or a list of connections; **returns** their ends ``(connections, 2)``."""
+    if mask is not None and connections is not None:
+        raise ValueError("mask and connections say the same; pass one of them")
+    if connections is not None:
+        given = connections.detach().cpu() if isinstance(connections, Tensor) else connections
+        return np.asarray(given)
+    if mask is None:
+        return None
+    found = torch.as_tensor(mask)
+    if found.dtype != torch.bool or tuple(found.shape) != shape:
+        raise ValueError(
+            f"mask must be bool of shape {shape} (out_features, in_features), got {found.dtype} of "
+            f"shape {tuple(found.shape)}"
+        )
+    empty = (~found.any(dim=1)).nonzero().flatten().tolist()
+    if empty:
+        raise ValueError(
+            f"mask has no connection in row {empty[0]}{' and others' if empty[1:] else ''}: that "
+            f"neuron would never hear anything; connect it, or leave it out of the layer"
+        )
+    return found.nonzero().cpu().numpy()
+
+
+class Connected(nn.Module):
+    """Buffers with the connections of a layer, and what is computed with them."""
+
+    post: Tensor
+    pre: Tensor
+    place: Tensor
+    source: Tensor
+
+    def __init__(
+        self, pairs: np.ndarray, shape: tuple[int, int], device: torch.device | str | None
+    ) -> None:
+        super().__init__()
+        outputs, self.inputs = shape
+        lists = Sparse.of(pairs, self.inputs, outputs)
+        for name, values in {
+            "post": pairs[:, 0].astype(np.int64),
+            "source": pairs[:, 1].astype(np.int64),
+            "pre": lists.pre,
+            "place": lists.place,
+        }.items():
+            self.register_buffer(name, torch.as_tensor(values, device=device))
+        self.outputs = outputs
+
+    @property
+    def fan_in(self) -> float:
+        """How many inputs a neuron has, on average."""
+        return len(self.post) / max(self.outputs, 1)
+
+    def per_weight(self, x: Tensor) -> Tensor:
+        """Values of neurons, ``(out,)`` or ``()``, for each connection."""
+        return x.expand(self.outputs)[self.post.to(x.device)]
+
+    def dense(self, weight: Tensor) -> Tensor:
+        """A matrix ``(out, in)`` of the weights ``(connections,)``, 0 without a connection."""
+        matrix = weight.new_zeros(self.outputs, self.inputs)
+        return matrix.index_put((self.post, self.source), weight)
+
+    def by_list(self, counts: Tensor) -> Tensor:
+        """Something of each input, ``(samples, in)``, for lists of neurons' inputs: ``(samples *
+        out, inputs of a neuron)``, 0 where a list is shorter."""
+        present = self.place < len(self.post)
+        return torch.where(present, counts[:, self.pre.long()], 0).flatten(0, 1)
+
+    def extra_repr(self) -> str:
+        return f"{len(self.post)} of {self.outputs} x {self.inputs}"
+
+    def with_delay(self, delay: Tensor | None) -> Sparse:
+        """Connections for ``jax_core``, later by ``delay``, ``(connections,)``."""
+        arrays: dict[str, Any] = {"pre": self.pre, "place": self.place, "delay": delay}
+        return Sparse(**arrays, inputs=self.inputs, connections=len(self.post))
+
+
+def times_of_events(events: Events, inputs: int, t_max: float) -> Tensor:
+    """Events as spike times, with room for the most that an input neuron has."""
+    if not values_are_checked():
+        raise TypeError(
+            "spikes must be a spike-time tensor for a layer with a mask or synaptic delays where "
+            "torch traces, not Events; convert them with snn.spike_times_from_events"
+        )
+    counts = input_counts(events, inputs, t_max, torch.float32)
+    most = int(counts.max()) if counts.numel() else 0
+    return spike_times_from_events(events, inputs, max(bucket(most), 1), on_overflow="truncate")

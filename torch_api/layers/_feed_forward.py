@@ -1,0 +1,115 @@
+"""What layers have in common whose neurons hear their input only."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...jax_core import Connections, Events
+from .. import functional
+from .._validate import check_dtype
+from ..functional._lif import Gradient, Quantity, check_settings, spikes_once
+from ._constants import register_constants
+from ._neuron_layer import CONSTANTS, NeuronLayer
+from ._overflow import report_overflow
+
+
+class FeedForwardLIF(NeuronLayer):
+    """Base of `LIF` and of layers with other connections: the forward, and the voltage."""
+
+    max_spikes: int
+    gradient: Gradient
+    min_slope: float
+
+    def set_options(self, options: dict[str, Any], neurons: int) -> tuple[Any, torch.dtype]:
+        """Check and take the options of `Options`; **returns** device and dtype."""
+        dtype = check_dtype(options["dtype"])
+        settings = "max_spikes", "t_max", "gradient", "min_slope", "on_overflow", "refractory"
+        check_settings(*(options[name] for name in settings))
+        self.max_spikes, self.t_max = options["max_spikes"], float(options["t_max"])
+        self.gradient = options["gradient"]
+        self.on_overflow = options["on_overflow"]
+        self.min_slope = float(options["min_slope"])
+        constants = {name: options[name] for name in CONSTANTS}
+        device = options["device"]
+        register_constants(self, constants, options["learn"], neurons, device=device, dtype=dtype)
+        return device, dtype
+
+    def connections(self) -> Connections | None:
+        """What the neurons are connected by; ``None`` for all-to-all."""
+        return None
+
+    def delay_input(self, spikes: Tensor | Events) -> Tensor | Events:
+        """Input spikes as they arrive, in the form that the connections take."""
+        return spikes
+
+    def forward(self, spikes: Tensor | Events) -> Tensor:
+        arriving = self.delay_input(spikes)
+        out, health = functional.lif(
+            arriving,
+            self.weight,
+            **self.constants(),
+            max_spikes=self.max_spikes,
+            t_max=self.t_max,
+            gradient=self.gradient,
+            min_slope=self.min_slope,
+            connections=self.connections(),
+            return_health=True,
+        )
+        self.remember(out.shape[:-1].numel() // max(self.out_features, 1), health)
+        self.remember_late(arriving)
+        if not spikes_once(self.refractory):
+            self.report(health.overflow)
+        self.remember_call(arriving, out)
+        return self.finish(arriving, self.weight, out)
+
+    def report(self, overflow: Tensor) -> None:
+        """Do what is to be done about neurons with more spikes than there is room for."""
+        report_overflow(overflow, self.on_overflow, self.max_spikes)
+
+    def finish(self, arriving: Tensor | Events, weight: Tensor, out: Tensor) -> Tensor:
+        """What the layer gives, of the spikes that its neurons have with this weight."""
+        return out
+
+    def trace(
+        self,
+        spikes: Tensor | Events,
+        times: Tensor,
+        *,
+        output: Tensor | None = None,
+        quantity: Quantity = "voltage",
+    ) -> Tensor:
+        """Membrane voltage, or current, for plots and for losses; differentiable.
+
+        **Arguments:**
+
+        - ``spikes``: as in the forward.
+        - ``times``: when to look, seconds, shape ``(T,)`` or ``(..., T)``. After ``t_max`` the
+          voltage goes on without spikes.
+        - ``output``: what the forward returned for these spikes, so that nothing is simulated
+          again; gradients go on through it. On a `backend`, pass what it returned to see the
+          voltage of the model at the spikes of the hardware.
+        - ``quantity``: ``"voltage"``, or ``"current"``: the synaptic current, in units of the
+          weights.
+
+        **Returns:** voltages or currents, with the axes of the output's neurons, ``(..., T)``.
+        """
+        return functional.lif_trace(
+            self.delay_input(spikes),
+            self.weight,
+            times,
+            output=output,
+            quantity=quantity,
+            **self.constants(),
+            **self.limits(),
+            connections=self.connections(),
+        )
+
+    def limits(self) -> dict[str, Any]:
+        """How far a simulation goes, as `functional.lif_trace` takes it."""
+        return {
+            "max_spikes": self.max_spikes,
+            "t_max": self.t_max,
+            "min_slope": self.min_slope,
+            "on_overflow": self.on_overflow,
+        }
