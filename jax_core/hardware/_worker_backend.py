@@ -15,8 +15,14 @@ from typing import Any
 import numpy as np
 
 from ._contract import HardwareLimitError, Network, Observation
-from ._protocol import MAX_FRAME_BYTES, MIN_FRAME_BYTES, Connection, Message, ProtocolError
-from ._worker import MOST_SECONDS
+from ._protocol import (
+    MAX_FRAME_BYTES,
+    MIN_FRAME_BYTES,
+    MOST_SECONDS,
+    Connection,
+    Message,
+    ProtocolError,
+)
 from ._worker_address import check_address, open_stream
 from ._worker_handshake import greet_worker
 from ._worker_keepalive import keep_alive

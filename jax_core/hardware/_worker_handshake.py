@@ -22,6 +22,7 @@ from typing import Any
 
 from ._protocol import VERSION, Connection, Message, ProtocolError, Refused, message
 
+SECRET_VARIABLE = "EVTORCH_WORKER_SECRET"
 _MAX_HANDSHAKE_BYTES = 4096
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ._contract import BackendError
-from ._worker import SECRET_VARIABLE
+from ._worker_handshake import SECRET_VARIABLE
 
 WORKER_SCRIPT = Path(__file__).with_name("_worker.py")
 _LONGEST_SOCKET_PATH = 100

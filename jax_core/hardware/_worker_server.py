@@ -1,6 +1,6 @@
 """The worker's side of the protocol: listens, greets clients, runs batches of one at a time.
 
-Loaded by ``_worker``, possibly where evtorch is not installed: imports NumPy-only modules alone.
+Possibly where evtorch is not installed: imports NumPy-only modules alone.
 """
 
 from __future__ import annotations
