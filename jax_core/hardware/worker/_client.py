@@ -14,7 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from ._address import check_address, open_stream
 from ._contract import HardwareLimitError, Network, Observation
+from ._handshake import greet_worker
+from ._keepalive import keep_alive
+from ._messages import Run, observation_from_message, run_message
+from ._process import Launch, WorkerError, WorkerProcess, close_in_forked_children
 from ._protocol import (
     MAX_FRAME_BYTES,
     MIN_FRAME_BYTES,
@@ -23,11 +28,6 @@ from ._protocol import (
     Message,
     ProtocolError,
 )
-from ._worker_address import check_address, open_stream
-from ._worker_handshake import greet_worker
-from ._worker_keepalive import keep_alive
-from ._worker_messages import Run, observation_from_message, run_message
-from ._worker_process import Launch, WorkerError, WorkerProcess, close_in_forked_children
 
 
 class WorkerTimeout(WorkerError, TimeoutError):

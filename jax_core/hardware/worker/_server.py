@@ -21,10 +21,10 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from ._handshake import greet_client
+from ._listener import listening
+from ._messages import observation_message, run_from_message
 from ._protocol import Connection, Message, ProtocolError, message
-from ._worker_handshake import greet_client
-from ._worker_listener import listening
-from ._worker_messages import observation_message, run_from_message
 
 _GREETING_SECONDS = 5.0
 _MAX_GREETINGS = 64

@@ -9,10 +9,10 @@ import os
 import signal
 import sys
 
+from ._handshake import SECRET_VARIABLE
+from ._output import print_lossily
 from ._protocol import MAX_FRAME_BYTES, MIN_FRAME_BYTES, MOST_SECONDS
-from ._worker_handshake import SECRET_VARIABLE
-from ._worker_output import print_lossily
-from ._worker_server import Server, exit_with_parent, load_backend
+from ._server import Server, exit_with_parent, load_backend
 
 
 def _port(text: str) -> int:

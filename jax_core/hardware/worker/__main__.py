@@ -29,7 +29,7 @@ def _as_package() -> None:
 
 if __name__ == "__main__":
     _as_package()
-    command = importlib.import_module("evtorch_worker._worker_command")
+    command = importlib.import_module("evtorch_worker._command")
     # Python put this script's folder there; backends are looked up as `python -m` would.
     sys.path[0] = os.getcwd()
     command.main()

@@ -1,0 +1,1 @@
+"""The contract between evtorch and hardware, and both sides of a connection that keeps it."""

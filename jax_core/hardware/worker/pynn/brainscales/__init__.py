@@ -1,0 +1,1 @@
+"""The BrainScaleS-2 chip through ``pynn_brainscales``."""
