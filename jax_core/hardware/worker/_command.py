@@ -1,4 +1,4 @@
-"""The command line of a worker. Loaded by ``_worker``: standard library and NumPy only."""
+"""The command line of a worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How client and worker make sure of each other. Standard library and NumPy only.
+"""How client and worker make sure of each other.
 
 The handshake, frames of at most 4 KiB:
 

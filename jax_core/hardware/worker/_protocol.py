@@ -1,4 +1,4 @@
-"""Frames between evtorch and a hardware worker. Standard library and NumPy only.
+"""Frames between evtorch and a hardware worker.
 
 A frame is
 

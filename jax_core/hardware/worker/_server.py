@@ -1,7 +1,4 @@
-"""The worker's side of the protocol: listens, greets clients, runs batches of one at a time.
-
-Possibly where evtorch is not installed: imports NumPy-only modules alone.
-"""
+"""The worker's side of the protocol: listens, greets clients, runs batches of one at a time."""
 
 from __future__ import annotations
 

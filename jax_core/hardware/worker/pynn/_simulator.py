@@ -1,6 +1,6 @@
 """Networks on PyNN simulators: backends for workers.
 
-``evtorch_worker.pynn._simulator:brian2`` and ``evtorch_worker.pynn._simulator:simulator``.
+``evtorch_worker.pynn:brian2`` and ``evtorch_worker.pynn:simulator``.
 
 Imported in the worker's environment, which has PyNN and the simulator but not evtorch.
 ``IF_curr_exp`` with ``cm = tau_m`` is the contract's neuron: milliseconds, millivolts for the

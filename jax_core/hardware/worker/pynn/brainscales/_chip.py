@@ -1,6 +1,6 @@
 """The BrainScaleS-2 chip through ``pynn_brainscales``: backends for workers.
 
-``evtorch_worker.pynn.brainscales._chip:calibrated`` and ``...:precalibrated``.
+``evtorch_worker.pynn.brainscales:calibrated`` and ``...:precalibrated``.
 
 Written against the documented interface of ``pynn_brainscales.brainscales2``; it has not run on a
 chip. See docs/workers.md for what to check there. That interface takes milliseconds of hardware
