@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from ._contract import HardwareLimitError, Layer, Network
 from ._effects import Effects
+from .worker._contract import HardwareLimitError, Layer, Network
 
 
 def circuits_of(layer: Layer, fan_in: int | None) -> int:

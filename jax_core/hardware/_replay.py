@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ._contract import BackendError, Network, Observation, check_input, problem_of_times
 from ._files import load_arrays
+from .worker._contract import BackendError, Network, Observation, check_input, problem_of_times
 
 
 class Replay:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ._contract import Scaling
+from .worker._contract import Scaling
 
 _MOST_CLIPPED = 1e-3
 """Largest share of a layer's weights that a fitted factor may clip."""

@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._contract import (
+from ._effects import check_count
+from ._limits import circuits_of
+from .worker._contract import (
     Backend,
     HardwareLimitError,
     Layer,
@@ -15,8 +17,6 @@ from ._contract import (
     check_input,
     check_observation,
 )
-from ._effects import check_count
-from ._limits import circuits_of
 
 
 class _Run(NamedTuple):

@@ -197,7 +197,7 @@ def test_how_many_spikes_are_returned_changes_nothing_on_the_chip():
 
 def test_spikes_without_end_are_refused(monkeypatch):
     spikes = np.full((1, 1, 1), 1 * US, np.float32)
-    monkeypatch.setattr("evtorch.jax_core.hardware._mock._MOST_ROOM", 8)
+    monkeypatch.setattr("evtorch.jax_core.hardware.mock._mock._MOST_ROOM", 8)
     with pytest.raises(hardware.HardwareLimitError, match="layer 0 has more than 8 spikes in a sa"):
         hardware.MockBSS2.ideal().run(bursts(1), spikes, 50 * US)
     tonic = hardware.Layer([[1.0]], **{**CONSTANTS, "v_leak": 2.0, "refractory": 0.0})

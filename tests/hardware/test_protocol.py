@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from evtorch.jax_core.hardware._protocol import (
+from evtorch.jax_core.hardware.worker._protocol import (
     Connection,
     Disconnected,
     ProtocolError,

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 
 from evtorch.jax_core.hardware import WORKER_SCRIPT, WorkerBackend, WorkerError
-from evtorch.jax_core.hardware import _worker_handshake as handshake
-from evtorch.jax_core.hardware import _worker_process as process_module
-from evtorch.jax_core.hardware._protocol import Connection, Disconnected, ProtocolError
-from evtorch.jax_core.hardware._worker_keepalive import keep_alive
+from evtorch.jax_core.hardware.worker import _handshake as handshake
+from evtorch.jax_core.hardware.worker import _process as process_module
+from evtorch.jax_core.hardware.worker._keepalive import keep_alive
+from evtorch.jax_core.hardware.worker._protocol import Connection, Disconnected, ProtocolError
 from tests.hardware._workers import BACKENDS, INPUT, assert_answers, network, start
 
 
@@ -95,7 +95,7 @@ def test_a_client_that_is_stopped_loses_its_place_and_one_that_lives_does_not(sh
 
 
 def test_a_client_that_was_hung_up_on_connects_again(short_path, monkeypatch):
-    monkeypatch.setattr("evtorch.jax_core.hardware._worker_backend.keep_alive", lambda *_: None)
+    monkeypatch.setattr("evtorch.jax_core.hardware.worker._client.keep_alive", lambda *_: None)
     with (
         by_hand(short_path, "--idle-timeout", "0.2") as (_, path),
         WorkerBackend.attach(f"unix:{path}") as worker,

@@ -37,7 +37,7 @@ pytestmark = [
 
 
 def start(**options: float) -> WorkerBackend:
-    backend = "evtorch_worker._worker_pynn:brian2"
+    backend = "evtorch_worker.pynn:brian2"
     return WorkerBackend.start(backend, options, python=str(PYTHON), timeout=300)
 
 

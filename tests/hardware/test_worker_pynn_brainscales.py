@@ -9,7 +9,7 @@ import pytest
 
 from evtorch import jax_core
 from evtorch.jax_core.hardware import HardwareLimitError, Layer, Network, check_observation
-from evtorch.jax_core.hardware import _worker_pynn_brainscales as brainscales
+from evtorch.jax_core.hardware.worker.pynn.brainscales import _chip as brainscales
 from tests.hardware import _pynn_brainscales as stand_in
 
 CYCLE = 8e-9

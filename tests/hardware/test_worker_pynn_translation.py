@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from evtorch.jax_core.hardware import HardwareLimitError, Layer, Network
-from evtorch.jax_core.hardware._worker_pynn import cell_parameters, synapse_lists
-from evtorch.jax_core.hardware._worker_pynn_timeline import Timeline, on_clock, plan
+from evtorch.jax_core.hardware.worker.pynn._simulator import cell_parameters, synapse_lists
+from evtorch.jax_core.hardware.worker.pynn._timeline import Timeline, on_clock, plan
 
 INF = np.inf
 

@@ -15,13 +15,8 @@ import numpy as np
 import pytest
 
 from evtorch.jax_core.hardware import WORKER_SCRIPT, WorkerBackend, WorkerError
-from evtorch.jax_core.hardware import _worker_handshake as handshake
-from evtorch.jax_core.hardware._protocol import (
-    Connection,
-    Disconnected,
-    encode,
-    message,
-)
+from evtorch.jax_core.hardware.worker import _handshake as handshake
+from evtorch.jax_core.hardware.worker._protocol import Connection, Disconnected, encode, message
 from tests.hardware._workers import BACKENDS, INPUT, assert_answers, network
 
 ABOUT = {"name": "fake", "weight_limit": None}

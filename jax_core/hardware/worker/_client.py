@@ -14,14 +14,20 @@ from typing import Any
 
 import numpy as np
 
+from ._address import check_address, open_stream
 from ._contract import HardwareLimitError, Network, Observation
-from ._protocol import MAX_FRAME_BYTES, MIN_FRAME_BYTES, Connection, Message, ProtocolError
-from ._worker import MOST_SECONDS
-from ._worker_address import check_address, open_stream
-from ._worker_handshake import greet_worker
-from ._worker_keepalive import keep_alive
-from ._worker_messages import Run, observation_from_message, run_message
-from ._worker_process import Launch, WorkerError, WorkerProcess, close_in_forked_children
+from ._handshake import greet_worker
+from ._keepalive import keep_alive
+from ._messages import Run, observation_from_message, run_message
+from ._process import Launch, WorkerError, WorkerProcess, close_in_forked_children
+from ._protocol import (
+    MAX_FRAME_BYTES,
+    MIN_FRAME_BYTES,
+    MOST_SECONDS,
+    Connection,
+    Message,
+    ProtocolError,
+)
 
 
 class WorkerTimeout(WorkerError, TimeoutError):

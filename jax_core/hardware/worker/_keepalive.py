@@ -1,4 +1,4 @@
-"""Tells a worker that an idle client lives. Standard library and NumPy only."""
+"""Tells a worker that an idle client lives."""
 
 from __future__ import annotations
 

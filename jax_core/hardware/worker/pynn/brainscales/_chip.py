@@ -1,6 +1,6 @@
 """The BrainScaleS-2 chip through ``pynn_brainscales``: backends for workers.
 
-``evtorch_worker._worker_pynn_brainscales:calibrated`` and ``...:precalibrated``.
+``evtorch_worker.pynn.brainscales:calibrated`` and ``...:precalibrated``.
 
 Written against the documented interface of ``pynn_brainscales.brainscales2``; it has not run on a
 chip. See docs/workers.md for what to check there. That interface takes milliseconds of hardware
@@ -16,16 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from ._contract import HardwareLimitError, Layer, Network, Observation, check_input, check_weights
-from ._worker_pynn import recorded_times
-from ._worker_pynn_brainscales_cells import (
-    WEIGHT_LIMIT,
-    calibration_targets,
-    check_constants,
-    check_fits,
-    check_synapses,
-)
-from ._worker_pynn_timeline import Timeline, on_clock, plan
+from ..._contract import HardwareLimitError, Layer, Network, Observation, check_input, check_weights
+from .._simulator import recorded_times
+from .._timeline import Timeline, on_clock, plan
+from ._cells import WEIGHT_LIMIT, calibration_targets, check_constants, check_fits, check_synapses
 
 _MILLISECONDS = 1e3  # per second
 _CLOCK = 8e-9  # spikes are injected on cycles of 125 MHz

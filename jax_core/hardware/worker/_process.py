@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Protocol
 
 from ._contract import BackendError
-from ._worker import SECRET_VARIABLE
+from ._handshake import SECRET_VARIABLE
 
-WORKER_SCRIPT = Path(__file__).with_name("_worker.py")
+WORKER_SCRIPT = Path(__file__).with_name("__main__.py")
 _LONGEST_SOCKET_PATH = 100
 _LOG_BYTES = 6000
 _GRACE_SECONDS = 2.0

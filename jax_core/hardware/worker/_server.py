@@ -1,7 +1,4 @@
-"""The worker's side of the protocol: listens, greets clients, runs batches of one at a time.
-
-Loaded by ``_worker``, possibly where evtorch is not installed: imports NumPy-only modules alone.
-"""
+"""The worker's side of the protocol: listens, greets clients, runs batches of one at a time."""
 
 from __future__ import annotations
 
@@ -21,10 +18,10 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from ._handshake import greet_client
+from ._listener import listening
+from ._messages import observation_message, run_from_message
 from ._protocol import Connection, Message, ProtocolError, message
-from ._worker_handshake import greet_client
-from ._worker_listener import listening
-from ._worker_messages import observation_message, run_from_message
 
 _GREETING_SECONDS = 5.0
 _MAX_GREETINGS = 64

@@ -1,6 +1,6 @@
 """Networks on PyNN simulators: backends for workers.
 
-``evtorch_worker._worker_pynn:brian2`` and ``evtorch_worker._worker_pynn:simulator``.
+``evtorch_worker.pynn:brian2`` and ``evtorch_worker.pynn:simulator``.
 
 Imported in the worker's environment, which has PyNN and the simulator but not evtorch.
 ``IF_curr_exp`` with ``cm = tau_m`` is the contract's neuron: milliseconds, millivolts for the
@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ._contract import HardwareLimitError, Layer, Network, Observation, check_input
-from ._worker_pynn_timeline import Timeline, on_clock, plan
+from .._contract import HardwareLimitError, Layer, Network, Observation, check_input
+from ._timeline import Timeline, on_clock, plan
 
 # The exact solution of the equations divides by tau_m - tau_syn.
 _SMALLEST_TAU_DIFFERENCE = 1e-4

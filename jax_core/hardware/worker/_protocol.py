@@ -1,4 +1,4 @@
-"""Frames between evtorch and a hardware worker. Standard library and NumPy only.
+"""Frames between evtorch and a hardware worker.
 
 A frame is
 
@@ -28,6 +28,8 @@ VERSION = 1
 MAX_FRAME_BYTES = 2**30
 # Errors, cut to fit, must always get through.
 MIN_FRAME_BYTES = 2**13
+# What sockets take as a timeout.
+MOST_SECONDS = 2e6
 _MAX_HEADER_BYTES = 2**20
 _MAGIC = b"EVTW"
 _PREFIX = struct.Struct("<4sIQI")

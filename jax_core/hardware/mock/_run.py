@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from .._compiled import compiled
-from ..layer._lif import lif
-from ..layer._trace import lif_observed_trace
-from ..neuron._constants import Form, form_of
-from ._contract import HardwareLimitError
+from ..._compiled import compiled
+from ...layer._lif import lif
+from ...layer._trace import lif_observed_trace
+from ...neuron._constants import Form, form_of
+from ..worker._contract import HardwareLimitError
 
 
 def check_ends(k: int, built: dict[str, Any]) -> None:

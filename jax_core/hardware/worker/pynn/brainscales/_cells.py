@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ._contract import HardwareLimitError, Layer, Network
+from ..._contract import HardwareLimitError, Layer, Network
 
 WEIGHT_LIMIT = 63
 _CIRCUITS = 512

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._contract import HardwareLimitError, Network
+from .._contract import HardwareLimitError, Network
 
 _RESTING_TIME_CONSTANTS = 12  # e^-12 = 6e-6 of the state is left, far below a clock step's effect
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 
-from ._worker_process import WorkerError
+from ._process import WorkerError
 
 
 def open_stream(address: str, timeout: float) -> socket.socket:

@@ -1,4 +1,4 @@
-"""How client and worker make sure of each other. Standard library and NumPy only.
+"""How client and worker make sure of each other.
 
 The handshake, frames of at most 4 KiB:
 
@@ -22,6 +22,7 @@ from typing import Any
 
 from ._protocol import VERSION, Connection, Message, ProtocolError, Refused, message
 
+SECRET_VARIABLE = "EVTORCH_WORKER_SECRET"
 _MAX_HANDSHAKE_BYTES = 4096
 
 

@@ -9,7 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from ._contract import (
+from .._effects import NO_EFFECTS, Effects
+from .._limits import check_constants, check_size, circuits_of
+from ..worker._contract import (
     HardwareLimitError,
     Layer,
     Network,
@@ -17,10 +19,8 @@ from ._contract import (
     check_input,
     check_weights,
 )
-from ._effects import NO_EFFECTS, Effects
-from ._limits import check_constants, check_size, circuits_of
 from ._link import limit_rate, round_times
-from ._mock_run import check_ends, simulate, trace
+from ._run import check_ends, simulate, trace
 
 _LINK_WINDOW = 1e-6
 _SMALLEST_FACTOR = 0.2

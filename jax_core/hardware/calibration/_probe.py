@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ._contract import Backend, Layer, Network, check_observation
+from ..worker._contract import Backend, Layer, Network, check_observation
 
 _AT_ONCE = 64
 """Neurons that spike together: the link of a chip loses events above its rate."""

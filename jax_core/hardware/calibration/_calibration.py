@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._contract import Backend, BackendError, Layer, Network, Observation, check_observation
-from ._files import load_arrays
+from .._files import load_arrays
+from ..worker._contract import Backend, BackendError, Layer, Network, Observation, check_observation
 from ._probe import Experiments, Probe, psp
 
 QUANTITIES = ("threshold", "tau_mem", "tau_syn", "gain")

@@ -1,4 +1,4 @@
-"""What a worker prints: never worth waiting for, nor failing for. Standard library only."""
+"""What a worker prints: never worth waiting for, nor failing for."""
 
 from __future__ import annotations
 

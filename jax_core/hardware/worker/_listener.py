@@ -1,4 +1,4 @@
-"""The socket that a worker listens on, and the file that names it. Standard library only."""
+"""The socket that a worker listens on, and the file that names it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Measuring the deviations of a chip, and correcting them."""

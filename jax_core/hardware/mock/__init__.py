@@ -1,0 +1,1 @@
+"""A software model of the BrainScaleS-2 chip."""
