@@ -14,7 +14,7 @@ from jax import Array
 
 from .._events import Events
 from ..neuron._constants import Constants
-from ..simulate._lockstep import Spikes
+from ..simulate._events import Spikes
 from ._eventprop import adjoint_at_spikes, of_neurons
 from ._through_events import Part, Total, all_at_once, through_events
 

@@ -22,7 +22,7 @@ from jax import Array, lax
 
 from ..neuron._constants import Constants
 from ..neuron._kernel import propagator
-from ..simulate._lockstep import Spikes
+from ..simulate._events import Spikes
 
 # Of so few own spikes per neuron the one wanted is found by comparing with each.
 _FEW_SPIKES = 8

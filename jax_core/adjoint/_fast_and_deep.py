@@ -8,7 +8,7 @@ from jax import Array, lax
 
 from .._events import Events
 from ..neuron._constants import Constants
-from ..simulate._lockstep import Spikes, sort_input
+from ..simulate._events import Spikes, sort_input
 from ._eventprop import slope_at_spike, slope_floor
 from ._first_spike import change_of, first_spike_time
 

@@ -9,6 +9,7 @@ Wunderlich & Pehle 2021, doi:10.1038/s41598-021-91786-z; docs/gradients.md has t
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ..neuron._constants import Constants
-from ..simulate._lockstep import Spikes, column
+from ..simulate._events import Spikes, column
 from ..simulate._recurrent_state import NEVER, Order
 from ._eventprop import (
     adjoint_at_spikes,
@@ -133,102 +134,128 @@ def total_gradients(
     **Returns:** total dL/d(spike times), and the gradients of ``recurrent_weight`` and ``delay``.
     """
     batch, out, room = spikes.time.shape
-    shape, dtype = (batch, out), spikes.time.dtype
     if out == 0:
         none = None if delay is None else jnp.zeros_like(delay)
         return gradient, jnp.zeros_like(recurrent_weight), none
-    samples = jnp.arange(batch)
-    tau_mem, tau_syn, refractory = constants.tau_mem, constants.tau_syn, constants.refractory
-    floor = slope_floor(constants, min_slope)
     events = _merge(spikes, order, delay)
-    width = events.moment.shape[1]
     count = jnp.max(jnp.sum(events.moment >= 0, axis=1, dtype=jnp.int32), initial=0)
     outside = jnp.where(jnp.isfinite(spikes.time), gradient, 0).reshape(batch, out * room)
-    columns, time = recurrent_weight.T, spikes.time.reshape(batch, out * room)
-
-    def at(constant: Array, n: Array) -> Array:
-        return constant[n] if constant.ndim else constant
-
-    def elapsed(state: _State, clock: Array) -> Array:
-        before, after = state.clock[:, None], clock[:, None]
-        if not is_refractory:
-            return before - after
-        return jnp.where(state.release > before, 0, before - jnp.maximum(after, state.release))
-
-    def walk(state: _State) -> _State:
-        event = jax.tree.map(lambda x: column(x, width - 1 - state.back), events)
-        happens = event.moment >= 0
-        is_spike, is_arrival = happens & event.is_spike, happens & event.is_arrival
-        n, slot = event.place // room, event.place
-        clock = jnp.where(happens, event.time, state.clock)
-        v, i = step_back(state.v, state.i, elapsed(state, clock), tau_mem, tau_syn)
-        v_heard, i_heard = v, i
-        if is_refractory:
-            rest = jnp.maximum(state.release - clock[:, None], 0)
-            v_heard = jnp.where(rest > 0, 0, v)
-            i_heard = i * jnp.exp(-rest / tau_syn)
-        is_same_moment = (event.moment == state.moment)[:, None]
-        v_heard = jnp.where(is_same_moment, state.v_heard, v_heard)
-        influence = jnp.sum(columns[n] * (v_heard - i_heard), axis=1)
-        total = state.total.at[samples, slot].add(jnp.where(is_arrival, influence, 0))
-        gradient = total[samples, slot]
-
-        v_release, i_release = v[samples, n], i[samples, n]
-        slopes = (
-            event.current - at(constants.threshold, n),
-            event.release_current - at(constants.reset, n),
-        )
-        v_spike = before_spike(v_release, gradient, *slopes, at(floor, n))
-        release = state.release
-        if is_refractory:
-            pause = at(refractory, n)
-            i_spike = i_release * jnp.exp(-pause / at(tau_syn, n))
-            i = i.at[samples, n].set(jnp.where(is_spike, i_spike, i_release))
-            before = time[samples, jnp.maximum(slot - 1, 0)] + pause
-            before = jnp.where(slot % room > 0, before, -jnp.inf)
-            release = release.at[samples, n].set(jnp.where(is_spike, before, release[samples, n]))
-        heard = jnp.where(is_arrival[:, None], -tau_syn * i_heard, 0)
-        return _State(
-            back=state.back + 1,
-            clock=clock,
-            moment=event.moment,
-            v=v.at[samples, n].set(jnp.where(is_spike, v_spike, v_release)),
-            i=i,
-            release=release,
-            v_heard=v_heard,
-            total=total,
-            weight=state.weight.at[n].add(heard),
-        )
-
-    last = jnp.max(jnp.where(events.moment >= 0, events.time, 0), axis=1, initial=0)
-    last_release = jnp.max(
-        jnp.where(jnp.isfinite(spikes.time), spikes.time + refractory[..., None], -jnp.inf),
-        axis=2,
-        initial=-jnp.inf,
-    )
-    zero = jnp.zeros(shape, dtype)
-    final = go_back(
-        walk,
-        count,
-        width,
-        _State(
-            back=jnp.int32(0),
-            clock=last,
-            moment=jnp.full(batch, -1, jnp.int32),
-            v=zero,
-            i=zero,
-            release=last_release,
-            v_heard=zero,
-            total=outside,
-            weight=jnp.zeros_like(columns),
-        ),
-    )
+    floor = slope_floor(constants, min_slope)
+    layer = _Layer(spikes, events, recurrent_weight.T, constants, floor, is_refractory)
+    final = go_back(layer.walk, count, events.moment.shape[1], layer.end(outside))
     total = final.total.reshape(spikes.time.shape)
     of_delay = None
     if delay is not None:
         influence = total - outside.reshape(spikes.time.shape)
         of_delay = jnp.sum(influence, axis=(0, 2) if delay.ndim else None)
     return total, final.weight.T, of_delay
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """A layer and what it did, with the steps of the way back through its spikes."""
+
+    spikes: Spikes
+    events: _Events
+    columns: Array
+    """What a spike of each neuron adds to the currents, ``(out, out)``."""
+    constants: Constants
+    floor: Array
+    is_refractory: bool
+
+    @property
+    def samples(self) -> Array:
+        return jnp.arange(self.spikes.time.shape[0])
+
+    def end(self, outside: Array) -> _State:
+        """The state after all that happens, with what comes from ``outside`` as gradients."""
+        batch, out, _ = self.spikes.time.shape
+        present = self.events.moment >= 0
+        release = self.spikes.time + self.constants.refractory[..., None]
+        release = jnp.where(jnp.isfinite(self.spikes.time), release, -jnp.inf)
+        zero = jnp.zeros((batch, out), outside.dtype)
+        return _State(
+            back=jnp.int32(0),
+            clock=jnp.max(jnp.where(present, self.events.time, 0), axis=1, initial=0),
+            moment=jnp.full(batch, -1, jnp.int32),
+            v=zero,
+            i=zero,
+            release=jnp.max(release, axis=2, initial=-jnp.inf),
+            v_heard=zero,
+            total=outside,
+            weight=jnp.zeros_like(self.columns),
+        )
+
+    def walk(self, state: _State) -> _State:
+        """Go back to the spike or arrival before."""
+        last = self.events.moment.shape[1] - 1
+        event = jax.tree.map(lambda x: column(x, last - state.back), self.events)
+        happens = event.moment >= 0
+        is_spike, is_arrival = happens & event.is_spike, happens & event.is_arrival
+        n, slot = event.place // self.spikes.time.shape[2], event.place
+        c, samples = self.constants, self.samples
+        clock = jnp.where(happens, event.time, state.clock)
+        v, i = step_back(state.v, state.i, self.elapsed(state, clock), c.tau_mem, c.tau_syn)
+        v_heard, i_heard = self.heard(state, clock, v, i)
+        v_heard = jnp.where((event.moment == state.moment)[:, None], state.v_heard, v_heard)
+        influence = jnp.sum(self.columns[n] * (v_heard - i_heard), axis=1)
+        total = state.total.at[samples, slot].add(jnp.where(is_arrival, influence, 0))
+        v_spike = self.before(event, n, v[samples, n], total[samples, slot])
+        heard = jnp.where(is_arrival[:, None], -c.tau_syn * i_heard, 0)
+        if self.is_refractory:
+            state, i = self.hold(state, n, slot, is_spike, i)
+        return _State(
+            back=state.back + 1,
+            clock=clock,
+            moment=event.moment,
+            v=v.at[samples, n].set(jnp.where(is_spike, v_spike, v[samples, n])),
+            i=i,
+            release=state.release,
+            v_heard=v_heard,
+            total=total,
+            weight=state.weight.at[n].add(heard),
+        )
+
+    def elapsed(self, state: _State, clock: Array) -> Array:
+        before, after = state.clock[:, None], clock[:, None]
+        if not self.is_refractory:
+            return before - after
+        return jnp.where(state.release > before, 0, before - jnp.maximum(after, state.release))
+
+    def heard(self, state: _State, clock: Array, v: Array, i: Array) -> tuple[Array, Array]:
+        """``lv`` and ``li`` through which something that arrives now acts."""
+        if not self.is_refractory:
+            return v, i
+        rest = jnp.maximum(state.release - clock[:, None], 0)
+        return jnp.where(rest > 0, 0, v), i * jnp.exp(-rest / self.constants.tau_syn)
+
+    def before(self, event: _Events, n: Array, v_release: Array, gradient: Array) -> Array:
+        """``lv`` just before the spike of neuron ``n``."""
+        slopes = (
+            event.current - _of(self.constants.threshold, n),
+            event.release_current - _of(self.constants.reset, n),
+        )
+        return before_spike(v_release, gradient, *slopes, _of(self.floor, n))
+
+    def hold(
+        self, state: _State, n: Array, slot: Array, is_spike: Array, i: Array
+    ) -> tuple[_State, Array]:
+        """The state with the release of the spike before, and ``li`` at that of this one."""
+        samples, room = self.samples, self.spikes.time.shape[2]
+        pause = _of(self.constants.refractory, n)
+        i_release = i[samples, n]
+        i_spike = i_release * jnp.exp(-pause / _of(self.constants.tau_syn, n))
+        i = i.at[samples, n].set(jnp.where(is_spike, i_spike, i_release))
+        time = self.spikes.time.reshape(len(samples), -1)
+        before = time[samples, jnp.maximum(slot - 1, 0)] + pause
+        before = jnp.where(slot % room > 0, before, -jnp.inf)
+        release = state.release
+        release = release.at[samples, n].set(jnp.where(is_spike, before, release[samples, n]))
+        return state._replace(release=release), i
+
+
+def _of(constant: Array, n: Array) -> Array:
+    return constant[n] if constant.ndim else constant
 
 
 def time_constant_gradients(

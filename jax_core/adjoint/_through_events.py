@@ -16,7 +16,7 @@ from jax import Array, lax
 
 from .._events import Events
 from ..neuron._constants import Constants
-from ..simulate._lockstep import Spikes, sort_input
+from ..simulate._events import Spikes, sort_input
 from ._eventprop import Adjoint, OfEvents, of_events
 
 # About so many pairs at a time; more would leave the cache, fewer cost as much as that many.

@@ -16,7 +16,9 @@ from ..adjoint._eventprop import slope_at_spike, slope_floor
 from ..adjoint._fast_and_deep import with_derivative
 from ..adjoint._linear_map import linear_map
 from ..neuron._constants import Constants, Form
-from ..simulate._lockstep import Spikes, all_spikes, first_spikes, sort_input
+from ..simulate._all_spikes import all_spikes
+from ..simulate._events import Spikes, sort_input
+from ..simulate._first_spikes import first_spikes
 
 Gradient = Literal["eventprop", "fast_and_deep"]
 

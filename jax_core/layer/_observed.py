@@ -20,7 +20,7 @@ from ..adjoint._linear_map import linear_map
 from ..connect._protocol import Connections
 from ..neuron._constants import Constant, Constants, Form
 from ..simulate._currents import currents_at
-from ..simulate._lockstep import Spikes, sort_input
+from ..simulate._events import Spikes, sort_input
 from ._differentiable import (
     Gradient,
     Health,

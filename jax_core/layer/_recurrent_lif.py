@@ -18,7 +18,7 @@ from ..adjoint._directions import adjoint, pull_back_all
 from ..adjoint._linear_map import linear_map
 from ..adjoint._recurrent import go_back, go_back_to_start, time_constant_gradients, total_gradients
 from ..neuron._constants import Constant, Constants, Form
-from ..simulate._lockstep import Spikes, sort_input
+from ..simulate._events import Spikes, sort_input
 from ..simulate._recurrent import simulate_recurrent
 from ..simulate._recurrent_state import Order
 from ._differentiable import Health, Settings, count, pad_slots, without_derivative

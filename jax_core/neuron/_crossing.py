@@ -175,13 +175,9 @@ def solve_crossing(
 
     ``is_double`` states that ``tau_mem = 2 tau_syn`` for every neuron, which has a closed form.
     """
-    high = jnp.where(
-        jnp.isfinite(bracket.high),
-        bracket.high,
-        bracket.low + _latest_crossing(v, i, threshold, tau_mem, tau_syn),
-    )
-    low = jnp.where(bracket.exists, bracket.low, 0)
-    high = jnp.where(bracket.exists, high, 0)
+    latest = bracket.low + _latest_crossing(v, i, threshold, tau_mem, tau_syn)
+    high = jnp.where(jnp.isfinite(bracket.high), bracket.high, latest)
+    low, high = (jnp.where(bracket.exists, x, 0) for x in (bracket.low, high))
     if is_double:
         guess = double_time_constant_root(v, i, threshold, tau_mem)
     else:
@@ -207,13 +203,7 @@ def solve_crossing(
         inside = (slope > 0) & (newton >= low) & (newton <= high)
         following = jnp.where(inside, newton, (low + high) / 2)
         settled = (jnp.abs(following - u) <= 2 * eps * u) | (inside & (jnp.abs(excess) <= noise))
-        return (
-            iteration + 1,
-            jnp.where(running, following, u),
-            low,
-            high,
-            running & ~settled,
-        )
+        return iteration + 1, jnp.where(running, following, u), low, high, running & ~settled
 
     start = jnp.clip(guess, low, high)
     _, u, *_ = lax.while_loop(

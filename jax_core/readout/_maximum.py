@@ -18,7 +18,7 @@ from jax import Array, lax
 
 from ..neuron._crossing import advance, find_turn
 from ..neuron._kernel import Propagator, propagator
-from ..simulate._lockstep import column
+from ..simulate._events import column
 from ._response import Inputs, in_order, map_in_pieces, sum_over_events
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ._lockstep import Input, column, intervals_between
+from ._events import Input, column, intervals_between
 
 
 def currents_at(events: Input, weight: Array, tau_syn: Array, times: Array) -> Array:

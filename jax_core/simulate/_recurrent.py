@@ -16,7 +16,7 @@ from ..neuron._constants import Constants
 from ..neuron._crossing import advance
 from ..neuron._kernel import propagator
 from ._earliest import Population, earliest_crossings
-from ._lockstep import Input, Spikes, undefined_neurons
+from ._events import Input, Spikes, undefined_neurons
 from ._recurrent_state import Order, Record, State, Way, state_at_start
 
 

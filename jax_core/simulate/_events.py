@@ -1,0 +1,91 @@
+"""What a simulation is given, and what it finds."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from .._events import Events
+from ..neuron._constants import Constants
+from ..spikes._sort import sort_times
+
+
+class Input(NamedTuple):
+    """Sorted input events of a batch."""
+
+    time: Array
+    """Times of the events, shape ``(batch, M)``, ascending, ``inf`` where there is none."""
+    pre: Array
+    """Neurons that they come from, int32, same shape; any value where there is none."""
+
+
+class Spikes(NamedTuple):
+    """What the neurons did: all that the gradient needs to know."""
+
+    time: Array
+    """Spike times ``(batch, out, K)``, ascending, ``inf`` where there is no spike; NaN for a neuron
+    whose voltage is NaN."""
+    current: Array
+    """Synaptic current at each spike, same shape."""
+    release_current: Array
+    """Synaptic current at the end of each spike's refractory period, same shape."""
+    overflow: Array
+    """Whether a neuron would have spiked more than ``K`` times, bool ``(batch, out)``."""
+    has_gradient: Array
+    """Whether the spike's time has a derivative, bool ``(batch, out, K)``: all spikes found by
+    simulation have one; observed ones do not where the model's voltage falls."""
+
+
+def sort_input(events: Events, weight: Array) -> tuple[Input, Array | None]:
+    """Order events by time; a spike-time tensor's place tells the neuron.
+
+    **Returns:** the events, and the place that each had before, ``None`` if the same.
+    """
+    if events.index is not None:
+        # Sorted by contract, checked where values are known.
+        return Input(events.time, events.index), None
+    time, place = sort_times(events.time)
+    per_neuron = max(events.time.shape[-1] // max(weight.shape[1], 1), 1)
+    return Input(time, place // per_neuron), place
+
+
+class Intervals(NamedTuple):
+    """The times between events, one more than there are events; the last ends at ``t_max``."""
+
+    begin: Array
+    """Shape ``(batch, M + 1)``; at its begin an interval's event arrives, none at the first's."""
+    end: Array
+    pre: Array
+    weight: Array
+    used: Array
+
+
+def intervals_between(events: Input, weight: Array, t_max: Array | float) -> Intervals:
+    """Cut off what comes after ``t_max`` and give absent events a weight of zero."""
+    inputs = weight.shape[1]
+    present = (events.time <= t_max) & jnp.isfinite(events.time)
+    time = jnp.minimum(events.time, t_max)
+    left, right = ((0, 0), (1, 0)), ((0, 0), (0, 1))
+    return Intervals(
+        begin=jnp.pad(time, left),
+        end=jnp.pad(time, right, constant_values=t_max),
+        pre=jnp.pad(jnp.where(present, events.pre, inputs), left, constant_values=inputs),
+        weight=jnp.pad(weight.T, ((0, 1), (0, 0))),
+        used=jnp.max(jnp.sum(present, axis=1, dtype=jnp.int32), initial=0) + 1,
+    )
+
+
+def undefined_neurons(events: Input, constants: Constants, v: Array, i: Array) -> Array:
+    """Where there is no telling what a neuron does, ``(batch, out)``, given its last state.
+
+    NaN compares as False, so that a search for spikes would take it for silence.
+    """
+    state = v + i
+    for constant in constants:
+        state = jnp.where(jnp.isnan(constant), jnp.nan, state)
+    return jnp.isnan(state) | jnp.any(jnp.isnan(events.time), axis=1, keepdims=True)
+
+
+def column(x: Array, k: Array) -> Array:
+    """``x[:, k]`` for a ``k`` that is known at run time only."""
+    return lax.dynamic_index_in_dim(x, k, axis=1, keepdims=False)
