@@ -85,7 +85,7 @@ NEWEST_PYTHON ?= python3.13
 # Other frameworks, which these tests compare with, may not support the versions. The newest jaxlib
 # has one code generator only, and ends a process that asks for the older one.
 VERSIONS_TESTS ?= tests/jax_core tests/bridge tests/torch_api \
-  --ignore=tests/torch_api/nir --ignore=tests/torch_api/test_jaxsnn_guide.py
+  --ignore=tests/torch_api/nir
 
 test-versions: test-oldest test-newest ## the tests of core, bridge and torch modules with the oldest and newest versions
 

@@ -46,13 +46,13 @@ def plot(
     panels["accuracy"].sharex(panels["loss"])
     plot_training(panels["loss"], panels["accuracy"], loss, test_accuracy)
     panels["loss"].set_title("training")
-    _plot_decisions(panels["decisions"], model, predict, test)
+    plot_decisions(panels["decisions"], model, predict, test)
     panels["voltages"].sharex(panels["spikes"])
     _plot_sample(panels["spikes"], panels["voltages"], model, test)
     figure.savefig(path, dpi=120)
 
 
-def _plot_decisions(axes: Axes, model: nn.Module, predict: Predict, test: YinYang) -> None:
+def plot_decisions(axes: Axes, model: nn.Module, predict: Predict, test: YinYang) -> None:
     """What the network answers all over the plane, and the test samples it gets wrong."""
     side = torch.linspace(0, 1, 200)
     y, x = torch.meshgrid(side, side, indexing="ij")

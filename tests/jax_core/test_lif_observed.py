@@ -9,7 +9,7 @@ import pytest
 
 from evtorch import jax_core
 from evtorch.jax_core.simulate._currents import currents_at
-from evtorch.jax_core.simulate._lockstep import Input
+from evtorch.jax_core.simulate._events import Input
 
 INF = math.inf
 CASES = {

@@ -1,0 +1,47 @@
+"""The figure of the example with delays."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from _curves import plot_training
+from _plots import Predict, plot_decisions
+from matplotlib.figure import Figure
+from torch import nn
+
+from evtorch.torch_api.datasets import YinYang
+
+MS = 1e-3
+_PANELS: list[Any] = [["loss", "decisions"], ["accuracy", "decisions"], ["hidden", "outputs"]]
+
+
+def plot(
+    path: Path,
+    model: nn.Sequential,
+    predict: Predict,
+    loss: Sequence[float],
+    test_accuracy: Sequence[float],
+    test: YinYang,
+) -> None:
+    """Save curves, decision map, and the delays of both layers as an image.
+
+    **Arguments:** as of the figure of yinyang.py.
+    """
+    figure = Figure(figsize=(10, 9), layout="constrained")
+    panels = figure.subplot_mosaic(_PANELS)
+    panels["accuracy"].sharex(panels["loss"])
+    plot_training(panels["loss"], panels["accuracy"], loss, test_accuracy)
+    plot_decisions(panels["decisions"], model, predict, test)
+    for name, layer in zip(("hidden", "outputs"), model[1:], strict=True):
+        axes = panels[name]
+        if layer.delay is None:
+            axes.set_axis_off()
+            continue
+        delays = layer.delay.detach().clamp(min=0).flatten() / MS
+        axes.hist(delays.numpy(), bins=20, color="tab:purple")
+        axes.set(
+            title=f"delays to {name}: {int((delays > 0).sum())} of {len(delays)} are not 0",
+            xlabel="delay, ms",
+            ylabel="number",
+        )
+    figure.savefig(path, dpi=120)
