@@ -32,7 +32,8 @@ def plot(
     panels["accuracy"].sharex(panels["loss"])
     plot_training(panels["loss"], panels["accuracy"], loss, test_accuracy)
     plot_decisions(panels["decisions"], model, predict, test)
-    for name, layer in zip(("hidden", "outputs"), model[1:], strict=True):
+    layers: list[Any] = list(model)[1:]
+    for name, layer in zip(("hidden", "outputs"), layers, strict=True):
         axes = panels[name]
         if layer.delay is None:
             axes.set_axis_off()

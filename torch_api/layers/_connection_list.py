@@ -74,6 +74,10 @@ class Connected(nn.Module):
         matrix = weight.new_zeros(self.outputs, self.inputs)
         return matrix.index_put((self.post, self.source), weight)
 
+    def rows(self, weight: Tensor) -> Tensor:
+        """The weights ``(connections,)`` as lists of neurons' inputs, ``(out, inputs)``."""
+        return torch.cat([weight, weight.new_zeros(1)])[self.place.long()]
+
     def by_list(self, counts: Tensor) -> Tensor:
         """Something of each input, ``(samples, in)``, for lists of neurons' inputs: ``(samples *
         out, inputs of a neuron)``, 0 where a list is shorter."""

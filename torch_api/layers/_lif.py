@@ -14,13 +14,14 @@ from .. import functional
 from .._backend import Stack, check_backend, run_stack
 from .._validate import check_size, values_are_checked
 from ..functional._lif import Gradient, Quantity
+from ..functional._lists import lists_of
 from ..functional._observed import delayed_trace
 from ._connection_list import Connected, connection_list, times_of_events
 from ._constants import Constant, constants_repr
 from ._delay_parameter import delay_repr, nonnegative, register_delay
 from ._feed_forward import FeedForwardLIF
 from ._initialisation import spiking_weights_
-from ._neuron_layer import CONSTANTS
+from ._neuron_layer import CONSTANTS, DensePart
 from ._options import DEFAULTS
 from ._overflow import OnOverflow, report_overflow
 from ._pseudo_spikes import Silent, check_silent, silent_repr, with_pseudo_spikes
@@ -202,6 +203,19 @@ class LIF(FeedForwardLIF):
     def by_neuron(self, out: Tensor) -> Tensor:
         out = super().by_neuron(out)
         return out if self.sparse is None else out.flatten(0, 1).unsqueeze(1)
+
+    def dense_parts(self, arriving: Tensor | Events, output: Tensor) -> list[DensePart]:
+        connections = self.connections()
+        if self.delay_type != "synaptic" or connections is None:
+            return [DensePart(arriving, self.dense_weight(), output)]
+        assert isinstance(arriving, Tensor)
+        lists = lists_of(arriving, connections)
+        rows = self.weight if self.sparse is None else self.sparse.rows(self.weight)
+        outputs = output.reshape(-1, *output.shape[-2:])
+        return [
+            DensePart(one, row[None], outputs[:, n : n + 1], n)
+            for n, (one, row) in enumerate(zip(lists, rows, strict=True))
+        ]
 
     def connections(self) -> Connections | None:
         synaptic = self.delay is not None and self.delay_type == "synaptic"

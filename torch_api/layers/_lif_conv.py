@@ -7,11 +7,12 @@ from torch import Tensor, nn
 
 from ...jax_core import Connections, Conv, Events
 from .._validate import check_size
+from ..functional._lists import lists_of
 from ._constants import constants_repr
 from ._feed_forward import FeedForwardLIF
 from ._initialisation import spiking_weights_
 from ._input_counts import input_counts
-from ._neuron_layer import CONSTANTS
+from ._neuron_layer import CONSTANTS, DensePart
 from ._options import DEFAULTS, Options
 
 Sizes = int | tuple[int, ...]
@@ -121,9 +122,22 @@ class _LIFConv(FeedForwardLIF):
         return unfolded.reshape(-1, unfolded.shape[-1])
 
     def by_neuron(self, out: Tensor) -> Tensor:
+        return self._by_group(out).flatten(0, 2)
+
+    def _by_group(self, out: Tensor) -> Tensor:
+        """Output spikes, ``(samples, groups, positions, channels of a group, max_spikes)``."""
         out = out.reshape(-1, *out.shape[-2 - self.axes :])
-        out = out.unflatten(1, (self.conv.groups, -1)).flatten(3, -2)
-        return out.transpose(2, 3).flatten(0, 2)
+        return out.unflatten(1, (self.conv.groups, -1)).flatten(3, -2).transpose(2, 3)
+
+    def dense_parts(self, arriving: Tensor | Events, output: Tensor) -> list[DensePart]:
+        assert isinstance(arriving, Tensor)
+        lists = lists_of(arriving, self.conv)
+        weights = self.weight.unflatten(0, (self.conv.groups, -1)).flatten(2)
+        outputs = self._by_group(output).transpose(0, 1).flatten(1, 2)
+        return [
+            DensePart(one, weight, out, n * len(weight))
+            for n, (one, weight, out) in enumerate(zip(lists, weights, outputs, strict=True))
+        ]
 
     def extra_repr(self) -> str:
         conv = self.conv

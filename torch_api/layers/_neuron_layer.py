@@ -1,6 +1,6 @@
 """What all layers of leaky integrate-and-fire neurons have in common."""
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,18 @@ class WeightedLayer(SpikingLayer, RecordsNumbers):
         return out.reshape(-1, *out.shape[-2:])
 
 
+class DensePart(NamedTuple):
+    """Some neurons of a layer as one that is fully connected to its input."""
+
+    arriving: Tensor | Events
+    weight: Tensor
+    """``(neurons, inputs)``."""
+    output: Tensor
+    """What the layer gave for them, ``(..., neurons, max_spikes)``."""
+    first: int = 0
+    """Index of the first of them in the layer's constants."""
+
+
 class NeuronLayer(WeightedLayer):
     """Base of the layers of spiking neurons: constants, and the scale of weights."""
 
@@ -90,3 +102,7 @@ class NeuronLayer(WeightedLayer):
         )
         height = torch.where(leak < threshold, threshold - leak, threshold - reset)
         return critical_weight(spikes, self.tau_mem, self.tau_syn, height)
+
+    def dense_parts(self, arriving: Tensor | Events, output: Tensor) -> list[DensePart]:
+        """The layer as parts that are fully connected, with what arrived and what it gave."""
+        return [DensePart(arriving, self.weight, output)]

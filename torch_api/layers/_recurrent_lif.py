@@ -15,7 +15,7 @@ from ..spikes._events import events_from_spike_times
 from ._constants import Constant, constants_repr, register_constants
 from ._delay_parameter import delay_repr, nonnegative, register_delay
 from ._initialisation import recurrent_weights_, spiking_weights_
-from ._neuron_layer import CONSTANTS, NeuronLayer
+from ._neuron_layer import CONSTANTS, DensePart, NeuronLayer
 from ._overflow import OnOverflow, report_overflow
 from ._pseudo_spikes import Silent, check_silent, silent_repr, with_pseudo_spikes
 
@@ -197,6 +197,10 @@ class RecurrentLIF(NeuronLayer):
         index = torch.cat([given.index, behind], dim=-1)
         time, order = time.sort(dim=-1, stable=True)
         return Events(time, index.gather(-1, order))
+
+    def dense_parts(self, arriving: Tensor | Events, output: Tensor) -> list[DensePart]:
+        weight = torch.cat([self.weight, self.recurrent_weight], dim=1)
+        return [DensePart(self.heard(arriving, output), weight, output)]
 
     def _connections(self) -> dict[str, Any]:
         later = self.recurrent_delay

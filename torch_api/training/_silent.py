@@ -11,9 +11,7 @@ from ..layers._constants import Constant
 from ..layers._health import Call
 from ..layers._input_counts import input_counts
 from ..layers._li import LI
-from ..layers._lif import LIF
-from ..layers._neuron_layer import LI_CONSTANTS, NeuronLayer
-from ..layers._recurrent_lif import RecurrentLIF
+from ..layers._neuron_layer import LI_CONSTANTS, DensePart, NeuronLayer
 
 _FEWEST = 32
 
@@ -48,7 +46,8 @@ def silent_loss(model: nn.Module, *, max_silent: float = 0.1) -> Tensor:
     - ``model``: a module with spiking layers in it, or such a layer.
     - ``max_silent``: fraction of the samples in which a neuron may be silent, in [0, 1).
 
-    **Returns:** a scalar, 0 if no neuron is silent too often.
+    **Returns:** a scalar, 0 if no neuron is silent too often. Of a convolution, positions count as
+    samples of its channels.
 
     A neuron with ``v_leak >= v_threshold`` spikes without input, so it adds nothing. Of a layer
     that is used several times in one forward, the last use counts. On hardware, the neurons are
@@ -62,7 +61,7 @@ def silent_loss(model: nn.Module, *, max_silent: float = 0.1) -> Tensor:
     layers = {
         name: layer
         for name, layer in model.named_modules()
-        if isinstance(layer, LIF | RecurrentLIF) or (isinstance(layer, LI) and layer.has_health)
+        if isinstance(layer, NeuronLayer) or (isinstance(layer, LI) and layer.has_health)
     }
     if not layers:
         raise ValueError("model has no layers that can be silent (LIF, RecurrentLIF, LI's maximum)")
@@ -71,7 +70,7 @@ def silent_loss(model: nn.Module, *, max_silent: float = 0.1) -> Tensor:
     return torch.stack([term.to(terms[0]) for term in terms]).sum()
 
 
-def _term(layer: LIF | RecurrentLIF | LI, name: str, max_silent: float) -> Tensor:
+def _term(layer: NeuronLayer | LI, name: str, max_silent: float) -> Tensor:
     call = layer.last_call
     if call is None:
         raise ValueError(
@@ -79,44 +78,56 @@ def _term(layer: LIF | RecurrentLIF | LI, name: str, max_silent: float) -> Tenso
             f"enabled; call silent_loss(model) after model(inputs), and model.train() before that, "
             f"where neither torch.compile nor torch.func is at work"
         )
-    out = call.output.detach()
-    silent = out == layer.v_leak if isinstance(layer, LI) else out[..., 0].isinf()
-    share = silent.reshape(-1, silent.shape[-1]).double().mean(dim=0)
-    neurons = (share > max_silent).nonzero().squeeze(-1)
-    if neurons.numel() == 0:
-        return out.new_zeros(())
     if isinstance(layer, LI):
-        deficit = -_drive(call.arriving, layer.weight[neurons], layer.t_max) / _unit(layer, neurons)
-    else:
-        deficit = _below_threshold(layer, call, neurons)
+        return _term_of_readout(layer, call, max_silent)
+    parts = [_term_of_part(layer, part, max_silent) for part in layer.dense_parts(*call)]
+    return torch.stack(parts).mean()
+
+
+def _too_silent(silent: Tensor, max_silent: float) -> Tensor:
+    """Indices of the neurons that are silent too often; ``silent``: ``(..., neurons)``, bool."""
+    share = silent.reshape(-1, silent.shape[-1]).double().mean(dim=0)
+    return (share > max_silent).nonzero().squeeze(-1)
+
+
+def _term_of_readout(layer: LI, call: Call, max_silent: float) -> Tensor:
+    silent = call.output.detach() == layer.v_leak
+    neurons = _too_silent(silent, max_silent)
+    if neurons.numel() == 0:
+        return call.output.new_zeros(())
+    unit = _unit(layer, neurons)
+    deficit = -_drive(call.arriving, layer.weight[neurons], layer.t_max) / unit
     return torch.where(silent[..., neurons], deficit, 0).sum() / silent.numel()
 
 
-def _below_threshold(layer: LIF | RecurrentLIF, call: Call, neurons: Tensor) -> Tensor:
+def _term_of_part(layer: NeuronLayer, part: DensePart, max_silent: float) -> Tensor:
+    silent = part.output.detach()[..., 0].isinf()
+    neurons = _too_silent(silent, max_silent)
+    if neurons.numel() == 0:
+        return part.output.new_zeros(())
+    deficit = _below_threshold(layer, part, neurons)
+    return torch.where(silent[..., neurons], deficit, 0).sum() / silent.numel()
+
+
+def _below_threshold(layer: NeuronLayer, part: DensePart, neurons: Tensor) -> Tensor:
     # Powers of two, as each size is compiled.
-    room = min(max(1 << (neurons.numel() - 1).bit_length(), _FEWEST), layer.out_features)
+    room = min(max(1 << (neurons.numel() - 1).bit_length(), _FEWEST), len(part.weight))
     rows = torch.cat([neurons, neurons[:1].expand(max(room - neurons.numel(), 0))])
-    spikes, weight = call.arriving, _matrix(layer)[rows]
-    if isinstance(layer, RecurrentLIF):
-        spikes = layer.heard(spikes, call.output)
-        weight = torch.cat([weight, layer.recurrent_weight[rows]], dim=1)
+    spikes, weight = part.arriving, part.weight[rows]
+    of_layer, rows = part.first + neurons, part.first + rows
     constants: dict[str, Any] = {
         key: _of(value, rows) for key, value in layer.constants().items() if key in LI_CONSTANTS
     }
     peak = functional.li(spikes, weight, **constants, readout="max", t_max=layer.t_max)
     peak, weight = peak[..., : neurons.numel()], weight[: neurons.numel()]
     leak, threshold = (
-        torch.as_tensor(_of(x, neurons), dtype=weight.dtype, device=weight.device)
+        torch.as_tensor(_of(x, of_layer), dtype=weight.dtype, device=weight.device)
         for x in (layer.v_leak, layer.v_threshold)
     )
     rests = leak < threshold
     rising = (threshold - peak) / torch.where(rests, threshold - leak, 1)
-    falling = 1 - _drive(spikes, weight, layer.t_max) / _unit(layer, neurons)
+    falling = 1 - _drive(spikes, weight, layer.t_max) / _unit(layer, of_layer)
     return torch.where(rests, torch.where(peak > leak, rising, falling), 0)
-
-
-def _matrix(layer: LIF | RecurrentLIF) -> Tensor:
-    return layer.dense_weight() if isinstance(layer, LIF) else layer.weight
 
 
 def _of(constant: Constant, neurons: Tensor) -> Constant:

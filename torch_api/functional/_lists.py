@@ -1,0 +1,21 @@
+"""The input spikes that single neurons of a layer with connections see."""
+
+from jax import Array
+from torch import Tensor
+
+from ...jax_core import Connections
+from ._layer import call
+
+
+def lists_of(spikes: Tensor, connections: Connections) -> Tensor:
+    """Lists of input spikes, differentiable, ``(groups, samples and places, inputs, k)``.
+
+    **Arguments:** ``spikes``: ``(..., *input neurons, k)``; ``connections``: with tensors in it.
+    """
+    return call(_lists, spikes, connections=connections)
+
+
+def _lists(spikes: Array, *, connections: Connections) -> Array:
+    neurons = spikes.shape[-1 - connections.axes :]
+    lists = connections.lists(spikes.reshape(-1, *neurons))
+    return lists.reshape(lists.shape[0], -1, *lists.shape[-2:])
