@@ -7,7 +7,7 @@ from typing import cast
 from torch import nn
 
 from ...jax_core.hardware import Backend
-from .._backend import Stack
+from ..backend._run import Stack
 from ..layers._li import LI
 from ..layers._lif import LIF
 from ..layers._neuron_layer import NeuronLayer

@@ -3,10 +3,10 @@
 from typing import Any
 
 from ...jax_core.hardware import Backend
-from ._call import Call, Engine, Module, Wrapper
-from ._handles import Handle
-from ._module_manager import ModuleManager
-from ._placement import ExecutionInstance
+from ._execution_instance import ExecutionInstance
+from ._handle import Handle
+from .backend._module_manager import ModuleManager
+from .engines._call import Call, Engine, Module, Wrapper
 
 _default_engine: Engine = "event"
 

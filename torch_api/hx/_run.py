@@ -7,11 +7,11 @@ from typing import Any
 from torch import Tensor
 
 from .._validate import values_are_checked
-from ._call import Call, Clock, Engine
 from ._experiment import Experiment
-from ._handles import Handle, LIFObservables
-from ._hardware import run_on_hardware
-from ._raster import exact_times
+from ._handle import Handle, LIFObservables
+from .engines._call import Call, Clock, Engine
+from .engines._hardware import run_on_hardware
+from .engines._raster import exact_times
 
 
 def run(experiment: Experiment, runtime: Any = None) -> None:

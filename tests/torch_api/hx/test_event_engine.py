@@ -9,10 +9,10 @@ import torch
 
 from evtorch import torch_api as snn
 from evtorch.torch_api import hx
-from evtorch.torch_api.hx._call import Clock
-from evtorch.torch_api.hx._events import integrator_trace, looks
-from evtorch.torch_api.hx._hardware import _hardware_weight
-from evtorch.torch_api.hx._raster import exact_times, times_of
+from evtorch.torch_api.hx.engines._call import Clock
+from evtorch.torch_api.hx.engines._events import integrator_trace, looks
+from evtorch.torch_api.hx.engines._hardware import _hardware_weight
+from evtorch.torch_api.hx.engines._raster import exact_times, times_of
 
 from ._networks import TAU, Network, encoded, exact
 

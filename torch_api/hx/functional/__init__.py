@@ -14,7 +14,7 @@ from ._linear import linear as linear
 from ._linear import linear_exponential_clamp as linear_exponential_clamp
 from ._linear import linear_sparse as linear_sparse
 from ._refractory import refractory_update as refractory_update
-from ._step_code import CuBaStepCode as CuBaStepCode
+from ._step_integration_code_factory import CuBaStepCode as CuBaStepCode
 from ._threshold import SuperSpike as SuperSpike
 from ._threshold import Unterjubel as Unterjubel
 from ._threshold import superspike as superspike

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..._straight_through import straight_through
+from ...backend._straight_through import straight_through
 from ._refractory import refractory_update
-from ._step_code import check_step_code
+from ._step_integration_code_factory import check_step_code
 from ._threshold import threshold as spiking_threshold
 
 Value = Tensor | float

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear as linear
 
-from ..._straight_through import straight_through
+from ...backend._straight_through import straight_through
 
 _MAX_WEIGHT = 63
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..._straight_through import StraightThrough
+from ...backend._straight_through import StraightThrough
 
 Unterjubel = StraightThrough  # as hxtorch calls it
 

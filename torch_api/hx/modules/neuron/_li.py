@@ -4,14 +4,14 @@ from typing import Any
 
 from torch import Tensor
 
-from .. import functional
-from ._call import Clock
-from ._events import constant, current_trace, integrator_trace, of_neuron
-from ._experiment import Experiment
-from ._handles import Handle, LIObservables, SynapseHandle
-from ._madc import recorded
-from ._parameters import ModuleParameterType, capacitance
-from ._population import Population
+from .... import functional
+from ..._experiment import Experiment
+from ..._handle import Handle, LIObservables, SynapseHandle
+from ..._parameter import ModuleParameterType, capacitance
+from ...engines._call import Clock
+from ...engines._events import constant, current_trace, integrator_trace, of_neuron
+from ...engines._madc import recorded
+from ..types._population import Population
 
 _OF_SPIKES = {"reset": 80, "threshold": 125, "refractory_time": 0.0, "holdoff_time": 0.0}
 """Parameters of spiking neurons, with their defaults."""

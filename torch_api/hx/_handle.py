@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ._raster import NEVER, SpikeRaster, exact_times, times_of
+from .engines._raster import NEVER, SpikeRaster, exact_times, times_of
 
 Lazy = Callable[[], Any]
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from torch import nn
 
-from ..jax_core import hardware
-from ..jax_core.hardware._scaling import clipped_share, fit_factor, rounding_error
+from ...jax_core import hardware
+from ...jax_core.hardware._scaling import clipped_share, fit_factor, rounding_error
 
 if TYPE_CHECKING:
-    from .layers._health import LayerHealth
+    from ..layers._health import LayerHealth
 
 MOST_CLIPPED = 0.01
 """Share of a layer's clipped weights above which there is a warning."""
@@ -67,8 +67,8 @@ class Scaling(hardware.Scaling):
 
         **Raises:** as `on_backend`; ``ValueError`` for weights that are not finite.
         """
-        from ._backend import check_backend
-        from .hardware._parts import hardware_layers
+        from ..hardware._parts import hardware_layers
+        from ._run import check_backend
 
         check_backend(backend, None)
         weights: dict[str, np.ndarray] = {}

@@ -5,11 +5,11 @@ from typing import Any
 
 from torch import nn
 
-from ._call import Call, Clock, Engine
-from ._experiment import Experiment
-from ._handles import Handle
-from ._modules import HXBaseExperimentModule
-from ._recurrence import fill_recurrent
+from .._experiment import Experiment
+from .._handle import Handle
+from ..engines._call import Call, Clock, Engine
+from ..engines._recurrence import fill_recurrent
+from ._hx_module import HXBaseExperimentModule
 
 
 class HXModuleWrapper(HXBaseExperimentModule):

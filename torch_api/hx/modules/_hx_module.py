@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from . import functional as F
-from ._call import Call, Clock, Engine
-from ._experiment import Experiment
-from ._handles import Handle, HandleTypeError, LIFObservables, TensorHandle
-from ._raster import NEVER, SpikeRaster
+from .. import functional as F
+from .._experiment import Experiment
+from .._handle import Handle, HandleTypeError, LIFObservables, TensorHandle
+from ..engines._call import Call, Clock, Engine
+from ..engines._raster import NEVER, SpikeRaster
 
 
 class HXBaseExperimentModule(nn.Module):

@@ -14,27 +14,27 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..nir._convention import Convention, noted
-from ..nir._data import from_nir_data as events_from_nir_data
-from ..nir._graph import Block, read_chain
-from ..nir._neurons import meaning
-from ..nir._package import nir_package
-from ..nir._read import open_graph
-from ..nir._values import array, values
-from ..spikes._events import spike_times_from_events
-from ._call import Call, Engine
-from ._experiment import Experiment
-from ._handles import LIFObservables
-from ._lif import LIF
-from ._modules import InputNeuron
-from ._neuron import AELIF
-from ._parameters import HXTransformedModelParameter, MixedHXModelParameter
-from ._population import Population
-from ._raster import SpikeRaster
-from ._readout import LI
-from ._run import run
-from ._synapse import Projection, Synapse
-from .transforms import weight_transforms
+from ...nir._convention import Convention, noted
+from ...nir._data import from_nir_data as events_from_nir_data
+from ...nir._graph import Block, read_chain
+from ...nir._neurons import meaning
+from ...nir._package import nir_package
+from ...nir._read import open_graph
+from ...nir._values import array, values
+from ...spikes._events import spike_times_from_events
+from .._experiment import Experiment
+from .._handle import LIFObservables
+from .._parameter import HXTransformedModelParameter, MixedHXModelParameter
+from .._run import run
+from ..engines._call import Call, Engine
+from ..engines._raster import SpikeRaster
+from ..modules._hx_module import InputNeuron
+from ..modules._synapse import Projection, Synapse
+from ..modules.neuron._aelif import AELIF
+from ..modules.neuron._li import LI
+from ..modules.neuron._lif import LIF
+from ..modules.types._population import Population
+from ..transforms import weight_transforms
 
 _CONVENTION = Convention.named("hxtorch")
 _REFRACTORY = 1e-6

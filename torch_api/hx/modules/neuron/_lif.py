@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from . import functional as F
-from ._experiment import Experiment
-from ._handles import LIFObservables, SynapseHandle
-from ._neuron import AELIF
-from ._parameters import ModuleParameterType
+from ... import functional as F
+from ..._experiment import Experiment
+from ..._handle import LIFObservables, SynapseHandle
+from ..._parameter import ModuleParameterType
+from ._aelif import AELIF
 
 
 class LIF(AELIF):

@@ -6,15 +6,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._straight_through import straight_through
-from ._experiment import Experiment
-from ._handles import LIFObservables
-from ._lif import LIF
-from ._parameters import HXTransformedModelParameter, MixedHXModelParameter
-from ._readout import LI
-from ._run import run
-from ._synapse import Synapse
-from .transforms.weight_transforms import linear_saturating
+from ...backend._straight_through import straight_through
+from .._experiment import Experiment
+from .._handle import LIFObservables
+from .._parameter import HXTransformedModelParameter, MixedHXModelParameter
+from .._run import run
+from ..modules._synapse import Synapse
+from ..modules.neuron._li import LI
+from ..modules.neuron._lif import LIF
+from ..transforms.weight_transforms import linear_saturating
 
 Normal = tuple[float, float]
 """Mean and standard deviation."""

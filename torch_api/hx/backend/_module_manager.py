@@ -6,8 +6,8 @@ from typing import Any
 
 import networkx as nx
 
-from ._call import Call
-from ._handles import Handle
+from .._handle import Handle
+from ..engines._call import Call
 
 
 class ModuleManager:

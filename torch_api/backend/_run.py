@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..bridge import BridgeError
-from ..jax_core import Events, hardware
+from ...bridge import BridgeError
+from ...jax_core import Events, hardware
+from ..functional import li, lif_observed
+from ..layers._overflow import report_overflow
 from ._scaling import Scaling, WeightFit, warn_of_clipping, weight_fit
 from ._straight_through import straight_through
-from .functional import li, lif_observed
-from .layers._overflow import report_overflow
 
 if TYPE_CHECKING:
-    from .layers._li import LI
-    from .layers._lif import LIF
+    from ..layers._li import LI
+    from ..layers._lif import LIF
 
 
 def check_backend(backend: Any, scaling: Any) -> hardware.Scaling:

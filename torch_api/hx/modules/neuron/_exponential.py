@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import functional as F
-from ._handles import LIFObservables, LIObservables, SynapseHandle
+from ... import functional as F
+from ..._handle import LIFObservables, LIObservables, SynapseHandle
+from ..types._population import Population
+from ._li import LI
 from ._lif import LIF
-from ._population import Population
-from ._readout import LI
 
 
 class _DecayPerStep(Population):

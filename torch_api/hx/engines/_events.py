@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...jax_core.readout._grid import li_grid
-from .. import functional
-from ..functional._layer import call, check_layer
-from ..layers._health import Health
+from ....jax_core.readout._grid import li_grid
+from ... import functional
+from ...functional._layer import call, check_layer
+from ...layers._health import Health
+from .._handle import SynapseHandle
 from ._call import Clock
-from ._handles import SynapseHandle
 from ._raster import check_room, with_same_room
 
 _FIRST_ROOM = 4

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from . import functional as F
-from ._call import Call, Clock, Engine
-from ._experiment import Experiment
-from ._handles import Handle, LIFObservables, SynapseHandle
-from ._modules import HXModule
-from .transforms.weight_transforms import linear_saturating
+from .. import functional as F
+from .._experiment import Experiment
+from .._handle import Handle, LIFObservables, SynapseHandle
+from ..engines._call import Call, Clock, Engine
+from ..transforms.weight_transforms import linear_saturating
+from ._hx_module import HXModule
 
 
 class Projection(HXModule):

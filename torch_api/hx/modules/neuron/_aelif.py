@@ -7,16 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import functional
-from ..layers._health import Health
-from ._call import Clock
-from ._events import constant, current_trace, looks, of_neuron, spikes_with_room
-from ._experiment import Experiment
-from ._handles import AELIFObservables, Handle, LIFObservables, SynapseHandle
-from ._madc import recorded
-from ._parameters import HXBaseParameter, ModuleParameterType, capacitance
-from ._population import Population
-from ._raster import NEVER, SpikeRaster
+from .... import functional
+from ....layers._health import Health
+from ..._experiment import Experiment
+from ..._handle import AELIFObservables, Handle, LIFObservables, SynapseHandle
+from ..._parameter import HXBaseParameter, ModuleParameterType, capacitance
+from ...engines._call import Clock
+from ...engines._events import constant, current_trace, looks, of_neuron, spikes_with_room
+from ...engines._madc import recorded
+from ...engines._raster import NEVER, SpikeRaster
+from ..types._population import Population
 
 _TERMS = (
     *("leaky", "fire", "exponential", "subthreshold_adaptation", "spike_triggered_adaptation"),

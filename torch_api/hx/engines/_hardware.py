@@ -7,17 +7,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...jax_core import hardware
-from .. import functional
-from .._backend import check_backend
-from .._scaling import WeightFit, warn_of_clipping, weight_fit
-from .._straight_through import straight_through
+from ....jax_core import hardware
+from ... import functional
+from ...backend._run import check_backend
+from ...backend._scaling import WeightFit, warn_of_clipping, weight_fit
+from ...backend._straight_through import straight_through
+from .._experiment import Experiment
+from ..modules._synapse import Projection
 from ._call import Call, Clock
 from ._events import joined
-from ._experiment import Experiment
 from ._hardware_plan import Stage, runs_of
 from ._raster import check_room
-from ._synapse import Projection
 
 _FIRST_ROOM = 8
 _VOLTAGES = ("v_threshold", "v_leak", "v_reset")

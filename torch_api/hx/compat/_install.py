@@ -1,31 +1,28 @@
-"""Lets unmodified hxtorch scripts run: registers this look-alike under hxtorch's module names.
-
-Nothing happens before `install` is called.
-"""
+"""Registers and removes the look-alike."""
 
 import importlib.util
 import sys
 import types
 from typing import Any
 
-from ...jax_core.hardware import Backend
-from .. import hx
-from . import _dynamic_range, _placement, _yinyang_model
-from ._call import Engine
-from ._experiment import set_default_engine
-from ._hardware import init_hardware, release_hardware
-from ._model_mapper import MixinHXModelMapper
-from ._module_manager import ModuleManager
-from ._modules import HXModule, InputPopulation
-from ._observables import AnalogObservable
-from ._parameters import ModuleParameterType
-from ._placement import Recorded
-from ._population import Population
+from ....jax_core.hardware import Backend
+from ... import hx
+from .. import _execution_instance as _placement
+from .._execution_instance import Recorded
+from .._experiment import set_default_engine
+from .._observables import AnalogObservable
+from .._parameter import ModuleParameterType
+from ..backend._module_manager import ModuleManager
+from ..engines._call import Engine
+from ..engines._hardware import init_hardware, release_hardware
+from ..functional._linear import WeightRounding
+from ..modules._hx_module import HXModule, InputPopulation
+from ..modules._synapse import Projection
+from ..modules.types._population import Population
+from ..utils._model_mapper import MixinHXModelMapper
+from ..utils.dynamic_range import _measurement as _dynamic_range
+from . import _yinyang_model
 from ._stand_ins import LOGGER, Finder, StandIn
-from ._synapse import Projection
-from .functional._linear import WeightRounding
-
-__all__ = ["install", "uninstall"]
 
 _installed: dict[str, types.ModuleType] = {}
 _finder = Finder()

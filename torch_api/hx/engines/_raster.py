@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..layers._overflow import SpikeOverflowError
-from ..spikes._events import spike_times_from_dense
+from ...layers._overflow import SpikeOverflowError
+from ...spikes._events import spike_times_from_dense
 
 _CONVERTING = (Tensor.to, Tensor.float, Tensor.double, Tensor.int, Tensor.long, Tensor.bool)
 _KEEPING = (

@@ -7,15 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import functional
-from ..layers._health import Health
+from ... import functional
+from ...layers._health import Health
+from .._handle import Handle
+from ..modules._synapse import Projection
+from ..modules.neuron._aelif import AELIF
+from ..modules.neuron._li import LI
 from ._call import Call, Clock
 from ._events import joined, spikes_with_room
-from ._handles import Handle
-from ._neuron import AELIF
 from ._raster import with_same_room
-from ._readout import LI
-from ._synapse import Projection
 
 
 def fill_recurrent(title: str, calls: Sequence[Call], clock: Clock, room: int) -> int:

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..layers._initialisation import postsynaptic_peak
-from ._experiment import Experiment
-from ._lif import LIF
-from ._placement import Recorded
-from ._population import Population
-from ._readout import LI
+from ....layers._initialisation import postsynaptic_peak
+from ..._execution_instance import Recorded
+from ..._experiment import Experiment
+from ...modules.neuron._li import LI
+from ...modules.neuron._lif import LIF
+from ...modules.types._population import Population
 
 _CHIP_NEURONS = 512
 _LARGEST_WEIGHT = 63

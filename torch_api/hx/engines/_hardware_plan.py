@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from .._execution_instance import ReadoutSource
+from ..modules._hx_module import InputNeuron
+from ..modules._synapse import Projection
+from ..modules.neuron._aelif import AELIF
+from ..modules.neuron._li import LI
 from ._call import Call
-from ._modules import InputNeuron
-from ._neuron import AELIF
-from ._placement import ReadoutSource
-from ._readout import LI
-from ._synapse import Projection
 
 
 class Stage(NamedTuple):

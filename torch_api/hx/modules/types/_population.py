@@ -7,15 +7,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from .._validate import values_are_checked
-from ..layers._checkpoint import RecordsNumbers
-from ..layers._health import SpikingLayer
-from . import functional as F
-from ._events import joined
-from ._experiment import Experiment
-from ._handles import Handle, SynapseHandle
-from ._modules import HXModule
-from ._parameters import HXBaseParameter, HXParameter
+from ...._validate import values_are_checked
+from ....layers._checkpoint import RecordsNumbers
+from ....layers._health import SpikingLayer
+from ... import functional as F
+from ..._experiment import Experiment
+from ..._handle import Handle, SynapseHandle
+from ..._parameter import HXBaseParameter, HXParameter
+from ...engines._events import joined
+from .._hx_module import HXModule
 
 _OPTIONS = (
     "execution_instance",

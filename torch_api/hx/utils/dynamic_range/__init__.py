@@ -1,0 +1,1 @@
+"""What hxtorch measures to translate between chip and model."""
