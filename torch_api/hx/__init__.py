@@ -30,14 +30,14 @@ from ._run import run as run
 from .engines._hardware import init_hardware as init_hardware
 from .engines._hardware import release_hardware as release_hardware
 from .engines._raster import SpikeRaster as SpikeRaster
-from .modules._hx_module import BatchDropout as BatchDropout
+from .modules._batch_dropout import BatchDropout as BatchDropout
 from .modules._hx_module import HXBaseExperimentModule as HXBaseExperimentModule
 from .modules._hx_module import HXFunctionalModule as HXFunctionalModule
 from .modules._hx_module import HXModule as HXModule
-from .modules._hx_module import InputNeuron as InputNeuron
 from .modules._hx_module_wrapper import HXModuleWrapper as HXModuleWrapper
+from .modules._input_neuron import InputNeuron as InputNeuron
+from .modules._sparse_synapse import SparseSynapse as SparseSynapse
 from .modules._synapse import EventPropSynapse as EventPropSynapse
-from .modules._synapse import SparseSynapse as SparseSynapse
 from .modules._synapse import Synapse as Synapse
 from .modules.neuron._aelif import AELIF as AELIF
 from .modules.neuron._exponential import NeuronExp as NeuronExp
@@ -47,11 +47,11 @@ from .modules.neuron._li import ReadoutNeuron as ReadoutNeuron
 from .modules.neuron._lif import LIF as LIF
 from .modules.neuron._lif import EventPropLIF as EventPropLIF
 from .modules.neuron._lif import Neuron as Neuron
-from .utils._to_nir import ConversionConfig as ConversionConfig
-from .utils._to_nir import from_nir as from_nir
-from .utils._to_nir import from_nir_data as from_nir_data
+from .utils._from_nir import ConversionConfig as ConversionConfig
+from .utils._from_nir import from_nir as from_nir
+from .utils._from_nir_data import from_nir_data as from_nir_data
 from .utils._to_nir import to_nir as to_nir
-from .utils._to_nir import to_nir_data as to_nir_data
+from .utils._to_nir_data import to_nir_data as to_nir_data
 
 __all__ = [
     "AELIF",

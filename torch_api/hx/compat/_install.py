@@ -8,19 +8,21 @@ from typing import Any
 from ....jax_core.hardware import Backend
 from ... import hx
 from .. import _execution_instance as _placement
-from .._execution_instance import Recorded
 from .._experiment import set_default_engine
 from .._observables import AnalogObservable
 from .._parameter import ModuleParameterType
+from .._recorded import Recorded
 from ..backend._module_manager import ModuleManager
 from ..engines._call import Engine
 from ..engines._hardware import init_hardware, release_hardware
 from ..functional._linear import WeightRounding
-from ..modules._hx_module import HXModule, InputPopulation
-from ..modules._synapse import Projection
+from ..modules._hx_module import HXModule
+from ..modules.types._input_population import InputPopulation
 from ..modules.types._population import Population
+from ..modules.types._projection import Projection
+from ..utils import _calib_helper, _readout_source
 from ..utils._model_mapper import MixinHXModelMapper
-from ..utils.dynamic_range import _measurement as _dynamic_range
+from ..utils.dynamic_range import _boundary, _threshold, _weight_scaling
 from . import _yinyang_model
 from ._stand_ins import LOGGER, Finder, StandIn
 
@@ -96,22 +98,22 @@ def _utils() -> dict[str, dict[str, Any]]:
         "hxtorch.spiking.utils": mapper,
         "hxtorch.spiking.utils.model_mapper": mapper,
         "hxtorch.spiking.utils.calib_helper": {
-            "nightly_calib_path": _placement.nightly_calib_path,
-            "nightly_calix_native_path": _placement.nightly_calix_native_path,
+            "nightly_calib_path": _calib_helper.nightly_calib_path,
+            "nightly_calix_native_path": _calib_helper.nightly_calix_native_path,
         },
-        "hxtorch.spiking.utils.readout_source": {"ReadoutSource": _placement.ReadoutSource},
+        "hxtorch.spiking.utils.readout_source": {"ReadoutSource": _readout_source.ReadoutSource},
         "hxtorch.spiking.utils.dynamic_range": {},
         "hxtorch.spiking.utils.dynamic_range.boundary": {
-            "Boundaries": _dynamic_range.Boundaries,
-            "get_dynamic_range": _dynamic_range.get_dynamic_range,
+            "Boundaries": _boundary.Boundaries,
+            "get_dynamic_range": _boundary.get_dynamic_range,
         },
         "hxtorch.spiking.utils.dynamic_range.threshold": {
-            "Threshold": _dynamic_range.Threshold,
-            "get_trace_scaling": _dynamic_range.get_trace_scaling,
+            "Threshold": _threshold.Threshold,
+            "get_trace_scaling": _threshold.get_trace_scaling,
         },
         "hxtorch.spiking.utils.dynamic_range.weight_scaling": {
-            "WeightScaling": _dynamic_range.WeightScaling,
-            "get_weight_scaling": _dynamic_range.get_weight_scaling,
+            "WeightScaling": _weight_scaling.WeightScaling,
+            "get_weight_scaling": _weight_scaling.get_weight_scaling,
         },
         "hxtorch.spiking.utils.from_nir": {
             "ConversionConfig": hx.ConversionConfig,

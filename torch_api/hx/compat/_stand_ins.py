@@ -6,7 +6,7 @@ import types
 from collections.abc import Sequence
 from typing import Any
 
-from .._execution_instance import Recorded
+from .._recorded import Recorded
 
 _ROOTS = (
     *("hxtorch", "dlens_vx_v3", "pylogging", "pygrenade_vx", "calix", "pystadls_vx_v3"),

@@ -13,7 +13,7 @@ from ...backend._run import check_backend
 from ...backend._scaling import WeightFit, warn_of_clipping, weight_fit
 from ...backend._straight_through import straight_through
 from .._experiment import Experiment
-from ..modules._synapse import Projection
+from ..modules.types._projection import Projection
 from ._call import Call, Clock
 from ._events import joined
 from ._hardware_plan import Stage, runs_of

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from .._execution_instance import ReadoutSource
-from ..modules._hx_module import InputNeuron
-from ..modules._synapse import Projection
+from ..modules._input_neuron import InputNeuron
 from ..modules.neuron._aelif import AELIF
 from ..modules.neuron._li import LI
+from ..modules.types._projection import Projection
+from ..utils._readout_source import ReadoutSource
 from ._call import Call
 
 

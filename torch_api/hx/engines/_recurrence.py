@@ -10,9 +10,9 @@ from torch import Tensor
 from ... import functional
 from ...layers._health import Health
 from .._handle import Handle
-from ..modules._synapse import Projection
 from ..modules.neuron._aelif import AELIF
 from ..modules.neuron._li import LI
+from ..modules.types._projection import Projection
 from ._call import Call, Clock
 from ._events import joined, spikes_with_room
 from ._raster import with_same_room

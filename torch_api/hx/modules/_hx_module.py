@@ -1,17 +1,14 @@
-"""The base of all modules, wrappers, input neurons and dropout."""
+"""The base of all modules."""
 
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
-from .. import functional as F
 from .._experiment import Experiment
-from .._handle import Handle, HandleTypeError, LIFObservables, TensorHandle
+from .._handle import Handle, HandleTypeError, TensorHandle
 from ..engines._call import Call, Clock, Engine
-from ..engines._raster import NEVER, SpikeRaster
 
 
 class HXBaseExperimentModule(nn.Module):
@@ -138,85 +135,6 @@ class HXModule(HXBaseExperimentModule):
 
 
 HXFunctionalModule = HXBaseExperimentModule
-
-
-class InputPopulation(HXModule):
-    """Base of populations that stand for input."""
-
-    has_neurons = True
-
-
-class InputNeuron(InputPopulation):
-    """Hands on input spikes."""
-
-    output_type = LIFObservables
-    input_type = LIFObservables
-
-    def __init__(
-        self,
-        size: int,
-        experiment: Experiment,
-        execution_instance: Any = None,
-        chip_coordinate: Any = None,
-    ) -> None:
-        super().__init__(experiment, execution_instance, chip_coordinate)
-        self.size = size
-
-    def forward_func(self, *input: LIFObservables, hw_data: Any = None) -> LIFObservables:
-        source = self.only(input)
-        _check_size(self, source.spikes.shape[-1])
-        return source
-
-    def fill_events(self, inputs: tuple, output: Handle, clock: Clock) -> None:
-        """Hand on the times too."""
-        source = self.only(inputs)
-        times = source.times(clock.dt, self.title)
-        _check_size(self, times.shape[1])
-        output.fill(times, spikes=lambda: source.spikes)
-
-
-class BatchDropout(HXModule):
-    """Silences neurons of the layer before, the same ones for the whole batch."""
-
-    output_type = LIFObservables
-    input_type = LIFObservables
-
-    def __init__(self, size: int, dropout: float, experiment: Experiment) -> None:
-        super().__init__(experiment)
-        if not 0 <= dropout <= 1:
-            raise ValueError(f"dropout must be a probability, got {dropout}")
-        self.size, self._dropout = size, dropout
-        self.mask: Tensor | None = None
-        """Which neurons are left, bool ``(size,)``; drawn at each run."""
-
-    def set_mask(self) -> Tensor:
-        """Draw which neurons are left; all, in eval mode."""
-        self.mask = torch.rand(self.size) > (self._dropout if self.training else -1.0)
-        return self.mask
-
-    def forward_func(self, *input: LIFObservables, hw_data: Any = None) -> LIFObservables:
-        spikes = self.only(input).spikes
-        _check_size(self, spikes.shape[-1])
-        return LIFObservables(spikes=F.batch_dropout(spikes, self.set_mask()))
-
-    def fill_events(self, inputs: tuple, output: Handle, clock: Clock) -> None:
-        """Remove the times of silenced neurons."""
-        source = self.only(inputs)
-        times = source.times(clock.dt, self.title)
-        _check_size(self, times.shape[1])
-        mask = self.set_mask().to(times.device)
-        left = torch.where(mask[:, None], times, NEVER)
-        output.fill(
-            left, spikes=lambda: SpikeRaster.remembering(source.spikes * mask, left, clock.dt)
-        )
-
-
-def _check_size(module: Any, neurons: int) -> None:
-    """A module that hands spikes on must be as large as the population they come from."""
-    if neurons != module.size:
-        raise ValueError(
-            f"{module.title}({module.size}) expects spikes of {module.size} neurons, got {neurons}"
-        )
 
 
 def _is_tensor(x: Any) -> bool:
