@@ -27,8 +27,8 @@ from ._parameter import HXTransformedModelParameter as HXTransformedModelParamet
 from ._parameter import MixedHXModelParameter as MixedHXModelParameter
 from ._parameter import ModelParameter as ModelParameter
 from ._run import run as run
-from .engines._hardware import init_hardware as init_hardware
-from .engines._hardware import release_hardware as release_hardware
+from .engines._default_backend import init_hardware as init_hardware
+from .engines._default_backend import release_hardware as release_hardware
 from .engines._raster import SpikeRaster as SpikeRaster
 from .modules._batch_dropout import BatchDropout as BatchDropout
 from .modules._hx_module import HXBaseExperimentModule as HXBaseExperimentModule

@@ -6,18 +6,18 @@ from ...jax_core.hardware import Backend
 from ._execution_instance import ExecutionInstance
 from ._handle import Handle
 from .backend._module_manager import ModuleManager
-from .engines._call import Call, Engine, Module, Wrapper
+from .engines._call import Call, EngineName, Module, Wrapper
 
-_default_engine: Engine = "event"
+_default_engine: EngineName = "event"
 
 
-def set_default_engine(engine: Engine) -> None:
+def set_default_engine(engine: EngineName) -> None:
     """Choose the engine of experiments that simulate and were not given their own."""
     global _default_engine
     _default_engine = _checked(engine)
 
 
-def _checked(engine: Engine) -> Engine:
+def _checked(engine: EngineName) -> EngineName:
     if engine not in ("event", "euler"):
         raise ValueError(f"engine must be 'event' or 'euler', got {engine!r}")
     return engine
@@ -42,7 +42,7 @@ class Experiment:
         dt: float = 1e-6,
         hw_routing_func: Any = None,
         *,
-        engine: Engine | None = None,
+        engine: EngineName | None = None,
         backend: Backend | None = None,
     ) -> None:
         if engine is None:
@@ -57,7 +57,7 @@ class Experiment:
                 "and route on their own"
             )
         self.mock, self.dt = mock, dt
-        self.engine: Engine = _checked(engine)
+        self.engine: EngineName = _checked(engine)
         self.default_execution_instance = ExecutionInstance()
         self.hw_routing_func = hw_routing_func
         self.backend = backend

@@ -92,6 +92,11 @@ class Handle(metaclass=_HandleType):
         """The module that is to fill the handle; ``None`` if it is filled."""
         return self._producer
 
+    @property
+    def needs_exact_gradient(self) -> bool:
+        """Whether its spikes have exact times that need a gradient."""
+        return self._times is not None and self._times.requires_grad
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Handle) or {*type(other).names} != {*self.names}:
             return False

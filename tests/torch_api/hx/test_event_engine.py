@@ -10,9 +10,9 @@ import torch
 from evtorch import torch_api as snn
 from evtorch.torch_api import hx
 from evtorch.torch_api.hx.engines._call import Clock
-from evtorch.torch_api.hx.engines._events import integrator_trace, looks
 from evtorch.torch_api.hx.engines._hardware import _hardware_weight
 from evtorch.torch_api.hx.engines._raster import exact_times, times_of
+from evtorch.torch_api.hx.engines._traces import integrator_trace, looks
 
 from ._networks import TAU, Network, encoded, exact
 
@@ -108,7 +108,7 @@ def test_traces_on_the_grid():
         tau_mem=TAU,
         tau_syn=TAU,
         refractory=1e-6,
-        max_spikes=network.lif._room,
+        max_spikes=network.lif.spike_room,
         t_max=3.9e-5,
     )
     torch.testing.assert_close(network.hidden.membrane_cadc, trace.movedim(-1, 0))
@@ -142,7 +142,7 @@ def test_room_for_spikes_grows_as_needed():
     network = Network()
     torch.nn.init.constant_(network.first.weight, 30.0)
     network(encoded())
-    assert network.lif._room > 4
+    assert network.lif.spike_room > 4
     assert int(torch.isfinite(network.hidden.times(1e-6)).sum(-1).max()) > 4
 
 

@@ -13,8 +13,8 @@ from .._observables import AnalogObservable
 from .._parameter import ModuleParameterType
 from .._recorded import Recorded
 from ..backend._module_manager import ModuleManager
-from ..engines._call import Engine
-from ..engines._hardware import init_hardware, release_hardware
+from ..engines._call import EngineName
+from ..engines._default_backend import init_hardware, release_hardware
 from ..functional._linear import WeightRounding
 from ..modules._hx_module import HXModule
 from ..modules.types._input_population import InputPopulation
@@ -30,7 +30,7 @@ _installed: dict[str, types.ModuleType] = {}
 _finder = Finder()
 
 
-def install(backend: Backend | None = None, *, engine: Engine = "euler") -> None:
+def install(backend: Backend | None = None, *, engine: EngineName = "euler") -> None:
     """Register ``hxtorch`` and the parts of ``dlens_vx_v3`` that scripts import for placement.
 
     **Arguments:** ``backend``: what scripts run on that do not simulate (``mock=False``).

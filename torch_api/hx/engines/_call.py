@@ -1,8 +1,11 @@
 """What a run consists of: calls of modules, and time."""
 
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-Engine = Literal["event", "euler"]
+if TYPE_CHECKING:
+    from ._engine import Engine
+
+EngineName = Literal["event", "euler"]
 
 
 class Module(Protocol):
@@ -13,8 +16,8 @@ class Module(Protocol):
         """The module in messages."""
         ...
 
-    def execute(self, call: "Call", clock: "Clock", engine: Engine) -> None:
-        """Fill the output handles of a call."""
+    def execute(self, call: "Call", engine: "Engine") -> None:
+        """Ask an engine to fill the output handles of a call."""
         ...
 
     def renew_output(self) -> None:

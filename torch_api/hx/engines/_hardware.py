@@ -1,7 +1,7 @@
 """Experiments on a backend: one run for all spiking layers, gradients of the model."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -9,15 +9,15 @@ from torch import Tensor
 
 from ....jax_core import hardware
 from ... import functional
-from ...backend._run import check_backend
 from ...backend._scaling import WeightFit, warn_of_clipping, weight_fit
 from ...backend._straight_through import straight_through
-from .._experiment import Experiment
 from ..modules.types._projection import Projection
+from ._arriving import arriving, joined
 from ._call import Call, Clock
-from ._events import joined
+from ._event import EventEngine
 from ._hardware_plan import Stage, runs_of
-from ._raster import check_room
+from ._room import until_spikes_fit
+from ._traces import fill_spiking
 
 _FIRST_ROOM = 8
 _VOLTAGES = ("v_threshold", "v_leak", "v_reset")
@@ -25,87 +25,92 @@ _RANGE = (-2.0, 3.0)
 """Voltages that the chip can have where a threshold is 1."""
 _STEP = 0.01
 """What it can tell apart there."""
-_default: hardware.Backend | None = None
-_last: hardware.Backend | None = None
-"""What was chosen last, which stays after a release."""
 
 
-def init_hardware(backend: hardware.Backend | None = None) -> None:
-    """Choose the backend of all experiments with ``mock=False`` that were not given their own.
+class HardwareEngine(EventEngine):
+    """Spiking populations run on a backend, those of a chain together.
 
-    Without an argument, what was chosen last, also after `release_hardware`.
+    Spikes are observed; membranes, currents and read-outs are those of the model, given these
+    spikes, and so are the gradients.
     """
-    global _default, _last
-    if backend is not None:
-        check_backend(backend, None)
-        _last = backend
-    if _last is None:
-        raise ValueError(
-            "there is no hardware yet: init_hardware(backend), for example with "
-            "snn.hardware.MockBSS2(), or Experiment(mock=True) to simulate"
-        )
-    _default = _last
 
+    def __init__(self, clock: Clock, backend: hardware.Backend) -> None:
+        super().__init__(clock)
+        self.backend = backend
+        self._runs: dict[int, Sequence[Stage]] = {}
+        self._observed: dict[int, _Observed] = {}
 
-def release_hardware() -> None:
-    """Have no backend until `init_hardware` is called again."""
-    global _default
-    _default = None
+    def run(self, calls: Sequence[Call]) -> None:
+        self._runs = {id(run[0].neurons): run for run in runs_of(calls)}
+        super().run(calls)
 
+    def execute(self, call: Call) -> None:
+        # Also where neurons have a forward_func of their own, which chips do not have.
+        call.module.execute(call, self)
 
-def run_on_hardware(experiment: Experiment, calls: Sequence[Call], clock: Clock) -> None:
-    """Run the spiking populations of ``calls`` on the backend, and fill all handles.
-
-    Spikes are observed; membranes and currents are those of the model, given these spikes.
-    """
-    backend = _default if experiment.backend is None else experiment.backend
-    if backend is None:
-        raise ValueError(
-            "Experiment(mock=False) needs a backend: Experiment(backend=...) or "
-            "init_hardware(backend)"
-        )
-    check_backend(backend, None)
-    first = {id(run[0].neurons): run for run in runs_of(calls)}
-    observed: dict[int, tuple[Tensor, Mapping[str, int], WeightFit | None]] = {}
-    for call in calls:
+    def project(self, call: Call) -> None:
+        weight = call.module.event_weight()
+        if weight is None:
+            raise ValueError(
+                f"{call.module.title}: its forward_func is not linear in the spikes, so that "
+                f"events do not pass; use Experiment(mock=True, engine='euler')"
+            )
+        self.hand_on_weighted(call, weight)
         output = call.outputs[0]
-        if id(call) in first:
-            observed |= _observe(backend, first[id(call)], clock)
-        if id(call) in observed:
-            _fill_observed(call, *observed[id(call)], clock)
-            continue
-        call.module.fill_events(call.inputs, output, clock)
-        if isinstance(call.module, Projection):
-            times, weight = output.events
-            output.events = (times, _used_weight(call.module, weight, backend))
+        times, weight = output.events
+        output.events = (times, _used_weight(call.module, weight, self.backend))
 
-
-def _observe(
-    backend: hardware.Backend, run: Sequence[Stage], clock: Clock
-) -> dict[int, tuple[Tensor, Mapping[str, int], WeightFit | None]]:
-    """Spikes, lost events and weights of the populations of a run, by the ids of their calls."""
-    neurons = [stage.neurons.module for stage in run]
-    sent, _ = joined(neurons[0].title, run[0].neurons.inputs)
-    while True:
-        for module in neurons:
-            module._room = max(module._room, _FIRST_ROOM)
-            check_room(module._room)
-        network = hardware.Network(tuple(_layer(stage, backend, sent) for stage in run))
-        seen = backend.run(network, sent.detach().cpu().numpy(), clock.duration)
-        hardware.check_observation(seen, network, len(sent), clock.duration, name=backend.name)
-        full = [] if seen.overflow is None else [each.any() for each in seen.overflow]
-        if not any(full):
-            break
-        for module, has_overflow in zip(neurons, full, strict=True):
-            module._room *= 2 if has_overflow else 1
-    return {
-        id(stage.neurons): (
-            torch.as_tensor(spikes, dtype=sent.dtype, device=sent.device),
-            {} if k else seen.lost,
-            _weight_fit(stage, backend),
+    def spike(self, call: Call) -> None:
+        if id(call) in self._runs:
+            self._observe(self._runs[id(call)])
+        seen = self._observed[id(call)]
+        module = call.module
+        times, weight = arriving(module, call.inputs)
+        out, health = functional.lif_observed(
+            times,
+            weight,
+            seen.spikes,
+            **module.event_constants(times),
+            t_max=self.clock.duration,
+            return_health=True,
         )
-        for k, (stage, spikes) in enumerate(zip(run, seen.spikes, strict=True))
-    }
+        module.remember(len(out), health, {what: n for what, n in seen.lost.items() if n}, seen.fit)
+        fill_spiking(call, out, self.clock)
+
+    def _observe(self, run: Sequence[Stage]) -> None:
+        """Run the populations of a chain, and keep what was seen by the ids of their calls."""
+        backend, duration = self.backend, self.clock.duration
+        neurons = [stage.neurons.module for stage in run]
+        sent, _ = joined(neurons[0].title, run[0].neurons.inputs)
+
+        def attempt(rooms: Sequence[int]) -> tuple[hardware.Observation, list[bool]]:
+            layers = [_layer(s, backend, sent, room) for s, room in zip(run, rooms, strict=True)]
+            network = hardware.Network(tuple(layers))
+            seen = backend.run(network, sent.detach().cpu().numpy(), duration)
+            hardware.check_observation(seen, network, len(sent), duration, name=backend.name)
+            full = [False for _ in rooms]
+            if seen.overflow is not None:
+                full = [bool(each.any()) for each in seen.overflow]
+            return seen, full
+
+        first = [max(module.spike_room, _FIRST_ROOM) for module in neurons]
+        seen, rooms = until_spikes_fit(attempt, first)
+        for k, (stage, spikes, room) in enumerate(zip(run, seen.spikes, rooms, strict=True)):
+            stage.neurons.module.spike_room = room
+            self._observed[id(stage.neurons)] = _Observed(
+                torch.as_tensor(spikes, dtype=sent.dtype, device=sent.device),
+                {} if k else seen.lost,
+                _weight_fit(stage, backend),
+            )
+
+
+class _Observed(NamedTuple):
+    """What a run observed of a population."""
+
+    spikes: Tensor
+    lost: Mapping[str, int]
+    """Events that were lost in the run, of the first one in it."""
+    fit: WeightFit | None
 
 
 def _weight_fit(stage: Stage, backend: hardware.Backend) -> WeightFit | None:
@@ -120,23 +125,6 @@ def _weight_fit(stage: Stage, backend: hardware.Backend) -> WeightFit | None:
     remedy = "give its transform a smaller scale"
     warn_of_clipping(fit, neurons.health(), what, scaling, backend.weight_limit, remedy)
     return fit
-
-
-def _fill_observed(
-    call: Call,
-    observed: Tensor,
-    lost: Mapping[str, int],
-    fit: WeightFit | None,
-    clock: Clock,
-) -> None:
-    module = call.module
-    times, weight = module.joined_events(call.inputs)
-    constants = module.event_constants(times)
-    out, health = functional.lif_observed(
-        times, weight, observed, **constants, t_max=clock.duration, return_health=True
-    )
-    module.remember(len(out), health, {what: n for what, n in lost.items() if n}, fit)
-    module.fill_from_spikes(call.inputs, call.outputs[0], out, clock)
 
 
 def _scale(synapse: Projection) -> float:
@@ -173,7 +161,7 @@ def _used_weight(synapse: Projection, weight: Tensor, backend: hardware.Backend)
     return straight_through(weight, whole.to(weight))
 
 
-def _layer(stage: Stage, backend: hardware.Backend, like: Tensor) -> hardware.Layer:
+def _layer(stage: Stage, backend: hardware.Backend, like: Tensor, room: int) -> hardware.Layer:
     neurons = stage.neurons.module
     neurons.check_parameters()
     values: dict[str, Any] = {
@@ -186,8 +174,8 @@ def _layer(stage: Stage, backend: hardware.Backend, like: Tensor) -> hardware.La
     conductance = neurons.conductance().detach().cpu().numpy().astype(np.float64)
     voltages = np.stack([values[name] * conductance for name in _VOLTAGES])
     # A reset at threshold is just below it in the model, and a step of the chip below it there.
-    room = 2e-6 * np.where(voltages[0] == 0, 1, np.abs(voltages[0]))
-    is_at_threshold = voltages[0] - voltages[2] <= room
+    gap = 2e-6 * np.where(voltages[0] == 0, 1, np.abs(voltages[0]))
+    is_at_threshold = voltages[0] - voltages[2] <= gap
     voltages, span = _in_range(voltages)
     voltages[2] = np.where(is_at_threshold, voltages[0] - _STEP, voltages[2])
     values |= dict(zip(_VOLTAGES, voltages, strict=True))
@@ -195,7 +183,7 @@ def _layer(stage: Stage, backend: hardware.Backend, like: Tensor) -> hardware.La
     return hardware.Layer(
         np.concatenate(weights, axis=1),
         **values,
-        max_spikes=neurons._room,
+        max_spikes=room,
         weight_unit=1 / (_shared_scale(stage) * span),
     )
 

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...layers._overflow import SpikeOverflowError
 from ...spikes._events import spike_times_from_dense
 
 _CONVERTING = (Tensor.to, Tensor.float, Tensor.double, Tensor.int, Tensor.long, Tensor.bool)
@@ -201,12 +200,3 @@ class _Draw(torch.autograd.Function):
         (slope,) = torch.gradient(gradient, spacing=ctx.dt, dim=0)
         at_spikes = slope.movedim(0, -1).gather(-1, torch.where(seen, step, 0))
         return torch.where(seen, at_spikes, 0), None, None
-
-
-def check_room(slots: int) -> None:
-    """Refuse a number of spikes per neuron that no sensible run has."""
-    if slots > 1 << 14:
-        raise SpikeOverflowError(
-            f"a neuron has more than {slots // 2} spikes in one run; give it a refractory_time "
-            f"or smaller weights"
-        )

@@ -13,21 +13,20 @@ from .._handle import Handle
 from ..modules.neuron._aelif import AELIF
 from ..modules.neuron._li import LI
 from ..modules.types._projection import Projection
+from ._arriving import joined
 from ._call import Call, Clock
-from ._events import joined, spikes_with_room
+from ._engine import Engine
 from ._raster import with_same_room
+from ._room import spikes_with_room
+from ._spiking import keep_spikes
 
 
-def fill_recurrent(title: str, calls: Sequence[Call], clock: Clock, room: int) -> int:
-    """Simulate the modules of a wrapper as they are connected, and fill their handles.
-
-    **Arguments:** ``title``: the wrapper in messages; ``room``: spikes per neuron at first.
-
-    **Returns:** the room that the spikes needed.
-    """
+def fill_recurrent(engine: Engine, wrapper: Call) -> None:
+    """Simulate the modules of a wrapper as they are connected, and fill their handles."""
+    title, calls = wrapper.module.title, wrapper.inner
     for call in calls:
         known = isinstance(call.module, Projection | AELIF | LI)
-        if not known or not call.module._is_event_based():
+        if not known or call.module.has_own_forward():
             raise ValueError(
                 f"{title}: in the event engine it wraps synapses, spiking neurons and read-outs; "
                 f"for {call.module.title} use Experiment(engine='euler')"
@@ -37,16 +36,15 @@ def fill_recurrent(title: str, calls: Sequence[Call], clock: Clock, room: int) -
     projections = [call for call in calls if isinstance(call.module, Projection)]
     for call in projections:
         if not _comes_from(call, own):
-            call.module.fill_events(call.inputs, call.outputs[0], clock)
+            engine.execute(call)
     if populations:
-        room = _fill_populations(title, populations, projections, clock, room)
+        _fill_populations(wrapper.module, populations, projections, engine.clock)
     for call in projections:
         if _comes_from(call, own):
-            call.module.fill_events(call.inputs, call.outputs[0], clock)
+            engine.execute(call)
     for call in calls:
         if isinstance(call.module, LI):
-            call.module.fill_events(call.inputs, call.outputs[0], clock)
-    return room
+            engine.execute(call)
 
 
 def _comes_from(call: Call, handles: set[int]) -> bool:
@@ -55,14 +53,10 @@ def _comes_from(call: Call, handles: set[int]) -> bool:
 
 
 def _fill_populations(
-    title: str,
-    populations: Sequence[Call],
-    projections: Sequence[Call],
-    clock: Clock,
-    room: int,
-) -> int:
+    wrapper: Any, populations: Sequence[Call], projections: Sequence[Call], clock: Clock
+) -> None:
     """Simulate all populations as one recurrent layer, and fill their handles."""
-    times, weight = _input_from_outside(title, populations)
+    times, weight = _input_from_outside(wrapper.title, populations)
     recurrent_weight = _recurrent_weight(populations, projections, weight)
     simulate = partial(
         functional.recurrent_lif,
@@ -73,14 +67,11 @@ def _fill_populations(
         t_max=clock.duration,
         return_health=True,
     )
-    out, health, room = spikes_with_room(simulate, room)
+    out, health, wrapper.spike_room = spikes_with_room(simulate, wrapper.spike_room)
     sizes = [call.module.size for call in populations]
     counts = zip(*(count.split(sizes) for count in health if count is not None), strict=True)
     for call, spikes, each in zip(populations, out.split(sizes, dim=1), counts, strict=True):
-        call.module.remember(len(spikes), Health(*each))
-        call.module.check_alive(Health(*each), times, weight)
-        call.module.fill_from_spikes(call.inputs, call.outputs[0], spikes, clock)
-    return room
+        keep_spikes(call, spikes, Health(*each), (times, weight), clock)
 
 
 def _input_from_outside(title: str, populations: Sequence[Call]) -> tuple[Tensor, Tensor]:
@@ -105,7 +96,7 @@ def _input_from_outside(title: str, populations: Sequence[Call]) -> tuple[Tensor
 
 
 def _is_filled(handle: Handle) -> bool:
-    return handle._producer is None
+    return handle.producer is None
 
 
 def _recurrent_weight(

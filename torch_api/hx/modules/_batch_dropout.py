@@ -7,9 +7,10 @@ from torch import Tensor
 
 from .. import functional as F
 from .._experiment import Experiment
-from .._handle import Handle, LIFObservables
-from ..engines._call import Clock
-from ..engines._raster import NEVER, SpikeRaster
+from .._handle import LIFObservables
+from ..engines._call import Call
+from ..engines._engine import Engine
+from ._grid_form import grid_form
 from ._hx_module import HXModule
 from .types._sizes import check_size
 
@@ -33,18 +34,11 @@ class BatchDropout(HXModule):
         self.mask = torch.rand(self.size) > (self._dropout if self.training else -1.0)
         return self.mask
 
+    @grid_form
     def forward_func(self, *input: LIFObservables, hw_data: Any = None) -> LIFObservables:
         spikes = self.only(input).spikes
         check_size(self, spikes.shape[-1])
         return LIFObservables(spikes=F.batch_dropout(spikes, self.set_mask()))
 
-    def fill_events(self, inputs: tuple, output: Handle, clock: Clock) -> None:
-        """Remove the times of silenced neurons."""
-        source = self.only(inputs)
-        times = source.times(clock.dt, self.title)
-        check_size(self, times.shape[1])
-        mask = self.set_mask().to(times.device)
-        left = torch.where(mask[:, None], times, NEVER)
-        output.fill(
-            left, spikes=lambda: SpikeRaster.remembering(source.spikes * mask, left, clock.dt)
-        )
+    def execute(self, call: Call, engine: Engine) -> None:
+        engine.drop(call)

@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from .._experiment import Experiment
 from .._handle import Handle, HandleTypeError, TensorHandle
-from ..engines._call import Call, Clock, Engine
+from ..engines._call import Call
+from ..engines._engine import Engine
+from ._grid_form import is_grid_form
 
 
 class HXBaseExperimentModule(nn.Module):
@@ -87,40 +89,19 @@ class HXBaseExperimentModule(nn.Module):
                 f"{error}"
             ) from None
 
-    def fill_events(self, inputs: tuple, output: Any, clock: Clock) -> None:
-        """`forward_func` in continuous time, where a module has it: fill ``output``."""
-        raise NotImplementedError
-
     def only(self, inputs: tuple) -> Any:
         """The one input of a module that has one."""
         if len(inputs) != 1:
             raise TypeError(f"{self.title} takes one handle, got {len(inputs)}")
         return inputs[0]
 
-    def execute(self, call: Call, clock: Clock, engine: Engine) -> None:
-        """Fill the output handle of a call."""
-        if engine == "event" and self._is_event_based():
-            self.fill_events(call.inputs, call.outputs[0], clock)
-            return
-        if engine == "event":
-            for handle in call.inputs:
-                if handle._times is not None and handle._times.requires_grad:
-                    raise ValueError(
-                        f"{self.title} computes on dense tensors, through which exact gradients "
-                        f"do not pass; use Experiment(engine='euler')"
-                    )
-        self.fill_computed(call.outputs[0], self.func(call.inputs))
+    def execute(self, call: Call, engine: Engine) -> None:
+        """Ask an engine to fill the output handle of a call: here, by `forward_func`."""
+        engine.compute(call)
 
-    def _is_event_based(self) -> bool:
-        """A ``forward_func`` that a user overrode takes precedence over the events' code."""
-        for cls in type(self).__mro__:
-            if cls is HXBaseExperimentModule:
-                return False
-            if "fill_events" in vars(cls):
-                return True
-            if "forward_func" in vars(cls):
-                return False
-        return False
+    def has_own_forward(self) -> bool:
+        """Whether `forward_func` is other than what engines know of the module."""
+        return not is_grid_form(type(self).forward_func)
 
 
 class HXModule(HXBaseExperimentModule):

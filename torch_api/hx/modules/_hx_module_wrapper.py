@@ -7,8 +7,8 @@ from torch import nn
 
 from .._experiment import Experiment
 from .._handle import Handle
-from ..engines._call import Call, Clock, Engine
-from ..engines._recurrence import fill_recurrent
+from ..engines._call import Call
+from ..engines._engine import Engine
 from ._hx_module import HXBaseExperimentModule
 
 
@@ -26,7 +26,8 @@ class HXModuleWrapper(HXBaseExperimentModule):
 
     def __init__(self, experiment: Experiment, **modules: HXBaseExperimentModule) -> None:
         super().__init__(experiment)
-        self._room = 0
+        self.spike_room = 0
+        """Room for spikes per neuron that the last run needed."""
         self.update(**modules)
 
     def update(self, **modules: HXBaseExperimentModule) -> None:
@@ -52,19 +53,16 @@ class HXModuleWrapper(HXBaseExperimentModule):
             for module in self.modules.values():
                 module.renew_output()
 
-    def execute(self, call: Call, clock: Clock, engine: Engine) -> None:
-        """Fill the output handles of the wrapped modules."""
-        if engine == "event":
-            self._room = fill_recurrent(self.title, call.inner, clock, self._room)
-            return
-        self._fill(call.outputs, self.func(call.inputs))
+    def execute(self, call: Call, engine: Engine) -> None:
+        engine.connect(call)
 
     def exec_forward(self, input: Any, output: Any, hw_map: Mapping[Any, Any]) -> None:
         inputs = input if isinstance(input, tuple) else (input,)
         seen = tuple(hw_map.get(module.descriptor) for module in self.modules.values())
-        self._fill(output, self.func(inputs, hw_data=seen))
+        self.fill_all(output, self.func(inputs, hw_data=seen))
 
-    def _fill(self, outputs: Sequence[Handle], found: Any) -> None:
+    def fill_all(self, outputs: Sequence[Handle], found: Any) -> None:
+        """Fill the handles of the wrapped modules with what `forward_func` returned."""
         found = found if isinstance(found, tuple) else (found,)
         if len(found) != len(outputs):
             raise ValueError(

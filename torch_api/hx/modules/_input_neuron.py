@@ -3,8 +3,10 @@
 from typing import Any
 
 from .._experiment import Experiment
-from .._handle import Handle, LIFObservables
-from ..engines._call import Clock
+from .._handle import LIFObservables
+from ..engines._call import Call
+from ..engines._engine import Engine
+from ._grid_form import grid_form
 from .types._input_population import InputPopulation
 from .types._sizes import check_size
 
@@ -25,14 +27,11 @@ class InputNeuron(InputPopulation):
         super().__init__(experiment, execution_instance, chip_coordinate)
         self.size = size
 
+    @grid_form
     def forward_func(self, *input: LIFObservables, hw_data: Any = None) -> LIFObservables:
         source = self.only(input)
         check_size(self, source.spikes.shape[-1])
         return source
 
-    def fill_events(self, inputs: tuple, output: Handle, clock: Clock) -> None:
-        """Hand on the times too."""
-        source = self.only(inputs)
-        times = source.times(clock.dt, self.title)
-        check_size(self, times.shape[1])
-        output.fill(times, spikes=lambda: source.spikes)
+    def execute(self, call: Call, engine: Engine) -> None:
+        engine.hand_on(call)

@@ -10,6 +10,7 @@ from .. import functional as F
 from .._experiment import Experiment
 from .._handle import LIFObservables, SynapseHandle
 from ..transforms.weight_transforms import linear_saturating
+from ._grid_form import grid_form
 from .types._projection import Projection
 
 
@@ -49,8 +50,7 @@ class Synapse(Projection):
 class EventPropSynapse(Synapse):
     """`Synapse` for `EventPropLIF`. Both engines take it; the event engine is always exact."""
 
+    @grid_form
     def forward_func(self, *input: LIFObservables, hw_data: Any = None) -> SynapseHandle:
         graded = F.EventPropSynapseFunction.apply(self.dense_input(input), self.weight)
         return SynapseHandle(graded_spikes=graded)
-
-    fill_events = Projection.fill_events

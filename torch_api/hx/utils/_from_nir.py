@@ -17,7 +17,7 @@ from .._experiment import Experiment
 from .._handle import LIFObservables
 from .._parameter import HXTransformedModelParameter, MixedHXModelParameter
 from .._run import run
-from ..engines._call import Engine
+from ..engines._call import EngineName
 from ..modules._input_neuron import InputNeuron
 from ..modules._synapse import Synapse
 from ..modules.neuron._li import LI
@@ -48,7 +48,7 @@ class ConversionConfig:
     mock: bool = True
     input_loopback: bool = True
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    engine: Engine | None = None
+    engine: EngineName | None = None
 
 
 class NIRNetwork(nn.Module):

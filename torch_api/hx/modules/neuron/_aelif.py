@@ -1,21 +1,17 @@
 """Populations that spike."""
 
-import warnings
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .... import functional
-from ....layers._health import Health
 from ..._experiment import Experiment
-from ..._handle import AELIFObservables, Handle, LIFObservables, SynapseHandle
+from ..._handle import AELIFObservables, LIFObservables, SynapseHandle
 from ..._parameter import HXBaseParameter, ModuleParameterType, capacitance
-from ...engines._call import Clock
-from ...engines._events import constant, current_trace, looks, of_neuron, spikes_with_room
-from ...engines._madc import recorded
-from ...engines._raster import NEVER, SpikeRaster
+from ...engines._call import Call
+from ...engines._constants import constant
+from ...engines._engine import Engine
+from .._grid_form import grid_form
 from ..types._population import Population
 
 _TERMS = (
@@ -120,6 +116,7 @@ class AELIF(Population):
             rule, room = "finite and not above threshold", torch.le
         self.check_parameter("reset", rule, lambda value: value.isfinite() & room(value, threshold))
 
+    @grid_form
     def forward_func(self, *input: SynapseHandle, hw_data: Any = None) -> LIFObservables:
         found = self.grid(
             input,
@@ -152,6 +149,9 @@ class AELIF(Population):
             return AELIFObservables(adaptation_cadc=found.adaptation, **filled)
         return LIFObservables(**filled)
 
+    def execute(self, call: Call, engine: Engine) -> None:
+        engine.spike(call)
+
     def check_terms(self) -> None:
         """Refuse terms that continuous time does not have."""
         terms = ("exponential", "subthreshold_adaptation", "spike_triggered_adaptation")
@@ -161,73 +161,6 @@ class AELIF(Population):
                 f"{self.title}: the event engine has leaky integrate-and-fire neurons; for "
                 f"{', '.join(extra) or 'leaky=False or fire=False'} use Experiment(engine='euler')"
             )
-
-    def fill_events(self, inputs: tuple, output: Handle, clock: Clock) -> None:
-        """Spikes now; dense observables when they are read."""
-        self.check_terms()
-        times, weight = self.joined_events(inputs)
-        constants = self.event_constants(times)
-        simulate = partial(
-            functional.lif, times, weight, **constants, t_max=clock.duration, return_health=True
-        )
-        out, health, self._room = spikes_with_room(simulate, self._room)
-        self.remember(len(out), health)
-        self.check_alive(health, times, weight)
-        self.fill_from_spikes(inputs, output, out, clock)
-
-    def check_alive(self, health: Health, times: Tensor, weight: Tensor) -> None:
-        """Warn once per experiment if training meets a population that no input lets spike."""
-        samples = len(times)
-        if self.experiment.has_warned or not (self.training and torch.is_grad_enabled()):
-            return
-        if not weight.requires_grad or not bool(torch.isfinite(times).any()):
-            return
-        if bool((health.silent == samples).all()):
-            self.experiment.has_warned = True
-            warnings.warn(
-                f"{self.title} did not spike in any of {samples} samples. Without spikes there is "
-                f"no exact gradient, and what is before it does not learn: raise the weights of "
-                f"its synapses, or lower its threshold",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-
-    def fill_from_spikes(self, inputs: tuple, output: Handle, out: Tensor, clock: Clock) -> None:
-        """Fill a handle with spikes, and with traces to be computed on demand."""
-
-        def membrane() -> Tensor:
-            times, weight = self.joined_events(inputs)
-            at, constants = looks(clock, times), self.event_constants(times)
-            trace = functional.lif_observed_trace(times, weight, out, at, **constants)
-            return trace.movedim(-1, 0)
-
-        def current() -> Tensor:
-            times, weight = self.joined_events(inputs)
-            return current_trace(times, weight, self.event_constants(times)["tau_syn"], clock)
-
-        sent = out
-        if self.mask is not None:
-            sent = torch.where(self.mask.to(out.device)[:, None], out, NEVER)
-
-        def madc() -> Tensor:
-            times, weight = self.joined_events(inputs)
-            one = self.options["record_neuron_id"]
-            constants = of_neuron(self.event_constants(times), one)
-            return recorded(
-                lambda at: functional.lif_observed_trace(
-                    times, weight[one : one + 1], out[:, one : one + 1], at, **constants
-                )[:, 0],
-                clock,
-                times,
-            )
-
-        output.fill(
-            sent,
-            membrane_madc=madc if self.is_recorded() else None,
-            spikes=lambda: SpikeRaster.draw(sent, clock.dt, clock.steps),
-            membrane_cadc=membrane,
-            current=current,
-        )
 
     def event_constants(self, like: Tensor) -> dict[str, Any]:
         """The constants of `evtorch.torch_api.functional.lif`."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ... import functional as F
 from ..._handle import LIFObservables, LIObservables, SynapseHandle
+from .._grid_form import grid_form
 from ..types._population import Population
 from ._li import LI
 from ._lif import LIF
@@ -54,6 +55,7 @@ class NeuronExp(_DecayPerStep, LIF):
         super().__init__(*arguments, **named)
         self.refractory = False
 
+    @grid_form
     def forward_func(self, *input: SynapseHandle, hw_data: Any = None) -> LIFObservables:
         spikes, membrane, current, madc = F.exp_cuba_lif_integration(
             self.grid_input(input),
@@ -71,12 +73,11 @@ class NeuronExp(_DecayPerStep, LIF):
             spikes=sent, membrane_cadc=membrane, current=current, membrane_madc=madc
         )
 
-    fill_events = LIF.fill_events
-
 
 class ReadoutNeuronExp(_DecayPerStep, LI):
     """`LI` with ``tau_mem`` and ``tau_syn`` given as ``exp(-dt / tau)``; see `NeuronExp`."""
 
+    @grid_form
     def forward_func(self, *input: SynapseHandle, hw_data: Any = None) -> LIObservables:
         membrane, current, madc = F.exp_cuba_li_integration(
             self.grid_input(input),
@@ -86,5 +87,3 @@ class ReadoutNeuronExp(_DecayPerStep, LI):
             hw_data=hw_data,
         )
         return LIObservables(membrane_cadc=membrane, current=current, membrane_madc=madc)
-
-    fill_events = LI.fill_events

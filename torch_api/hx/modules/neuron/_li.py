@@ -4,13 +4,13 @@ from typing import Any
 
 from torch import Tensor
 
-from .... import functional
 from ..._experiment import Experiment
-from ..._handle import Handle, LIObservables, SynapseHandle
+from ..._handle import LIObservables, SynapseHandle
 from ..._parameter import ModuleParameterType, capacitance
-from ...engines._call import Clock
-from ...engines._events import constant, current_trace, integrator_trace, of_neuron
-from ...engines._madc import recorded
+from ...engines._call import Call
+from ...engines._constants import constant
+from ...engines._engine import Engine
+from .._grid_form import grid_form
 from ..types._population import Population
 
 _OF_SPIKES = {"reset": 80, "threshold": 125, "refractory_time": 0.0, "holdoff_time": 0.0}
@@ -79,6 +79,7 @@ class LI(Population):
         super().__init__(size, experiment, parameters, options)
         self.alpha, self.method = alpha, method
 
+    @grid_form
     def forward_func(self, *input: SynapseHandle, hw_data: Any = None) -> LIObservables:
         found = self.grid(
             input, hw_data=hw_data, reset=self.model("leak"), threshold=float("inf"), fire=False
@@ -88,27 +89,16 @@ class LI(Population):
             current=found.current, membrane_cadc=found.membrane, membrane_madc=madc
         )
 
-    def fill_events(self, inputs: tuple, output: Handle, clock: Clock) -> None:
-        """Voltages and currents at the time steps, exact and differentiable, when they are read."""
-        times, weight = self.joined_events(inputs)
-        constants = {
-            "tau_mem": constant(self.seconds("tau_mem"), times),
-            "tau_syn": constant(self.seconds("tau_syn"), times),
-            "v_leak": constant(self.model("leak"), times),
+    def execute(self, call: Call, engine: Engine) -> None:
+        engine.integrate(call)
+
+    def event_constants(self, like: Tensor) -> dict[str, Any]:
+        """The constants of `evtorch.torch_api.functional.li`."""
+        return {
+            "tau_mem": constant(self.seconds("tau_mem"), like),
+            "tau_syn": constant(self.seconds("tau_syn"), like),
+            "v_leak": constant(self.model("leak"), like),
         }
-
-        def madc() -> Tensor:
-            one = self.options["record_neuron_id"]
-            row, own = weight[one : one + 1], of_neuron(constants, one)
-            return recorded(
-                lambda at: functional.li_value(times, row, at, **own)[:, 0], clock, times
-            )
-
-        output.fill(
-            membrane_madc=madc if self.is_recorded() else None,
-            membrane_cadc=lambda: integrator_trace(times, weight, constants, clock),
-            current=lambda: current_trace(times, weight, constants["tau_syn"], clock),
-        )
 
     def numbers(self) -> dict[str, Any]:
         return {name: x for name, x in super().numbers().items() if name not in _OF_SPIKES}

@@ -6,6 +6,7 @@ from ... import functional as F
 from ..._experiment import Experiment
 from ..._handle import LIFObservables, SynapseHandle
 from ..._parameter import ModuleParameterType
+from .._grid_form import grid_form
 from ._aelif import AELIF
 
 
@@ -90,6 +91,7 @@ class EventPropLIF(LIF):
     is that of `LIF`, which is exact.
     """
 
+    @grid_form
     def forward_func(self, *input: SynapseHandle, hw_data: Any = None) -> LIFObservables:
         self.check_parameters()
         if len(input) != 1 or input[0].graded_spikes.ndim != 4:
@@ -101,8 +103,6 @@ class EventPropLIF(LIF):
             self.experiment.dt,
         )
         return LIFObservables(spikes=spikes, membrane_cadc=membrane, current=current)
-
-    fill_events = AELIF.fill_events
 
 
 Neuron = LIF

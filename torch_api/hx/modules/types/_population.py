@@ -14,7 +14,6 @@ from ... import functional as F
 from ..._experiment import Experiment
 from ..._handle import Handle, SynapseHandle
 from ..._parameter import HXBaseParameter, HXParameter
-from ...engines._events import joined
 from .._hx_module import HXModule
 
 _OPTIONS = (
@@ -82,7 +81,8 @@ class Population(HXModule, SpikingLayer, RecordsNumbers):
         """Options of recording and placement, as given; they have no effect in simulation."""
         self.mask: Tensor | None = None
         """Which neurons send spikes, bool ``(size,)``; ``None``: all."""
-        self._room = 0
+        self.spike_room = 0
+        """Room for spikes per neuron that the last run needed."""
 
     @property
     def title(self) -> str:
@@ -135,16 +135,6 @@ class Population(HXModule, SpikingLayer, RecordsNumbers):
             )
         if values_are_checked() and not bool(good(value).all()):
             raise ValueError(f"{self.title}: {name} must be {rule}, got {self.model(name)}")
-
-    def joined_events(self, inputs: Any) -> tuple[Tensor, Tensor]:
-        """Spikes and weights of all synapses, in units of voltage."""
-        self.check_parameters()
-        times, weight = joined(self.title, inputs)
-        if weight.shape[0] != self.size:
-            raise ValueError(
-                f"{self.title}: its synapses end on {weight.shape[0]} neurons, not {self.size}"
-            )
-        return times, self.in_voltage(weight)
 
     def conductance(self) -> Tensor:
         """The leak conductance ``c / tau_mem``, a number or one per neuron."""

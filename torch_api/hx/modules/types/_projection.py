@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from ... import functional as F
 from ..._experiment import Experiment
 from ..._handle import Handle, LIFObservables, SynapseHandle
-from ...engines._call import Call, Clock, Engine
+from ...engines._call import Call
+from ...engines._engine import Engine
+from .._grid_form import grid_form
 from .._hx_module import HXModule
 
 
@@ -71,44 +73,30 @@ class Projection(HXModule):
         self.check_input(spikes.shape[-1])
         if not spikes.is_floating_point():
             return spikes.to(self.weight.dtype)
-        self._check_dtype(spikes)
+        self.check_dtype(spikes)
         return spikes
 
-    def _check_dtype(self, spikes: Tensor) -> None:
+    def check_dtype(self, spikes: Tensor) -> None:
+        """Check that input spikes, or their times, have the dtype of the weights."""
         if spikes.dtype != self.weight.dtype:
             raise TypeError(
                 f"{self.title}: its input spikes are {spikes.dtype}, but its weight is "
                 f"{self.weight.dtype}; convert one of them, such as spikes.to({self.weight.dtype})"
             )
 
+    @grid_form
     def forward_func(self, *input: LIFObservables, hw_data: Any = None) -> SynapseHandle:
         return SynapseHandle(graded_spikes=F.linear(self.dense_input(input), self.used_weight()))
 
-    def fill_events(self, inputs: tuple, output: SynapseHandle, clock: Clock) -> None:
-        """Hand on spike times and weights; the dense product is computed if it is read."""
-        weight = self.used_weight() if self._is_event_based() else self._linear_weight()
-        if weight is None:
-            raise ValueError(
-                f"{self.title}: its forward_func is not linear in the spikes, so that events do "
-                f"not pass; use Experiment(mock=True, engine='euler')"
-            )
-        self._hand_on(inputs, output, clock, weight)
+    def execute(self, call: Call, engine: Engine) -> None:
+        engine.project(call)
 
-    def execute(self, call: Call, clock: Clock, engine: Engine) -> None:
-        weight = None
-        if engine == "event" and not self._is_event_based():
-            weight = self._linear_weight()
-        if weight is None:
-            super().execute(call, clock, engine)
-        else:
-            self._hand_on(call.inputs, call.outputs[0], clock, weight)
+    def event_weight(self) -> Tensor | None:
+        """The weights ``(out, in)`` through which events act.
 
-    def _hand_on(self, inputs: tuple, output: SynapseHandle, clock: Clock, weight: Tensor) -> None:
-        times = self.only(inputs).times(clock.dt, self.title, weight.dtype)
-        self.check_input(times.shape[1])
-        self._check_dtype(times)
-        output.fill(graded_spikes=lambda: self.func(inputs).graded_spikes)
-        output.events = (times, weight)
+        ``None`` for a `forward_func` of one's own that does something else than to weigh spikes.
+        """
+        return self._linear_weight() if self.has_own_forward() else self.used_weight()
 
     def _linear_weight(self) -> Tensor | None:
         """The weights ``(out, in)`` with which a `forward_func` of one's own weighs spikes.
