@@ -1,34 +1,15 @@
 """Factors between a model and hardware, fitted to the model's weights."""
 
-import warnings
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any
 
 import numpy as np
 from torch import nn
 
 from ...jax_core import hardware
-from ...jax_core.hardware._scaling import clipped_share, fit_factor, rounding_error
-
-if TYPE_CHECKING:
-    from ..layers._health import LayerHealth
-
-MOST_CLIPPED = 0.01
-"""Share of a layer's clipped weights above which there is a warning."""
-
-
-class WeightClippingWarning(RuntimeWarning):
-    """Many weights are beyond what the hardware can have."""
-
-
-class WeightFit(NamedTuple):
-    """How close the weights that a layer has on the hardware are to those of the model."""
-
-    clipped: float
-    """Share of the weights that are larger than the hardware's, and clipped."""
-    rounding_error: float
-    """Root mean square of what rounding and clipping change, relative to that of the weights."""
+from ...jax_core.hardware._scaling import fit_factor
+from ._weights import WeightFit, weight_fit
 
 
 @dataclass(frozen=True)
@@ -67,8 +48,8 @@ class Scaling(hardware.Scaling):
 
         **Raises:** as `on_backend`; ``ValueError`` for weights that are not finite.
         """
+        # Layers know their backend, and so this file.
         from ..hardware._parts import hardware_layers
-        from ._run import check_backend
 
         check_backend(backend, None)
         weights: dict[str, np.ndarray] = {}
@@ -93,31 +74,17 @@ class Scaling(hardware.Scaling):
         return "\n".join([repr(self), *rows])
 
 
-def weight_fit(weight: np.ndarray, scaling: hardware.Scaling, limit: int | None) -> WeightFit:
-    """What becomes of a layer's weights on hardware with this ``limit``."""
-    return WeightFit(clipped_share(weight, scaling, limit), rounding_error(weight, scaling, limit))
-
-
-def warn_of_clipping(
-    fit: WeightFit,
-    health: "LayerHealth | None",
-    what: str,
-    scaling: hardware.Scaling,
-    limit: int,
-    remedy: str = "choose the factor with snn.hardware.Scaling.fit(model, backend)",
-) -> None:
-    """Warn if too many weights are clipped and were not before, so once in a training.
-
-    **Arguments:** ``health``: that of the layer's last forward; ``what``: names the layer and the
-    backend; ``remedy``: what to do against it.
-    """
-    before = None if health is None else health.weights
-    if fit.clipped <= MOST_CLIPPED or (before is not None and before.clipped > MOST_CLIPPED):
-        return
-    warnings.warn(
-        f"{what}: {fit.clipped:.1%} of the weights exceed the largest, {limit}, with a factor of "
-        f"{scaling.weight:g} and are clipped; {remedy}, or keep the weights smaller. The health "
-        f"report has the shares of all layers",
-        WeightClippingWarning,
-        stacklevel=4,
-    )
+def check_backend(backend: Any, scaling: Any) -> hardware.Scaling:
+    """Check a backend and its scaling; **returns** the latter, without scaling by default."""
+    if not isinstance(backend, hardware.Backend):
+        raise TypeError(
+            f"backend must be None (the simulation) or have name, weight_limit and run(...) as "
+            f"snn.hardware.Backend says, got {backend!r}"
+        )
+    if scaling is None:
+        return Scaling()
+    if not isinstance(scaling, hardware.Scaling):
+        raise TypeError(
+            f"scaling must be a snn.hardware.Scaling(weight, time), got {type(scaling).__name__}"
+        )
+    return scaling

@@ -7,7 +7,9 @@ from torch import nn
 
 from ...jax_core.hardware import Backend, Network, Scaling
 from .._validate import check_size
-from ..backend._run import Stack, check_backend, refuse_export, run_stack
+from ..backend._run import refuse_export
+from ..backend._scaling import check_backend
+from ..backend._stack import Stack, run_stack
 from ..layers._delay import Delay
 from ..layers._neuron_layer import NeuronLayer
 from ._parts import Plan, as_sequential

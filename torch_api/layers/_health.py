@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ...jax_core import Events
 from .._validate import is_transformed
-from ..backend._scaling import WeightFit
+from ..backend._weights import WeightFit
 from ._late import count_late
 
 

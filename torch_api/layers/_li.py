@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ...jax_core import Events
 from .. import functional
 from .._validate import check_dtype, check_size
-from ..backend._scaling import WeightFit
+from ..backend._weights import WeightFit
 from ..functional._li import Quantity, Readout, check_readout
 from ._checkpoint import RecordsNumbers
 from ._constants import Constant, constant_numbers, constants_repr, register_constants

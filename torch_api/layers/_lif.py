@@ -11,7 +11,8 @@ from ...jax_core import Events
 from ...jax_core.hardware import Backend, Scaling
 from .. import functional
 from .._validate import check_dtype, check_size, values_are_checked
-from ..backend._run import Stack, check_backend, run_stack
+from ..backend._scaling import check_backend
+from ..backend._stack import Stack, run_stack
 from ..functional._lif import Gradient, Quantity, check_settings, spikes_once
 from ..functional._observed import delayed_trace
 from ._constants import Constant, constants_repr, register_constants

@@ -10,7 +10,7 @@ import torch
 from evtorch import torch_api as snn
 from evtorch.torch_api import hx
 from evtorch.torch_api.hx.engines._call import Clock
-from evtorch.torch_api.hx.engines._hardware import _hardware_weight
+from evtorch.torch_api.hx.engines._hardware_layer import hardware_weight
 from evtorch.torch_api.hx.engines._raster import exact_times, times_of
 from evtorch.torch_api.hx.engines._traces import integrator_trace, looks
 
@@ -258,7 +258,7 @@ def test_a_realistic_chip_gets_whole_weights():
     assert network.first.weight.grad.abs().sum() > 0
     weight = network.first.weight.detach().numpy()
     expected = np.clip(np.rint(scale * weight.astype(np.float64)), -63, 63)
-    assert np.array_equal(_hardware_weight(network.first, chip), expected)
+    assert np.array_equal(hardware_weight(network.first, chip), expected)
     error = np.linalg.norm(expected / scale - weight) / np.linalg.norm(weight)
     assert fit == (np.mean(abs(scale * weight) > 63), pytest.approx(error))
 

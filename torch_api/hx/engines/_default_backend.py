@@ -1,7 +1,7 @@
 """The backend of experiments that were not given their own."""
 
 from ....jax_core.hardware import Backend
-from ...backend._run import check_backend
+from ...backend._scaling import check_backend
 
 _default: Backend | None = None
 _last: Backend | None = None
