@@ -3,28 +3,13 @@
 import importlib.util
 import sys
 import types
-from typing import Any
 
 from ....jax_core.hardware import Backend
-from ... import hx
-from .. import _execution_instance as _placement
 from .._experiment import set_default_engine
-from .._observables import AnalogObservable
-from .._parameter import ModuleParameterType
-from .._recorded import Recorded
-from ..backend._module_manager import ModuleManager
 from ..engines._call import EngineName
-from ..engines._default_backend import init_hardware, release_hardware
-from ..functional._linear import WeightRounding
-from ..modules._hx_module import HXModule
-from ..modules.types._input_population import InputPopulation
-from ..modules.types._population import Population
-from ..modules.types._projection import Projection
-from ..utils import _calib_helper, _readout_source
-from ..utils._model_mapper import MixinHXModelMapper
-from ..utils.dynamic_range import _boundary, _threshold, _weight_scaling
-from . import _yinyang_model
-from ._stand_ins import LOGGER, Finder, StandIn
+from ..engines._default_backend import init_hardware
+from ._layout import stand_ins
+from ._stand_ins import Finder
 
 _installed: dict[str, types.ModuleType] = {}
 _finder = Finder()
@@ -47,7 +32,7 @@ def install(backend: Backend | None = None, *, engine: EngineName = "euler") -> 
         init_hardware(backend)
     if _installed:
         return
-    for name, module in _modules().items():
+    for name, module in stand_ins().items():
         sys.modules[name] = _installed[name] = module
     for name, module in _installed.items():
         parent, _, child = name.rpartition(".")
@@ -71,127 +56,3 @@ def uninstall() -> None:
         sys.meta_path.remove(_finder)
     _installed.clear()
     set_default_engine("event")
-
-
-def _public(module: types.ModuleType) -> dict[str, Any]:
-    """The public names of a module but for its sub-modules, which have stand-ins of their own."""
-    return {
-        name: value
-        for name, value in vars(module).items()
-        if not name.startswith("_") and not isinstance(value, types.ModuleType)
-    }
-
-
-_MODULE_FILES = (
-    *("batch_dropout", "hx_module", "hx_module_wrapper", "input_neuron", "neuron"),
-    *("sparse_synapse", "synapse", "types"),
-)
-_FUNCTION_FILES = (
-    *("aelif", "dropout", "eventprop", "li", "lif", "linear", "refractory", "spike_source"),
-    *("step_integration_code_factory", "superspike", "threshold", "unterjubel"),
-)
-
-
-def _utils() -> dict[str, dict[str, Any]]:
-    mapper = {"MixinHXModelMapper": MixinHXModelMapper}
-    return {
-        "hxtorch.spiking.utils": mapper,
-        "hxtorch.spiking.utils.model_mapper": mapper,
-        "hxtorch.spiking.utils.calib_helper": {
-            "nightly_calib_path": _calib_helper.nightly_calib_path,
-            "nightly_calix_native_path": _calib_helper.nightly_calix_native_path,
-        },
-        "hxtorch.spiking.utils.readout_source": {"ReadoutSource": _readout_source.ReadoutSource},
-        "hxtorch.spiking.utils.dynamic_range": {},
-        "hxtorch.spiking.utils.dynamic_range.boundary": {
-            "Boundaries": _boundary.Boundaries,
-            "get_dynamic_range": _boundary.get_dynamic_range,
-        },
-        "hxtorch.spiking.utils.dynamic_range.threshold": {
-            "Threshold": _threshold.Threshold,
-            "get_trace_scaling": _threshold.get_trace_scaling,
-        },
-        "hxtorch.spiking.utils.dynamic_range.weight_scaling": {
-            "WeightScaling": _weight_scaling.WeightScaling,
-            "get_weight_scaling": _weight_scaling.get_weight_scaling,
-        },
-        "hxtorch.spiking.utils.from_nir": {
-            "ConversionConfig": hx.ConversionConfig,
-            "from_nir": hx.from_nir,
-        },
-        "hxtorch.spiking.utils.from_nir_data": {"from_nir_data": hx.from_nir_data},
-        "hxtorch.spiking.utils.to_nir": {"to_nir": hx.to_nir},
-        "hxtorch.spiking.utils.to_nir_data": {"to_nir_data": hx.to_nir_data},
-    }
-
-
-def _modules() -> dict[str, types.ModuleType]:
-    names = _public(hx)
-    classes = {name: value for name, value in names.items() if isinstance(value, type)}
-    modules = {k: v for k, v in classes.items() if issubclass(v, hx.HXBaseExperimentModule)}
-    modules |= {
-        "Projection": Projection,
-        "BasePopulation": HXModule,
-        "Population": Population,
-        "InputPopulation": InputPopulation,
-        "ModuleParameterType": ModuleParameterType,
-    }
-    functions = _public(hx.functional) | {
-        "WeightRounding": WeightRounding,
-        "superspike_func": hx.functional.superspike,
-    }
-    parameters = {k: v for k, v in classes.items() if issubclass(v, hx.HXBaseParameter)}
-    instance = {
-        "ExecutionInstance": hx.ExecutionInstance,
-        "ExecutionInstances": _placement.ExecutionInstances,
-    }
-    compartment = {
-        "Morphology": Recorded,
-        "SingleCompartmentNeuron": lambda *a, **k: Recorded("SingleCompartmentNeuron", *a, **k),
-    }
-    manager = {"ModuleManager": ModuleManager}
-    hardware = {"init_hardware": init_hardware, "release_hardware": release_hardware}
-    contents: dict[str, dict[str, Any]] = {
-        "hxtorch": hardware,
-        "hxtorch.logger": LOGGER,
-        "hxtorch.spiking": names,
-        "hxtorch.spiking.modules": modules,
-        **{f"hxtorch.spiking.modules.{file}": modules for file in _MODULE_FILES},
-        "hxtorch.spiking.handle": {k: v for k, v in classes.items() if issubclass(v, hx.Handle)},
-        "hxtorch.spiking.parameter": parameters | {"ParameterType": hx.HXBaseParameter},
-        "hxtorch.spiking.experiment": {"Experiment": hx.Experiment},
-        "hxtorch.spiking.execution_instance": instance,
-        "hxtorch.spiking.run": {"run": hx.run},
-        "hxtorch.spiking.observables": {"AnalogObservable": AnalogObservable},
-        "hxtorch.spiking.backend": manager,
-        "hxtorch.spiking.backend.module_manager": manager,
-        "hxtorch.spiking.functional": functions,
-        **{f"hxtorch.spiking.functional.{file}": functions for file in _FUNCTION_FILES},
-        "hxtorch.spiking.transforms": {},
-        "hxtorch.spiking.transforms.encode": _public(hx.transforms.encode),
-        "hxtorch.spiking.transforms.decode": _public(hx.transforms.decode),
-        "hxtorch.spiking.transforms.weight_transforms": _public(hx.transforms.weight_transforms),
-        "hxtorch.spiking.datasets": _public(hx.datasets),
-        "hxtorch.spiking.datasets.yinyang": {"YinYangDataset": hx.datasets.YinYangDataset},
-        "hxtorch.spiking.morphology": compartment,
-        **_utils(),
-        "hxtorch.examples": {},
-        "hxtorch.examples.spiking": {},
-        "hxtorch.examples.spiking.yinyang_model": {
-            "SNN": _yinyang_model.SNN,
-            "Model": _yinyang_model.Model,
-        },
-        "pylogging": LOGGER,
-        "dlens_vx_v3": {},
-    }
-    found: dict[str, types.ModuleType] = {k: StandIn(k, v) for k, v in contents.items()}
-    for part in ("halco", "hal", "lola"):
-        name = f"dlens_vx_v3.{part}"
-        found[name] = StandIn(name, {}, records=part == "halco")
-    # The name of an older generation, still in use.
-    older = {
-        name.replace("hxtorch.spiking", "hxtorch.snn"): module
-        for name, module in found.items()
-        if name.startswith("hxtorch.spiking")
-    }
-    return {**found, **older}

@@ -10,7 +10,7 @@ from .._experiment import Experiment
 from .._handle import Handle, HandleTypeError, TensorHandle
 from ..engines._call import Call
 from ..engines._engine import Engine
-from ._grid_form import is_grid_form
+from ..engines._grid_form import is_grid_form
 
 
 class HXBaseExperimentModule(nn.Module):

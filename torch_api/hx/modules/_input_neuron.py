@@ -6,7 +6,7 @@ from .._experiment import Experiment
 from .._handle import LIFObservables
 from ..engines._call import Call
 from ..engines._engine import Engine
-from ._grid_form import grid_form
+from ..engines._grid_form import grid_form
 from .types._input_population import InputPopulation
 from .types._sizes import check_size
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from .. import functional as F
 from .._experiment import Experiment
 from .._handle import LIFObservables, SynapseHandle
+from ..engines._grid_form import grid_form
 from ..transforms.weight_transforms import linear_saturating
-from ._grid_form import grid_form
 from .types._projection import Projection
 
 

@@ -11,7 +11,7 @@ from ..._parameter import HXBaseParameter, ModuleParameterType, capacitance
 from ...engines._call import Call
 from ...engines._constants import constant
 from ...engines._engine import Engine
-from .._grid_form import grid_form
+from ...engines._grid_form import grid_form
 from ..types._population import Population
 
 _TERMS = (

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ... import functional as F
 from ..._handle import LIFObservables, LIObservables, SynapseHandle
-from .._grid_form import grid_form
+from ...engines._grid_form import grid_form
 from ..types._population import Population
 from ._li import LI
 from ._lif import LIF

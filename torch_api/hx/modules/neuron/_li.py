@@ -10,7 +10,7 @@ from ..._parameter import ModuleParameterType, capacitance
 from ...engines._call import Call
 from ...engines._constants import constant
 from ...engines._engine import Engine
-from .._grid_form import grid_form
+from ...engines._grid_form import grid_form
 from ..types._population import Population
 
 _OF_SPIKES = {"reset": 80, "threshold": 125, "refractory_time": 0.0, "holdoff_time": 0.0}

@@ -6,7 +6,7 @@ from ... import functional as F
 from ..._experiment import Experiment
 from ..._handle import LIFObservables, SynapseHandle
 from ..._parameter import ModuleParameterType
-from .._grid_form import grid_form
+from ...engines._grid_form import grid_form
 from ._aelif import AELIF
 
 

@@ -13,7 +13,7 @@ from ..._experiment import Experiment
 from ..._handle import Handle, LIFObservables, SynapseHandle
 from ...engines._call import Call
 from ...engines._engine import Engine
-from .._grid_form import grid_form
+from ...engines._grid_form import grid_form
 from .._hx_module import HXModule
 
 
