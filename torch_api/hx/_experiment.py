@@ -1,5 +1,7 @@
 """Experiments: modules register their calls."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from ...jax_core.hardware import Backend
@@ -65,6 +67,7 @@ class Experiment:
         """Whether it has been said that a population is silent."""
         self.modules = ModuleManager()
         """The modules that were called, and what they read."""
+        self._recordings: list[list[Call]] = []
 
     def connect(self, module: Module, inputs: Any, output: Handle) -> None:
         """Register that ``module`` reads ``inputs`` and fills ``output``.
@@ -91,4 +94,17 @@ class Experiment:
 
         **Raises:** ``ValueError`` for cyclic dependencies without a wrapper.
         """
-        return self.modules.take_calls()
+        calls = self.modules.take_calls()
+        for recording in self._recordings:
+            recording += calls
+        return calls
+
+    @contextlib.contextmanager
+    def recorded_calls(self) -> Iterator[list[Call]]:
+        """Within it, all calls that are run are added to a list, in their order."""
+        recording: list[Call] = []
+        self._recordings.append(recording)
+        try:
+            yield recording
+        finally:
+            self._recordings = [each for each in self._recordings if each is not recording]

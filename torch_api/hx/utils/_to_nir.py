@@ -9,7 +9,6 @@ from torch import nn
 from ...nir._convention import noted
 from ...nir._package import nir_package
 from ...nir._values import array, values
-from ..engines._call import Call
 from ..modules._input_neuron import InputNeuron
 from ..modules.neuron._aelif import AELIF
 from ..modules.neuron._li import LI
@@ -27,7 +26,9 @@ def to_nir(snn: nn.Module, input_sample: Any) -> Any:
     **Returns:** a ``nir.NIRGraph``; refractory times are noted beside the nodes.
     """
     nir = nir_package()
-    calls = _calls_of(snn, input_sample)
+    experiment: Any = snn.exp
+    with torch.no_grad(), experiment.recorded_calls() as calls:
+        snn(input_sample)
     nodes: dict[str, Any] = {}
     edges: list[tuple[str, str]] = []
     producer: dict[int, str] = {}
@@ -56,20 +57,6 @@ def to_nir(snn: nn.Module, input_sample: Any) -> Any:
         [*edges, (last[0], "output")],
         metadata={"evtorch": noted(CONVENTION)},
     )
-
-
-def _calls_of(snn: Any, input_sample: Any) -> list[Call]:
-    """What the forward of a module with an experiment runs, in its order."""
-    taken: list[Call] = []
-    experiment = snn.exp
-    take = experiment.take_calls
-    experiment.take_calls = lambda: taken.extend(take()) or taken
-    try:
-        with torch.no_grad():
-            snn(input_sample)
-    finally:
-        del experiment.take_calls
-    return taken
 
 
 def _node(nir: Any, module: Any) -> Any:
