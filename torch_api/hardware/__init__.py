@@ -18,9 +18,9 @@ from ...jax_core.hardware import WorkerTimeout as WorkerTimeout
 from ...jax_core.hardware import check_input as check_input
 from ...jax_core.hardware import check_observation as check_observation
 from ...jax_core.hardware import check_weights as check_weights
-from .._scaling import Scaling as Scaling
-from .._scaling import WeightClippingWarning as WeightClippingWarning
-from .._scaling import WeightFit as WeightFit
+from ..backend._scaling import Scaling as Scaling
+from ..backend._weights import WeightClippingWarning as WeightClippingWarning
+from ..backend._weights import WeightFit as WeightFit
 from ._on_backend import OnBackend as OnBackend
 from ._on_backend import on_backend as on_backend
 

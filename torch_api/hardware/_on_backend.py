@@ -6,8 +6,10 @@ from typing import Any, overload
 from torch import nn
 
 from ...jax_core.hardware import Backend, Network, Scaling
-from .._backend import Stack, check_backend, refuse_export, run_stack
 from .._validate import check_size
+from ..backend._run import refuse_export
+from ..backend._scaling import check_backend
+from ..backend._stack import Stack, run_stack
 from ..layers._delay import Delay
 from ..layers._neuron_layer import NeuronLayer
 from ._parts import Plan, as_sequential

@@ -7,7 +7,8 @@ from typing import cast
 from torch import nn
 
 from ...jax_core.hardware import Backend
-from .._backend import Stack
+from ..backend._layers import ReadOut, Spiking
+from ..backend._stack import Stack
 from ..layers._li import LI
 from ..layers._lif import LIF
 from ..layers._neuron_layer import NeuronLayer
@@ -27,7 +28,7 @@ def as_sequential(model: nn.Module) -> nn.Sequential:
 
 def hardware_layers(
     model: nn.Module, backend: Backend, with_readouts: bool, simulate: Collection[str]
-) -> Iterator[tuple[str, LIF | LI]]:
+) -> Iterator[tuple[str, Spiking | ReadOut]]:
     """Names and layers of what would run on the hardware, in order."""
     model = as_sequential(model)
     names = {id(module): name for name, module in model.named_modules()}

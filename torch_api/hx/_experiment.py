@@ -1,23 +1,25 @@
 """Experiments: modules register their calls."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from ...jax_core.hardware import Backend
-from ._call import Call, Engine, Module, Wrapper
-from ._handles import Handle
-from ._module_manager import ModuleManager
-from ._placement import ExecutionInstance
+from ._execution_instance import ExecutionInstance
+from ._handle import Handle
+from .backend._module_manager import ModuleManager
+from .engines._call import Call, EngineName, Module, Wrapper
 
-_default_engine: Engine = "event"
+_default_engine: EngineName = "event"
 
 
-def set_default_engine(engine: Engine) -> None:
+def set_default_engine(engine: EngineName) -> None:
     """Choose the engine of experiments that simulate and were not given their own."""
     global _default_engine
     _default_engine = _checked(engine)
 
 
-def _checked(engine: Engine) -> Engine:
+def _checked(engine: EngineName) -> EngineName:
     if engine not in ("event", "euler"):
         raise ValueError(f"engine must be 'event' or 'euler', got {engine!r}")
     return engine
@@ -42,7 +44,7 @@ class Experiment:
         dt: float = 1e-6,
         hw_routing_func: Any = None,
         *,
-        engine: Engine | None = None,
+        engine: EngineName | None = None,
         backend: Backend | None = None,
     ) -> None:
         if engine is None:
@@ -57,7 +59,7 @@ class Experiment:
                 "and route on their own"
             )
         self.mock, self.dt = mock, dt
-        self.engine: Engine = _checked(engine)
+        self.engine: EngineName = _checked(engine)
         self.default_execution_instance = ExecutionInstance()
         self.hw_routing_func = hw_routing_func
         self.backend = backend
@@ -65,6 +67,7 @@ class Experiment:
         """Whether it has been said that a population is silent."""
         self.modules = ModuleManager()
         """The modules that were called, and what they read."""
+        self._recordings: list[list[Call]] = []
 
     def connect(self, module: Module, inputs: Any, output: Handle) -> None:
         """Register that ``module`` reads ``inputs`` and fills ``output``.
@@ -91,4 +94,17 @@ class Experiment:
 
         **Raises:** ``ValueError`` for cyclic dependencies without a wrapper.
         """
-        return self.modules.take_calls()
+        calls = self.modules.take_calls()
+        for recording in self._recordings:
+            recording += calls
+        return calls
+
+    @contextlib.contextmanager
+    def recorded_calls(self) -> Iterator[list[Call]]:
+        """Within it, all calls that are run are added to a list, in their order."""
+        recording: list[Call] = []
+        self._recordings.append(recording)
+        try:
+            yield recording
+        finally:
+            self._recordings = [each for each in self._recordings if each is not recording]

@@ -7,11 +7,15 @@ from typing import Any
 from torch import Tensor
 
 from .._validate import values_are_checked
-from ._call import Call, Clock, Engine
 from ._experiment import Experiment
-from ._handles import Handle, LIFObservables
-from ._hardware import run_on_hardware
-from ._raster import exact_times
+from ._handle import Handle, LIFObservables
+from .engines._call import Call, Clock, EngineName
+from .engines._default_backend import chosen
+from .engines._engine import Engine
+from .engines._event import EventEngine
+from .engines._grid import GridEngine
+from .engines._hardware import HardwareEngine
+from .engines._raster import exact_times
 
 
 def run(experiment: Experiment, runtime: Any = None) -> None:
@@ -34,14 +38,17 @@ def run(experiment: Experiment, runtime: Any = None) -> None:
             clock = Clock(experiment.dt, int(runtime))
             given = {key: handle.shortened(clock.steps) for key, handle in given.items()}
         ready = [_reading(call, given) for call in calls]
-        if experiment.mock:
-            for call in ready:
-                call.module.execute(call, clock, experiment.engine)
-        else:
-            run_on_hardware(experiment, ready, clock)
+        _engine(experiment, clock).run(ready)
     finally:
         for call in calls:
             call.module.renew_output()
+
+
+def _engine(experiment: Experiment, clock: Clock) -> Engine:
+    """What computes the calls of an experiment."""
+    if not experiment.mock:
+        return HardwareEngine(clock, chosen(experiment.backend))
+    return (EventEngine if experiment.engine == "event" else GridEngine)(clock)
 
 
 def _check_runtime(runtime: Any) -> None:
@@ -51,7 +58,7 @@ def _check_runtime(runtime: Any) -> None:
         )
 
 
-def _given(calls: Sequence[Call], engine: Engine) -> tuple[dict[int, LIFObservables], int]:
+def _given(calls: Sequence[Call], engine: EngineName) -> tuple[dict[int, LIFObservables], int]:
     """Spikes that were given as input by the ids of their handles, and their number of time steps.
 
     All must agree in it, and in the batch size.
@@ -99,7 +106,7 @@ def _reading(call: Call, given: Mapping[int, Handle]) -> Call:
     return call._replace(inputs=inputs, inner=inner)
 
 
-def _check_values(title: str, spikes: Tensor, engine: Engine) -> None:
+def _check_values(title: str, spikes: Tensor, engine: EngineName) -> None:
     if not values_are_checked() or exact_times(spikes) is not None:
         return
     if not bool(spikes.isfinite().all()):

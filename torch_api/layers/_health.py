@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ...jax_core import Events
-from .._scaling import WeightFit
 from .._validate import is_transformed
+from ..backend._weights import WeightFit
 from ._late import count_late
 
 

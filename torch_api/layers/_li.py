@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from ...jax_core import Events
 from .. import functional
-from .._scaling import WeightFit
 from .._validate import check_dtype, check_size
+from ..backend._weights import WeightFit
 from ..functional._li import Quantity, Readout, check_readout
 from ._constants import Constant, constant_numbers, constants_repr, register_constants
 from ._health import Health

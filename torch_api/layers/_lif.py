@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from ...jax_core import Connections, Events, SynapticDelays
 from ...jax_core.hardware import Backend, Scaling
 from .. import functional
-from .._backend import Stack, check_backend, run_stack
 from .._validate import check_size, values_are_checked
+from ..backend._scaling import check_backend
+from ..backend._stack import Stack, run_stack
 from ..functional._lif import Gradient, Quantity
 from ..functional._lists import lists_of
 from ..functional._observed import delayed_trace

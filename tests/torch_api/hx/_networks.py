@@ -3,7 +3,7 @@
 import torch
 
 from evtorch.torch_api import hx
-from evtorch.torch_api.hx._raster import exact_times
+from evtorch.torch_api.hx.engines._raster import exact_times
 
 TAU = 6e-6
 CONSTANTS = {

@@ -9,10 +9,10 @@ import torch
 
 from evtorch import torch_api as snn
 from evtorch.torch_api import hx
-from evtorch.torch_api.hx._call import Clock
-from evtorch.torch_api.hx._events import integrator_trace, looks
-from evtorch.torch_api.hx._hardware import _hardware_weight
-from evtorch.torch_api.hx._raster import exact_times, times_of
+from evtorch.torch_api.hx.engines._call import Clock
+from evtorch.torch_api.hx.engines._hardware_layer import hardware_weight
+from evtorch.torch_api.hx.engines._raster import exact_times, times_of
+from evtorch.torch_api.hx.engines._traces import integrator_trace, looks
 
 from ._networks import TAU, Network, encoded, exact
 
@@ -108,7 +108,7 @@ def test_traces_on_the_grid():
         tau_mem=TAU,
         tau_syn=TAU,
         refractory=1e-6,
-        max_spikes=network.lif._room,
+        max_spikes=network.lif.spike_room,
         t_max=3.9e-5,
     )
     torch.testing.assert_close(network.hidden.membrane_cadc, trace.movedim(-1, 0))
@@ -142,7 +142,7 @@ def test_room_for_spikes_grows_as_needed():
     network = Network()
     torch.nn.init.constant_(network.first.weight, 30.0)
     network(encoded())
-    assert network.lif._room > 4
+    assert network.lif.spike_room > 4
     assert int(torch.isfinite(network.hidden.times(1e-6)).sum(-1).max()) > 4
 
 
@@ -258,7 +258,7 @@ def test_a_realistic_chip_gets_whole_weights():
     assert network.first.weight.grad.abs().sum() > 0
     weight = network.first.weight.detach().numpy()
     expected = np.clip(np.rint(scale * weight.astype(np.float64)), -63, 63)
-    assert np.array_equal(_hardware_weight(network.first, chip), expected)
+    assert np.array_equal(hardware_weight(network.first, chip), expected)
     error = np.linalg.norm(expected / scale - weight) / np.linalg.norm(weight)
     assert fit == (np.mean(abs(scale * weight) > 63), pytest.approx(error))
 

@@ -1,5 +1,6 @@
 """What scripts meet: handles, errors, parameters, encoders, and hxtorch's own module names."""
 
+import functools
 import logging
 import sys
 
@@ -106,6 +107,45 @@ def test_a_users_own_forward_func_wins():
     out = own(weighted)
     hx.run(exp, None)
     torch.testing.assert_close(out.membrane_cadc, 2 * weighted.graded_spikes)
+
+
+def unchanged(kind):
+    """A population whose own forward_func does what the original one does."""
+
+    class Own(kind):
+        @functools.wraps(kind.forward_func)
+        def forward_func(self, *input, hw_data=None):
+            return super().forward_func(*input, hw_data=hw_data)
+
+    return Own
+
+
+@pytest.mark.parametrize("kind", [hx.LIF, hx.EventPropLIF, hx.LI, hx.InputNeuron])
+def test_a_users_own_forward_func_is_the_grids_in_either_engine(kind):
+    """Also one that is decorated as the original, or calls it; inherited ones are no exchange."""
+
+    class Inherited(kind):
+        pass
+
+    def run(cls, engine):
+        exp = hx.Experiment(mock=True, engine=engine)
+        if kind is hx.InputNeuron:
+            out = cls(5, exp)(hx.LIFObservables(spikes=encoded(dtype=torch.float32)))
+            hx.run(exp)
+            return out
+        synapse = (hx.EventPropSynapse if kind is hx.EventPropLIF else hx.Synapse)(5, 2, exp)
+        torch.nn.init.constant_(synapse.weight, 1.5)
+        constants = {"leak": 0.0, "reset": 0.0, "threshold": 1.0}
+        out = cls(2, exp, **constants)(
+            synapse(hx.LIFObservables(spikes=encoded(dtype=torch.float32)))
+        )
+        hx.run(exp)
+        return out
+
+    assert run(unchanged(kind), "event") == run(kind, "euler")
+    assert run(Inherited, "event") == run(kind, "event")
+    if kind is not hx.InputNeuron:
+        assert run(kind, "event") != run(kind, "euler")
 
 
 def test_parameters_have_two_values():

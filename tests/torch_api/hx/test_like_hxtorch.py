@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from evtorch.torch_api import hx
-from evtorch.torch_api.hx._module_manager import ModuleManager
+from evtorch.torch_api.hx.backend._module_manager import ModuleManager
 
 from ._networks import CONSTANTS, Network
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from evtorch.torch_api import hx
-from evtorch.torch_api.hx._raster import exact_times, times_of
+from evtorch.torch_api.hx.engines._raster import exact_times, times_of
 
 from ._networks import CONSTANTS, Network, encoded, exact
 

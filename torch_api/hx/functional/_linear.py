@@ -6,8 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear as linear
 
-from ..._straight_through import straight_through
-
 _MAX_WEIGHT = 63
 
 
@@ -56,15 +54,3 @@ def linear_exponential_clamp(
     if quantize:
         clamped = WeightRounding.apply(cap, clamped)
     return linear(inputs, clamped, bias)  # pyright: ignore[reportArgumentType]
-
-
-def batch_dropout(input: Tensor, mask: Tensor) -> Tensor:
-    """Spikes of those neurons that the boolean ``mask`` ``(neurons,)`` leaves."""
-    return input * mask.to(input.device)
-
-
-def input_neuron(input: Tensor, hw_data: Tensor | None = None) -> Tensor:
-    """The input as it is, or what the hardware recorded of it."""
-    if hw_data is None:
-        return input
-    return straight_through(input, hw_data.to(input.device)[: len(input)])

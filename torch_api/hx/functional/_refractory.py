@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..._straight_through import straight_through
+from ...backend._straight_through import straight_through
 
 
 def refractory_update(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ...layers._checkpoint import RecordsNumbers
-from .._raster import SpikeRaster
+from ..engines._raster import SpikeRaster
 
 __all__ = [
     "CoordinatesToSpikes",

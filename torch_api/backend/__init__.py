@@ -1,0 +1,1 @@
+"""Runs layers on hardware: what layers, whole models and experiments share."""

@@ -1,0 +1,1 @@
+"""How the calls of an experiment are computed."""

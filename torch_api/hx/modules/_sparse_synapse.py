@@ -1,0 +1,51 @@
+"""Synapses between some neurons."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._experiment import Experiment
+from ..transforms.weight_transforms import linear_saturating
+from .types._projection import Projection
+
+
+class SparseSynapse(Projection):
+    """Synapses where ``connections`` ``(in, out)``, dense or sparse, are not zero."""
+
+    mask: Tensor
+
+    def __init__(
+        self,
+        connections: Tensor,
+        experiment: Experiment,
+        execution_instance: Any = None,
+        chip_coordinate: Any = None,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        transform: Callable[..., Tensor] = linear_saturating,
+    ) -> None:
+        dense = connections.to_dense() if connections.layout != torch.strided else connections
+        if dense.ndim != 2:
+            raise ValueError(
+                f"SparseSynapse: connections must have shape (in, out), got {tuple(dense.shape)}"
+            )
+        mask = (dense != 0).T.contiguous().to(device)
+        super().__init__(
+            mask.shape[1],
+            mask.shape[0],
+            experiment,
+            execution_instance,
+            chip_coordinate,
+            device,
+            dtype,
+            transform,
+        )
+        self.register_buffer("mask", mask, persistent=False)
+        with torch.no_grad():
+            self.weight.copy_(self.used_weight())
+
+    def used_weight(self) -> Tensor:
+        """The weights where there are connections, 0 elsewhere."""
+        return torch.where(self.mask, self.weight, 0)

@@ -1,0 +1,1 @@
+"""Bases of modules by what they are in a network."""

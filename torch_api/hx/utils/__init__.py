@@ -1,0 +1,1 @@
+"""What works on whole networks: weights of other models, NIR, calibrations."""
