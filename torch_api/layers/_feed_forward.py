@@ -11,7 +11,7 @@ from .._validate import check_dtype
 from ..functional._lif import Gradient, Quantity, check_settings, spikes_once
 from ._constants import register_constants
 from ._neuron_layer import CONSTANTS, NeuronLayer
-from ._overflow import report_overflow
+from ._overflow import OnOverflow, report_overflow
 
 
 class FeedForwardLIF(NeuronLayer):
@@ -28,7 +28,7 @@ class FeedForwardLIF(NeuronLayer):
         check_settings(*(options[name] for name in settings))
         self.max_spikes, self.t_max = options["max_spikes"], float(options["t_max"])
         self.gradient = options["gradient"]
-        self.on_overflow = options["on_overflow"]
+        self.on_overflow: OnOverflow = options["on_overflow"]
         self.min_slope = float(options["min_slope"])
         constants = {name: options[name] for name in CONSTANTS}
         device = options["device"]
