@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import torch
 from _settings import installed, option, parse_arguments, positive, say, seed_option
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from yinyang import TAU_MEM, TAU_SYN, accuracy, predict
 
@@ -49,8 +49,8 @@ class Settings:
     train_size: int = option(5000, type=positive)
     test_size: int = 1000
     batch_size: int = 64
-    learning_rate: float = 5e-3
-    delay_rate: float = 5e-5
+    learning_rate: float = 1e-2
+    delay_rate: float = 2e-4
     """Learning rate of the delays, in seconds."""
 
 
@@ -62,7 +62,7 @@ def build_model(settings: Settings) -> nn.Sequential:
     lif = partial(snn.LIF, refractory=math.inf, tau_mem=TAU_MEM, tau_syn=TAU_SYN, delay=delay)
     # With its leak above the threshold of 1, each output spikes sooner or later.
     hidden, output = lif(5, settings.hidden), lif(settings.hidden, 3, v_leak=1.2)
-    nn.init.normal_(hidden.weight, mean=1.2, std=1.6)
+    nn.init.normal_(hidden.weight, mean=2.0, std=1.0)
     nn.init.normal_(output.weight, mean=12 / settings.hidden, std=2 / settings.hidden**0.5)
     return nn.Sequential(encoder, hidden, output)
 
@@ -88,9 +88,15 @@ def experiment(settings: Settings, run: Run) -> None:
     loss_function = snn.TTFSCrossEntropyLoss(TAU_SYN, xi=0.03)
     optimizer = build_optimizer(settings, model)
     steps = settings.epochs * (len(data) // settings.batch_size)
+
+    def loss_of(batch: Tensor) -> Tensor:
+        loss = loss_function(model(data.values[batch]), data.classes[batch])
+        # Of five hidden neurons none may fall silent.
+        return loss + snn.silent_loss(model)
+
     say("compiling, which may take a minute")
     history = train(
-        lambda batch: loss_function(model(data.values[batch]), data.classes[batch]),
+        loss_of,
         lambda: accuracy(model, test),
         optimizer,
         CosineAnnealingLR(optimizer, T_max=steps),
