@@ -2,14 +2,10 @@
 
 import math
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from evtorch import jax_core
-
-from ._connected import arguments, draw, of, simulate_all
+from ._connected import draw, simulate_all
 
 KINDS = ["conv1d", "conv2d", "sparse", "sparse with delays", "synaptic delays"]
 
