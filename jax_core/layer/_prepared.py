@@ -96,7 +96,7 @@ class Layer(NamedTuple):
         groups, neurons = self.weight.shape[:2]
         x = x.reshape(math.prod(self.leading), groups, neurons, *self.places, *rest)
         x = jnp.moveaxis(jnp.moveaxis(x, 2, 2 + len(self.places)), 1, 0)
-        return x.reshape(groups, -1, neurons, *rest)
+        return x.reshape(groups, math.prod(x.shape[1 : -1 - len(rest)]), neurons, *rest)
 
     def looks(self, times: Array | np.ndarray) -> Array:
         """Times to look at, ``(batch, T)``, of all groups."""
@@ -216,7 +216,7 @@ def _connect(
     warn_if_late(spikes, given.tau_mem, given.tau_syn, values=validate)
     constants = (jnp.asarray(as_array(value, rows.dtype)) for value in given)
     return Layer(
-        Events(lists.reshape(groups, -1, inputs * lists.shape[-1]), None),
+        Events(lists.reshape(groups, math.prod(lists.shape[1:-2]), inputs * lists.shape[-1]), None),
         rows,
         Constants(*(x.reshape(groups, neurons) if x.ndim else x for x in constants)),
         leading,
