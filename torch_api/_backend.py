@@ -127,14 +127,14 @@ def run_stack(
         seen, network, len(sent), t_max * scaling.time, name=backend.name, **when
     )
     for k, layer in enumerate(layers):
-        weight = used_weight(layer.weight, backend, scaling)
+        weight = used_weight(layer.dense_weight(), backend, scaling)
         fit = _checked_fit(layer, f"layer {k} on {backend.name}", backend, scaling)
         times = np.asarray(seen.spikes[k], np.float64) / scaling.time
         observed = _tensor(times.reshape(*leading, *times.shape[1:]), passing)
         arriving = passing
         passing = _observe(layer, arriving, weight, observed, seen, k, count_missing, fit)
         if k == len(layers) - 1 and readout is None:
-            return layer.finish(arriving, weight, passing)
+            return layer.finish(arriving, passing, weight)
     if readout is None or looks is None or seen.voltages is None:
         return passing
     if not layers and seen.lost:
@@ -241,7 +241,7 @@ def _hardware_layer(layer: "LIF", limit: int | None, scaling: hardware.Scaling) 
     for name in ("tau_mem", "tau_syn", "refractory"):
         constants[name] = constants[name] * scaling.time
     return hardware.Layer(
-        scaling.hardware_weight(_array(layer.weight), limit),
+        scaling.hardware_weight(_array(layer.dense_weight()), limit),
         **constants,
         max_spikes=layer.max_spikes,
         weight_unit=1 / scaling.weight,

@@ -76,7 +76,13 @@ class Layer(NamedTuple):
         if self.places is None:
             return function(*arguments)
         axes = jax.tree.map(lambda x: 0 if x.ndim else None, arguments)
-        return jax.vmap(function, in_axes=axes)(*arguments)
+        mapped = jax.vmap(function, in_axes=axes)
+        if 0 in self.events.time.shape[:2]:
+            # Where there is nothing to compute, JAX's rules for mapped derivatives give shapes
+            # that are wrong; there are no spikes, and counts of nothing are 0.
+            shapes = jax.eval_shape(mapped, *arguments)
+            return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        return mapped(*arguments)
 
     def unflatten(self, x: Array) -> Array:
         """Give what there is of all neurons, ``(batch, out, ...)``, the user's dimensions."""

@@ -81,6 +81,7 @@ def test_own_spikes_observed_have_the_gradients_of_the_layer(kind, gradient, rng
 @pytest.mark.usefixtures("x64")
 def test_traces_of_single_connections_are_those_of_a_dense_layer(rng):
     connections, weight = connected("sparse", rng)
+    assert isinstance(connections, jax_core.Sparse)
     spikes = np.sort(rng.uniform(0.1, 3, (3, 6, 2)), axis=-1)
     times = jnp.asarray(rng.uniform(0, 6, 20))
     delay = np.zeros((4, 6))
@@ -127,7 +128,8 @@ def test_health_counts_per_channel_over_samples_and_positions(rng):
 def test_nothing_is_needed_to_run(kind, rng):
     layer, spikes, weight = run(kind, rng, t_max=5.0)
     shape = layer(spikes, weight).shape[1:]
-    assert layer(spikes[:0], weight).shape == (0, *shape)
+    for out in (layer(spikes[:0], weight), jax.vjp(layer, spikes[:0], weight)[0]):
+        assert out.shape == (0, *shape)
     assert layer(spikes[0], weight).shape == shape
     assert np.all(np.isinf(layer(jnp.full_like(spikes, math.inf), weight)))
     np.testing.assert_array_equal(

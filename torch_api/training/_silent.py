@@ -50,9 +50,10 @@ def silent_loss(model: nn.Module, *, max_silent: float = 0.1) -> Tensor:
 
     **Returns:** a scalar, 0 if no neuron is silent too often.
 
-    A neuron with ``v_leak >= v_threshold`` spikes without input, so it adds nothing. Of a layer
-    that is used several times in one forward, the last use counts. On hardware, the neurons are
-    those that were seen to be silent, and the voltages those of the model.
+    A neuron with ``v_leak >= v_threshold`` spikes without input, so it adds nothing; nor do those
+    of convolutions and of layers with ``delay="synaptic"``, which `rescue_silent_` serves. Of a
+    layer that is used several times in one forward, the last use counts. On hardware, the neurons
+    are those that were seen to be silent, and the voltages those of the model.
 
     **Raises:** ``ValueError`` if a layer had no forward in training mode, with gradients enabled
     and outside of `torch.compile` and `torch.func`.
@@ -62,13 +63,20 @@ def silent_loss(model: nn.Module, *, max_silent: float = 0.1) -> Tensor:
     layers = {
         name: layer
         for name, layer in model.named_modules()
-        if isinstance(layer, LIF | RecurrentLIF) or (isinstance(layer, LI) and layer.has_health)
+        if isinstance(layer, LIF | RecurrentLIF | LI) and _is_covered(layer)
     }
     if not layers:
-        raise ValueError("model has no layers that can be silent (LIF, RecurrentLIF, LI's maximum)")
+        raise ValueError(
+            "model has no layers that can be silent (LIF, RecurrentLIF, LI's maximum); those of "
+            "LIFConv and with delay='synaptic' are not covered: use rescue_silent_"
+        )
     terms = [_term(layer, name, max_silent) for name, layer in layers.items()]
     # Layers may lie on different devices.
     return torch.stack([term.to(terms[0]) for term in terms]).sum()
+
+
+def _is_covered(layer: LIF | RecurrentLIF | LI) -> bool:
+    return layer.has_health and getattr(layer, "delay_type", None) != "synaptic"
 
 
 def _term(layer: LIF | RecurrentLIF | LI, name: str, max_silent: float) -> Tensor:
