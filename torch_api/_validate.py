@@ -181,6 +181,10 @@ def check_connected(spikes: Any, weight: Any, connections: Connections) -> int:
         )
     check_tensor(weight, "weight", "a tensor of weights")
     check_like(weight, spikes, "weight")
+    delay = getattr(connections, "delay", None)
+    if delay is not None:
+        check_tensor(delay, "delay", "a tensor with one delay per connection")
+        check_like(delay, spikes, "delay")
     if torch.compiler.is_compiling():
         # jax_core checks them likewise, where this would break the compiler's graph.
         return connections.neurons(weight)  # pyright: ignore[reportArgumentType]
@@ -190,7 +194,6 @@ def check_connected(spikes: Any, weight: Any, connections: Connections) -> int:
     if values_are_checked():
         if not math.isfinite(weight.detach().sum().item()):
             rules.check_weight_values(_array(weight), shape.dtype)
-        delay = getattr(connections, "delay", None)
         if delay is not None and not bool(((delay >= 0) & (delay < math.inf)).all()):
             rules.check_connection_delays(_array(delay), shape)
     return form.neurons(shape)

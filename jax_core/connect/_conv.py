@@ -122,8 +122,8 @@ class Conv:
         found = found.reshape(batch, self.groups, channels // self.groups, *found.shape[2:])
         # Channels go next to what the kernel covers, groups to the front.
         found = jnp.moveaxis(jnp.moveaxis(found, 1, 0), 2, -3)
-        return found.reshape(*found.shape[:-3], -1, k)
+        return found.reshape(*found.shape[:-3], math.prod(found.shape[-3:-1]), k)
 
     def rows(self, weight: Array) -> Array:
         out = weight.shape[0]
-        return weight.reshape(self.groups, out // self.groups, -1)
+        return weight.reshape(self.groups, out // self.groups, math.prod(weight.shape[1:]))

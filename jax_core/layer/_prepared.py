@@ -76,7 +76,13 @@ class Layer(NamedTuple):
         if self.places is None:
             return function(*arguments)
         axes = jax.tree.map(lambda x: 0 if x.ndim else None, arguments)
-        return jax.vmap(function, in_axes=axes)(*arguments)
+        mapped = jax.vmap(function, in_axes=axes)
+        if 0 in self.events.time.shape[:2]:
+            # Where there is nothing to compute, JAX's rules for mapped derivatives give shapes
+            # that are wrong; there are no spikes, and counts of nothing are 0.
+            shapes = jax.eval_shape(mapped, *arguments)
+            return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        return mapped(*arguments)
 
     def unflatten(self, x: Array) -> Array:
         """Give what there is of all neurons, ``(batch, out, ...)``, the user's dimensions."""
@@ -96,7 +102,7 @@ class Layer(NamedTuple):
         groups, neurons = self.weight.shape[:2]
         x = x.reshape(math.prod(self.leading), groups, neurons, *self.places, *rest)
         x = jnp.moveaxis(jnp.moveaxis(x, 2, 2 + len(self.places)), 1, 0)
-        return x.reshape(groups, -1, neurons, *rest)
+        return x.reshape(groups, math.prod(x.shape[1 : -1 - len(rest)]), neurons, *rest)
 
     def looks(self, times: Array | np.ndarray) -> Array:
         """Times to look at, ``(batch, T)``, of all groups."""
@@ -216,7 +222,7 @@ def _connect(
     warn_if_late(spikes, given.tau_mem, given.tau_syn, values=validate)
     constants = (jnp.asarray(as_array(value, rows.dtype)) for value in given)
     return Layer(
-        Events(lists.reshape(groups, -1, inputs * lists.shape[-1]), None),
+        Events(lists.reshape(groups, math.prod(lists.shape[1:-2]), inputs * lists.shape[-1]), None),
         rows,
         Constants(*(x.reshape(groups, neurons) if x.ndim else x for x in constants)),
         leading,

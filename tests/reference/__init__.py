@@ -4,6 +4,11 @@ Nothing here shares code, formulas for crossings, or data layout with the librar
 crossing and every extremum is found by bisection.
 """
 
+from ._connected import ConnectedNetworks as ConnectedNetworks
+from ._connected import Synapses as Synapses
+from ._connected import all_to_all as all_to_all
+from ._connected import connected_networks as connected_networks
+from ._connected import convolution as convolution
 from ._gradients import central_difference as central_difference
 from ._leaky import leaky_integral as leaky_integral
 from ._leaky import leaky_maximum as leaky_maximum

@@ -94,7 +94,8 @@ class Networks:
         )
 
 
-def _random_constants(rng: np.random.Generator, shape: tuple[int, int]) -> dict[str, np.ndarray]:
+def random_constants(rng: np.random.Generator, shape: tuple[int, int]) -> dict[str, np.ndarray]:
+    """Neuron constants of that shape, by name."""
     tau_syn = rng.uniform(0.5, 1.5, shape)
     ratio = np.exp(rng.uniform(math.log(0.2), math.log(8), shape))
     ratio = np.where(rng.random(shape) < 0.4, rng.choice(SPECIAL_RATIOS, shape), ratio)
@@ -143,7 +144,7 @@ def random_networks(
     spikes[coincident, 1] = spikes[coincident, 0]
     missing = rng.random(spikes.shape) < 0.2
     spikes = np.sort(np.where(missing, math.inf, spikes), axis=-1)
-    constants = _random_constants(rng, (networks, post))
+    constants = random_constants(rng, (networks, post))
     for name, value in (fixed or {}).items():
         constants[name] = np.full((networks, post), value)
     # A postsynaptic potential's height falls with tau_mem / tau_syn.

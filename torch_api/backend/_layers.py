@@ -19,8 +19,7 @@ class Layer(Protocol):
 
     t_max: float
 
-    @property
-    def weight(self) -> Tensor:
+    def dense_weight(self) -> Tensor:
         """Weights ``(out, in)``."""
         ...
 
@@ -58,7 +57,7 @@ class Spiking(Layer, Remembers, Protocol):
         """Input spikes as they arrive."""
         ...
 
-    def finish(self, arriving: Tensor, weight: Tensor, out: Tensor) -> Tensor:
+    def finish(self, arriving: Tensor, out: Tensor, weight: Tensor | None = None) -> Tensor:
         """What the layer gives, of its neurons' spikes."""
         ...
 
@@ -76,10 +75,11 @@ class ReadOut(Layer, Protocol):
 
 def used_weight(layer: Layer, backend: hardware.Backend, scaling: hardware.Scaling) -> Tensor:
     """The weights that the backend can have, in the model's unit, straight-through."""
+    weight = layer.dense_weight()
     if backend.weight_limit is None:
-        return layer.weight
-    whole = scaling.hardware_weight(array_of(layer.weight), backend.weight_limit)
-    return as_on_hardware(layer.weight, whole, scaling.weight)
+        return weight
+    whole = scaling.hardware_weight(array_of(weight), backend.weight_limit)
+    return as_on_hardware(weight, whole, scaling.weight)
 
 
 def hardware_layer(layer: Spiking, limit: int | None, scaling: hardware.Scaling) -> hardware.Layer:
@@ -88,7 +88,7 @@ def hardware_layer(layer: Spiking, limit: int | None, scaling: hardware.Scaling)
     for name in ("tau_mem", "tau_syn", "refractory"):
         constants[name] = constants[name] * scaling.time
     return hardware.Layer(
-        scaling.hardware_weight(array_of(layer.weight), limit),
+        scaling.hardware_weight(array_of(layer.dense_weight()), limit),
         **constants,
         max_spikes=layer.max_spikes,
         weight_unit=1 / scaling.weight,
@@ -101,7 +101,7 @@ def hardware_readout(
     """A read-out in the units of a backend, as a layer without threshold."""
     constants = _constants(readout)
     return hardware.Layer(
-        scaling.hardware_weight(array_of(readout.weight), limit),
+        scaling.hardware_weight(array_of(readout.dense_weight()), limit),
         constants["tau_mem"] * scaling.time,
         constants["tau_syn"] * scaling.time,
         v_threshold=constants["v_leak"] + 1,

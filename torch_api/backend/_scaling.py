@@ -54,7 +54,7 @@ class Scaling(hardware.Scaling):
         check_backend(backend, None)
         weights: dict[str, np.ndarray] = {}
         for name, layer in hardware_layers(model, backend, voltage_samples is not None, simulate):
-            weights[name] = layer.weight.detach().cpu().numpy()
+            weights[name] = layer.dense_weight().detach().cpu().numpy()
             if not np.isfinite(weights[name]).all():
                 raise ValueError(f"model: the weights of {name!r} must be finite")
         if not weights:

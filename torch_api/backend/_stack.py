@@ -95,16 +95,16 @@ def run_stack(
     for k, (layer, seen) in enumerate(zip(layers, run.layers, strict=False)):
         arriving, weight = passing, used_weight(layer, backend, scaling)
         what = f"layer {k} on {backend.name}"
-        fit = checked_fit(array_of(layer.weight), layer.health(), what, backend, scaling)
+        fit = checked_fit(array_of(layer.dense_weight()), layer.health(), what, backend, scaling)
         passing = _observed(layer, arriving, weight, seen, fit, count_missing)
         if k == len(layers) - 1 and readout is None:
-            return layer.finish(arriving, weight, passing)
+            return layer.finish(arriving, passing, weight)
     if readout is None or looks is None or run.voltages is None:
         return passing
     if not layers and run.lost:
         warnings.warn(f"{backend.name} lost events: {dict(run.lost)}", stacklevel=2)
     what = f"layer {len(layers)} on {backend.name}"
-    fit = checked_fit(array_of(readout.weight), readout.health(), what, backend, scaling)
+    fit = checked_fit(array_of(readout.dense_weight()), readout.health(), what, backend, scaling)
     modelled = _modelled(readout, passing, used_weight(readout, backend, scaling), fit)
     voltages = np.asarray(run.voltages[-1], np.float64)
     value = _read_out(readout, voltages, looks).reshape(*modelled.shape)

@@ -106,6 +106,11 @@ class Plan:
                 f"{_remedy(wanted[0])}"
             )
         self._check_plain(module, name, LIF if isinstance(module, LIF) else LI)
+        if isinstance(module, LIF) and module.delay_type == "synaptic":
+            raise ValueError(
+                f"model: {name!r} has delays of single connections (delay='synaptic'), which "
+                f"hardware does not have; choose delay='axonal', or {_remedy(name)}"
+            )
         if isinstance(module, LIF) and module.backend not in (None, self.backend):
             raise ValueError(
                 f"model: {name!r} has a backend of its own, {module.backend.name}; make the layer "

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ...jax_core import Events, Sparse
-from .._validate import values_are_checked
+from .._validate import check_spikes, values_are_checked
 from ..spikes._events import spike_times_from_events
 from ..spikes._room import bucket
 from ._input_counts import input_counts
@@ -22,19 +22,29 @@ def connection_list(mask: Any, connections: Any, shape: tuple[int, int]) -> np.n
         return np.asarray(given)
     if mask is None:
         return None
-    found = torch.as_tensor(mask)
+    # On its own device, because a default device that holds no values ("meta") has no mask.
+    found = mask if isinstance(mask, Tensor) else torch.as_tensor(mask, device="cpu")
     if found.dtype != torch.bool or tuple(found.shape) != shape:
         raise ValueError(
             f"mask must be bool of shape {shape} (out_features, in_features), got {found.dtype} of "
             f"shape {tuple(found.shape)}"
         )
-    empty = (~found.any(dim=1)).nonzero().flatten().tolist()
-    if empty:
+    if found.is_meta:
         raise ValueError(
-            f"mask has no connection in row {empty[0]}{' and others' if empty[1:] else ''}: that "
-            f"neuron would never hear anything; connect it, or leave it out of the layer"
+            "mask is on device 'meta' and has no values; make it with device='cpu', as the "
+            "structure of a layer is fixed when it is made"
         )
+    _check_all_hear(found.any(dim=1).cpu().numpy(), "mask has no connection in row")
     return found.nonzero().cpu().numpy()
+
+
+def _check_all_hear(hear: np.ndarray, problem: str) -> None:
+    deaf = np.flatnonzero(~hear)
+    if len(deaf):
+        raise ValueError(
+            f"{problem} {deaf[0]}{' and others' if len(deaf) > 1 else ''}: that neuron would never "
+            f"hear anything; connect it, or leave it out of the layer"
+        )
 
 
 class Connected(nn.Module):
@@ -51,6 +61,8 @@ class Connected(nn.Module):
         super().__init__()
         outputs, self.inputs = shape
         lists = Sparse.of(pairs, self.inputs, outputs)
+        heard = (lists.place < len(pairs)).any(axis=1)
+        _check_all_hear(np.asarray(heard), "connections has none of neuron")
         for name, values in {
             "post": pairs[:, 0].astype(np.int64),
             "source": pairs[:, 1].astype(np.int64),
@@ -67,7 +79,7 @@ class Connected(nn.Module):
 
     def per_weight(self, x: Tensor) -> Tensor:
         """Values of neurons, ``(out,)`` or ``()``, for each connection."""
-        return x.expand(self.outputs)[self.post.to(x.device)]
+        return x.to(self.post.device).expand(self.outputs)[self.post]
 
     def dense(self, weight: Tensor) -> Tensor:
         """A matrix ``(out, in)`` of the weights ``(connections,)``, 0 without a connection."""
@@ -100,6 +112,7 @@ def times_of_events(events: Events, inputs: int, t_max: float) -> Tensor:
             "spikes must be a spike-time tensor for a layer with a mask or synaptic delays where "
             "torch traces, not Events; convert them with snn.spike_times_from_events"
         )
+    check_spikes(events, inputs)
     counts = input_counts(events, inputs, t_max, torch.float32)
     most = int(counts.max()) if counts.numel() else 0
     return spike_times_from_events(events, inputs, max(bucket(most), 1), on_overflow="truncate")

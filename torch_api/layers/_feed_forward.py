@@ -61,14 +61,19 @@ class FeedForwardLIF(NeuronLayer):
         if not spikes_once(self.refractory):
             self.report(health.overflow)
         self.remember_call(arriving, out)
-        return self.finish(arriving, self.weight, out)
+        return self.finish(arriving, out)
 
     def report(self, overflow: Tensor) -> None:
         """Do what is to be done about neurons with more spikes than there is room for."""
         report_overflow(overflow, self.on_overflow, self.max_spikes)
 
-    def finish(self, arriving: Tensor | Events, weight: Tensor, out: Tensor) -> Tensor:
-        """What the layer gives, of the spikes that its neurons have with this weight."""
+    def finish(
+        self, arriving: Tensor | Events, out: Tensor, weight: Tensor | None = None
+    ) -> Tensor:
+        """What the layer gives, of the spikes that its neurons have.
+
+        ``weight``: the matrix ``(out, in)`` that they have them with, if not the layer's own.
+        """
         return out
 
     def trace(

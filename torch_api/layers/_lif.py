@@ -64,7 +64,8 @@ class LIF(FeedForwardLIF):
       in_features)``, at least one for each neuron. There are weights, and synaptic delays, of
       these only; cost and memory grow with ``out_features`` times the most inputs of a neuron.
     - ``connections``: the same as a list of neuron and input of each connection, whole numbers
-      ``(connections, 2)``, none twice. The mask's come in the order of ``mask.nonzero()``.
+      ``(connections, 2)``, none twice, at least one for each neuron. The mask's come in the order
+      of ``mask.nonzero()``.
     - ``learn``: names of constants that become parameters ``(out_features,)``. ``inf`` cannot be
       learned. A step that takes one out of its range makes the next call raise.
     - ``gradient``: ``"eventprop"`` or ``"fast_and_deep"`` (first spikes only).
@@ -287,12 +288,13 @@ class LIF(FeedForwardLIF):
             return times_of_events(spikes, self.in_features, self.t_max)
         return spikes
 
-    def finish(self, arriving: Tensor | Events, weight: Tensor, out: Tensor) -> Tensor:
+    def finish(
+        self, arriving: Tensor | Events, out: Tensor, weight: Tensor | None = None
+    ) -> Tensor:
         """What the layer gives, of its neurons' spikes: with dendritic delays or pseudo spikes."""
         if self.silent == "inf":
             return self.delay_output(out)
-        if self.sparse is not None:
-            weight = self.sparse.dense(weight)
+        weight = self.dense_weight() if weight is None else weight
         return with_pseudo_spikes(self, arriving, weight, out, self.silent_time)
 
     def delay_output(self, out: Tensor) -> Tensor:

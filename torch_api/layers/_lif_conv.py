@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ...jax_core import Connections, Conv, Events
-from .._validate import check_size
+from .._validate import check_size, check_spike_tensor
 from ..functional._lists import lists_of
 from ._constants import constants_repr
 from ._feed_forward import FeedForwardLIF
@@ -74,6 +74,10 @@ class _LIFConv(FeedForwardLIF):
     ) -> tuple[int, ...]:
         if given == "valid":
             return (0,) * self.axes
+        if isinstance(given, str) and given != "same":
+            raise ValueError(
+                f"padding must be whole numbers, 'valid' (none) or 'same', got {given!r}"
+            )
         if given != "same":
             return self._sizes(given, "padding")
         both = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
@@ -97,6 +101,18 @@ class _LIFConv(FeedForwardLIF):
 
     def connections(self) -> Connections:
         return self.conv
+
+    def delay_input(self, spikes: Tensor | Events) -> Tensor | Events:
+        """The input spikes, as nothing delays them, with their axes checked."""
+        check_spike_tensor(spikes)
+        assert isinstance(spikes, Tensor)
+        if spikes.ndim < self.axes + 2 or spikes.shape[-2 - self.axes] != self.in_channels:
+            axes = "L" if self.axes == 1 else "H, W"
+            raise ValueError(
+                f"spikes must have shape (..., {self.in_channels}, {axes}, k) with in_channels = "
+                f"{self.in_channels}, got {tuple(spikes.shape)}"
+            )
+        return spikes
 
     def numbers(self) -> dict[str, Any]:
         structure = {

@@ -33,6 +33,10 @@ class WeightedLayer(SpikingLayer, RecordsNumbers):
         """Values of neurons, ``(out_features,)`` or ``()``, such that they go with ``weight``."""
         return x.reshape(-1, *[1] * (self.weight.ndim - 1))
 
+    def dense_weight(self) -> Tensor:
+        """The weights as a matrix ``(out_features, in_features)``."""
+        return self.weight
+
     def delay_input(self, spikes: Tensor | Events) -> Tensor | Events:
         """Input spikes as they arrive."""
         return spikes

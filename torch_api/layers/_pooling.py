@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .._validate import check_spikes
+from ...jax_core._validate import check_integer
+from .._validate import check_spike_tensor, check_spikes
 
 
 class FirstSpikePool2d(nn.Module):
@@ -37,6 +38,7 @@ class FirstSpikePool2d(nn.Module):
             )
 
     def forward(self, spikes: Tensor) -> Tensor:
+        check_spike_tensor(spikes)
         check_spikes(spikes)
         if spikes.ndim < 4:
             raise ValueError(f"spikes must have shape (..., C, H, W, k), got {tuple(spikes.shape)}")
@@ -54,7 +56,7 @@ class FirstSpikePool2d(nn.Module):
         regions = padded.unfold(-3, height, self.stride[0]).unfold(-3, width, self.stride[1])
         # (..., C, H_out, W_out, k, height, width)
         regions = regions.flatten(-3)
-        return torch.sort(regions, dim=-1).values[..., :k] if k > 1 else regions.amin(-1, True)
+        return regions.amin(-1, True) if k == 1 else torch.sort(regions, dim=-1).values[..., :k]
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
@@ -68,11 +70,11 @@ class FlattenSpikes(nn.Module):
 
     def __init__(self, axes: int = 3) -> None:
         super().__init__()
-        if axes < 1:
-            raise ValueError(f"axes must be >= 1, got {axes}")
+        check_integer(axes, "axes", 1)
         self.axes = axes
 
     def forward(self, spikes: Tensor) -> Tensor:
+        check_spike_tensor(spikes)
         if spikes.ndim < self.axes + 1:
             raise ValueError(
                 f"spikes must have at least {self.axes + 1} axes, neurons and their spikes, got "
@@ -86,6 +88,6 @@ class FlattenSpikes(nn.Module):
 
 def _pair(given: int | tuple[int, int], name: str, least: int) -> tuple[int, int]:
     pair = (given, given) if isinstance(given, int) else tuple(given)
-    if len(pair) != 2 or any(not isinstance(x, int) or x < least for x in pair):
+    if len(pair) != 2 or any(type(x) is not int or x < least for x in pair):
         raise ValueError(f"{name} must be one or two whole numbers >= {least}, got {given!r}")
     return pair

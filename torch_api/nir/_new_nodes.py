@@ -22,6 +22,11 @@ def new_nodes(
 ) -> list[tuple[str, Any]]:
     """A projection and neurons, with a delay if there is one."""
     delay = getattr(layer, "delay", None)
+    if delay is not None and getattr(layer, "delay_type", None) == "synaptic":
+        raise ValueError(
+            f"layer {path!r} has delays of single connections (delay='synaptic'), which NIR does "
+            f"not have; choose delay='axonal' or 'dendritic'"
+        )
     delaying = []
     if delay is not None:
         delaying.append((f"delay_{path}", _delay(nir, delay, convention)))
@@ -31,7 +36,7 @@ def new_nodes(
     found = _constants(layer, structure)
     _add_gains(found, convention)
     if structure is None:
-        projection = _linear(nir, layer.weight, found["r"])
+        projection = _linear(nir, layer.dense_weight(), found["r"])
         name = f"linear_{path}"
     else:
         projection = _convolution(nir, layer, structure, found)
