@@ -329,6 +329,8 @@ def test_constants_of_a_convolution_may_be_given_by_channel_or_by_neuron() -> No
         assert torch.equal(model[1].v_threshold, channels)
     model = read(case("two axes"), lif={**ROOM, "v_threshold": torch.linspace(1, 2, 24)})
     assert kinds(model) == ["ParametrizedLIF"]
+    model = read(case("two axes"), lif={"backend": snn.hardware.MockBSS2()})
+    assert kinds(model) == ["ParametrizedLIF"]
     with pytest.raises(TypeError, match=r"node 'lif' \(CubaLIF\): .*spikes_max"):
         read(case("two axes"), lif={"spikes_max": 3})
     with pytest.raises(ValueError, match=r"node 'lif' \(CubaLIF\): max_spikes"):
