@@ -74,7 +74,8 @@ def to_nir(
     first, last = records[0], records[-1]
     if last is None and isinstance(layers[-1][1], FlattenSpikes):
         before = np.ravel(nodes[-1][1].output_type["output"])
-        nodes += [_flatten(nir, layers[-1][0], before)] if len(before) > 1 else []
+        name, flatten = _flatten(nir, layers[-1][0], before)
+        nodes += [(_unique(name, set(dict(nodes))), flatten)] if len(before) > 1 else []
     ends = (first.source if first else "input", last.target if last else "output")
     return _graph(nir, nodes, loops, found, ends, given)
 

@@ -123,7 +123,7 @@ def image_network() -> nir.NIRGraph:
         by_channel(3, 3, 3),
         nir.Delay(draw.uniform(0, 1e-3, (3, 3, 3))),
         nir.Flatten({"input": np.array([3, 3, 3])}, start_dim=0),
-        linear(4, 27, 0.3),
+        linear(4, 27, 0.6),
         cuba_lif(4),
         linear(2, 4),
         cuba_li(2),
