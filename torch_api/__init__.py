@@ -26,6 +26,8 @@ from .layers._overflow import SpikeOverflowError as SpikeOverflowError
 from .layers._overflow import SpikeOverflowWarning as SpikeOverflowWarning
 from .layers._pooling import FirstSpikePool2d as FirstSpikePool2d
 from .layers._pooling import FlattenSpikes as FlattenSpikes
+from .layers._pooling import SumPool2d as SumPool2d
+from .layers._pooling import UnflattenSpikes as UnflattenSpikes
 from .layers._recurrent_lif import RecurrentLIF as RecurrentLIF
 from .losses._counts import SpikeCountCrossEntropyLoss as SpikeCountCrossEntropyLoss
 from .losses._counts import SpikeCountMSELoss as SpikeCountMSELoss
@@ -93,7 +95,9 @@ __all__ = [
     "SpikeShift",
     "SpikeTimeMSELoss",
     "SpikingLayer",
+    "SumPool2d",
     "TTFSCrossEntropyLoss",
+    "UnflattenSpikes",
     "VanRossumLoss",
     "VoltageCrossEntropyLoss",
     "clip_grad_",

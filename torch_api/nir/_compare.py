@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from .._validate import check_spikes
 from ..layers._li import LI
-from ..layers._lif import LIF
-from ..layers._recurrent_lif import RecurrentLIF
+from ..layers._neuron_layer import NeuronLayer
+from ..layers._pooling import FlattenSpikes, UnflattenSpikes
 from ._convention import Convention, find_convention
 from ._graph import Block, Chain, read_chain
 from ._neurons import flat
 from ._read import open_graph
-from ._simulate import Trains, population
+from ._simulate import Trains, pooled, population
 
 _SCANS = 50
 
@@ -97,9 +97,10 @@ def compare(
     graph = open_graph(graph)
     convention = find_convention(convention, graph)
     chain = read_chain(graph)
-    if len(chain.blocks) != len(model):
+    layers = sum(not isinstance(layer, FlattenSpikes | UnflattenSpikes) for layer in model)
+    if len(chain.blocks) != layers:
         raise ValueError(
-            f"model has {len(model)} layers, but the graph makes {len(chain.blocks)}; pass the "
+            f"model has {layers} layers, but the graph makes {len(chain.blocks)}; pass the "
             f"model that from_nir made of this graph"
         )
     if dt is not None and not 0 < dt < math.inf:
@@ -123,10 +124,17 @@ def _nodes(
     end: float,
 ) -> Iterator[NodeComparison]:
     """Node by node, with the spikes of the graph and of the layers that enter each."""
-    for block, layer in zip(chain.blocks, model, strict=True):
+    blocks = iter(chain.blocks)
+    for layer in model:
         before = signal
         with torch.no_grad():
             signal = layer(before)
+        if isinstance(layer, FlattenSpikes | UnflattenSpikes):
+            continue
+        block = next(blocks)
+        if block.pool is not None:
+            samples = [pooled(sample, block) for sample in samples]
+            continue
         if block.neuron is None:
             samples = [_delayed(sample, block, convention, end) for sample in samples]
             continue
@@ -155,7 +163,7 @@ def _time_constants(chain: Chain, convention: Convention) -> list[float]:
 
 
 def _end(model: nn.Sequential, batch: np.ndarray, longest: float) -> float:
-    ends = [layer.t_max for layer in model if isinstance(layer, LIF | RecurrentLIF | LI)]
+    ends = [layer.t_max for layer in model if isinstance(layer, NeuronLayer | LI)]
     finite = [end for end in ends if end < math.inf]
     arrived = batch[np.isfinite(batch)]
     return min(finite) if finite else 10 * longest + float(arrived.max(initial=0.0))
@@ -171,7 +179,8 @@ def _delayed(sample: Trains, block: Block, convention: Convention, end: float) -
 
 
 def _trains(block: Block, samples: list[Trains], signal: Tensor, end: float) -> NodeComparison:
-    times = signal.detach().cpu().double().numpy().reshape(-1, *signal.shape[-2:])
+    neurons = math.prod(block.out_shape)
+    times = signal.detach().cpu().double().numpy().reshape(-1, neurons, signal.shape[-1])
     expected = missing = extra = 0
     differences: list[float] = []
     for sample, rows in zip(samples, times, strict=True):
@@ -184,7 +193,7 @@ def _trains(block: Block, samples: list[Trains], signal: Tensor, end: float) -> 
     assert block.neuron is not None
     return NodeComparison(
         block.neuron.name,
-        times.shape[1],
+        neurons,
         expected,
         missing,
         extra,

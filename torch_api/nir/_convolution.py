@@ -19,8 +19,8 @@ class Convolution(RecordsNumbers):
 
     **Arguments:**
 
-    - ``kernel_shape``: (out channels, in channels / groups, height, width).
-    - ``in_shape``: (channels, height, width) of the input.
+    - ``kernel_shape``: (out channels, in channels / groups, height, width), or with one size.
+    - ``in_shape``: (channels, height, width) of the input, or (channels, length).
     - ``stride``, ``padding``, ``dilation``, ``groups``: as in `torch.nn.Conv2d`.
     - ``relative``: a factor per neuron ``(out,)``, or ``None`` for 1.
     """
@@ -32,9 +32,9 @@ class Convolution(RecordsNumbers):
         self,
         kernel_shape: Shape,
         in_shape: Shape,
-        stride: tuple[int, int],
-        padding: tuple[int, int] | str,
-        dilation: tuple[int, int],
+        stride: Shape,
+        padding: Shape | str,
+        dilation: Shape,
         groups: int,
         relative: Tensor | None = None,
     ) -> None:
@@ -45,14 +45,9 @@ class Convolution(RecordsNumbers):
         numbers = torch.arange(1, 1 + torch.Size(kernel_shape).numel(), dtype=torch.float64)
         size = torch.Size(in_shape).numel()
         pixels = torch.eye(size, dtype=torch.float64).reshape(size, *in_shape)
-        seen = F.conv2d(
-            pixels,
-            numbers.reshape(kernel_shape),
-            stride=stride,
-            padding=padding,
-            dilation=dilation,
-            groups=groups,
-        )
+        settings: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
+        convolve = F.conv1d if len(in_shape) == 2 else F.conv2d
+        seen = convolve(pixels, numbers.reshape(kernel_shape), groups=groups, **settings)
         self.out_shape = tuple(seen.shape[1:])
         # Which value of the kernel joins output and input; 0 for none.
         self.register_buffer("tap", seen.flatten(1).T.round().long(), persistent=False)

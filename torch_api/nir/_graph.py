@@ -9,8 +9,6 @@ from ._node import NEURONS, PROJECTIONS, SPIKING, Named
 from ._shapes import end_shape, out_shape
 
 Edges = list[tuple[str, str]]
-_POOL = "pools spikes without weights and neurons of its own"
-_POOL_REMEDY = "write it as a Conv2d with a constant kernel, followed by neurons"
 _UNSUPPORTED = {
     "Scale": (
         "scales spikes, which have no size here",
@@ -19,15 +17,17 @@ _UNSUPPORTED = {
     "Threshold": ("has no membrane that could reach a threshold in time", "use a CubaLIF node"),
     "I": ("integrates without leak", "use a CubaLI node with a long tau_mem"),
     "IF": ("integrates without leak", "use a CubaLIF node with a long tau_mem"),
-    "Conv1d": ("is a convolution in one dimension", "write it as a Conv2d of height 1"),
-    "AvgPool2d": (_POOL, _POOL_REMEDY),
-    "SumPool2d": (_POOL, _POOL_REMEDY),
+    "AvgPool2d": (
+        "averages spikes, which have no size here",
+        "write it as a SumPool2d, and divide the next weights by the size of a region",
+    ),
 }
 
 
 @dataclass
 class Block:
-    """Nodes that become one layer: a projection and neurons with what stands between, or a delay.
+    """Nodes that become one layer: a projection and neurons with what stands between, a delay, or
+    a pool.
 
     ``in_shape`` and ``out_shape`` are those of the spikes that enter and leave. ``loop``: what
     leads from the neurons back to themselves, a projection, perhaps a delay before it.
@@ -48,12 +48,22 @@ class Block:
         return found
 
     @property
+    def arriving(self) -> tuple[int, ...]:
+        """The shape of what reaches the projection or the pool."""
+        kinds = [named.kind in (*PROJECTIONS, "SumPool2d") for named in self.chain]
+        return out_shape(self.chain[: kinds.index(True)], self.in_shape)
+
+    @property
     def neuron(self) -> Named | None:
         return self.find(*NEURONS)
 
     @property
     def delay(self) -> Named | None:
         return self.find("Delay")
+
+    @property
+    def pool(self) -> Named | None:
+        return self.find("SumPool2d")
 
     @property
     def recurrent(self) -> Named | None:
@@ -156,7 +166,8 @@ def _only(kind: str, nodes: dict[str, Named], graph: str = "") -> Named:
 def _check_kind(named: Named) -> None:
     if named.kind in _UNSUPPORTED:
         named.refuse(*_UNSUPPORTED[named.kind])
-    if named.kind not in (*PROJECTIONS, *NEURONS, "Delay", "Flatten", "Input", "Output"):
+    others = "Delay", "Flatten", "SumPool2d", "Input", "Output"
+    if named.kind not in (*PROJECTIONS, *NEURONS, *others):
         named.refuse("is not known here", f"supported are {', '.join((*PROJECTIONS, *NEURONS))}")
 
 
@@ -256,8 +267,13 @@ def _blocks(
             )
         if named.kind == "Delay" and projecting and any(n.kind == "Delay" for n in pending):
             named.refuse("follows another Delay", "add the two")
+        if named.kind == "SumPool2d" and projecting:
+            named.refuse(
+                "pools what a projection gives, before it reaches neurons",
+                "put it before the projection, or behind the neurons",
+            )
         pending.append(named)
-        if named.kind in NEURONS or (named.kind == "Delay" and not projecting):
+        if named.kind in NEURONS or (named.kind in ("Delay", "SumPool2d") and not projecting):
             block = Block(pending, shape, loop=recurrent.get(named.name, []))
             block.out_shape = shape = out_shape(block.chain, shape)
             blocks.append(block)

@@ -12,15 +12,17 @@ from ..layers._delay import Delay
 from ..layers._li import LI
 from ..layers._lif import LIF
 from ..layers._neuron_layer import NeuronLayer
+from ..layers._pooling import SumPool2d
 from ..layers._recurrent_lif import RecurrentLIF
+from ._conv_layer import LIFConv, conv_layer
 from ._convention import Convention
 from ._convolution import Convolution, kernel_of
 from ._graph import Block
 from ._neurons import Meaning, flat, meaning, voltage_per_bias
-from ._node import NOTED, SPIKING, Named
+from ._node import CONVOLUTIONS, NOTED, SPIKING, Named
 from ._record import Kept, Record, remember
-from ._shapes import conv_setting, conv_shapes, parameter_names
-from ._values import values
+from ._shapes import conv_setting, conv_shapes, parameter_names, pool_settings, pool_shapes
+from ._values import per_neuron
 
 _HELD = 10.0  # Refractory time in tau_syn, until a synapse that stands in for none is empty.
 
@@ -46,13 +48,13 @@ class Reader:
         """Make the layer of a block; it remembers the nodes that it was made of."""
         neuron = block.neuron
         if neuron is None:
-            return self._delay(block)
+            return self._pool(block) if block.delay is None else self._delay(block)
         found = meaning(neuron, math.prod(block.out_shape), self.convention, self.tau_syn)
         shift = self._shift(block.projection, found) + self._shift(block.recurrent, found)
         found.constants["v_leak"] = found.constants["v_leak"] + shift
-        layer = self._neurons(block, neuron, found)
-        record = Record(self.convention, block.chain, block.in_shape, factor=found.factor)
-        self._set_weight(layer, block, found, record)
+        layer, factor = self._neurons(block, neuron, found)
+        record = Record(self.convention, block.chain, block.in_shape, factor=factor)
+        self._set_weight(layer, block, record)
         if block.recurrent is not None:
             assert isinstance(layer, RecurrentLIF)
             weight = _weight(block.recurrent)
@@ -74,7 +76,10 @@ class Reader:
         remember(layer, record)
         return layer
 
-    def _neurons(self, block: Block, neuron: Named, found: Meaning) -> NeuronLayer | LI:
+    def _neurons(
+        self, block: Block, neuron: Named, found: Meaning
+    ) -> tuple[NeuronLayer | LI, np.ndarray]:
+        """The layer, its weights not yet set, and the current per weight for each row of them."""
         inputs, outputs = math.prod(block.in_shape), math.prod(block.out_shape)
         options: dict[str, Any] = {k: _constant(v) for k, v in found.constants.items()}
         spiking = neuron.kind in SPIKING
@@ -101,7 +106,10 @@ class Reader:
         try:
             # The weights are replaced; drawing them must not move the caller's random generator.
             with torch.random.fork_rng(devices=[]):
-                return kind(inputs, outputs, **options, **self.place)
+                shared = conv_layer(block, options, found.factor, self.place)
+                if shared is not None:
+                    return shared
+                return kind(inputs, outputs, **options, **self.place), found.factor
         except (TypeError, ValueError) as error:
             raise type(error)(f"node {neuron.name!r} ({neuron.kind}): {error}") from error
 
@@ -128,13 +136,15 @@ class Reader:
         per_bias = voltage_per_bias(found.factor, found.constants["tau_syn"], self.convention)
         return each * per_bias
 
-    def _set_weight(
-        self, layer: NeuronLayer | LI, block: Block, found: Meaning, record: Record
-    ) -> None:
+    def _set_weight(self, layer: NeuronLayer | LI, block: Block, record: Record) -> None:
         projection = block.projection
         weight = _weight(projection)
-        if projection.kind == "Conv2d":
-            structure, first = self._convolution(block, found.factor)
+        if isinstance(layer, LIFConv):
+            record.arriving = conv_shapes(projection, block.arriving)[0]
+            _set(layer.weight, weight * record.factor.reshape(-1, *[1] * (weight.ndim - 1)))
+            loaded = layer.weight
+        elif projection.kind in CONVOLUTIONS:
+            structure, first = self._convolution(block, record.factor)
             kernel = torch.as_tensor(weight * first).to(layer.weight)
             with torch.no_grad():
                 structure.to(kernel)
@@ -144,14 +154,14 @@ class Reader:
             with torch.no_grad():
                 loaded.copy_(kernel)
         else:
-            _set(layer.weight, weight * found.factor[:, None])
+            _set(layer.weight, weight * record.factor[:, None])
             loaded = layer.weight
         record.keep("weight", projection.array("weight"), loaded)
 
     def _convolution(self, block: Block, factor: np.ndarray) -> tuple[Convolution, float]:
         named = block.projection
         relative = factor / factor[0]
-        before = conv_shapes(named, block.in_shape)[0]
+        before = conv_shapes(named, block.arriving)[0]
         structure = Convolution(
             named.array("weight").shape,
             before,
@@ -177,6 +187,13 @@ class Reader:
         remember(layer, record)
         return layer
 
+    def _pool(self, block: Block) -> SumPool2d:
+        assert block.pool is not None
+        layer = SumPool2d(*pool_settings(block.pool))
+        arriving = pool_shapes(block.pool, block.arriving)[0]
+        remember(layer, Record(self.convention, block.chain, block.in_shape, arriving))
+        return layer
+
     def _fill(self, delay: Tensor, named: Named, record: Record, kept: str = "delay") -> None:
         seconds = flat(named, "delay", delay.numel()) * self.convention.time_unit
         if (seconds < 0).any():
@@ -187,15 +204,15 @@ class Reader:
     def _keep_constants(
         self, layer: NeuronLayer | LI, block: Block, neuron: Named, record: Record
     ) -> None:
-        neurons = layer.out_features
+        neurons = math.prod(block.out_shape)
         for name in parameter_names(neuron):
             attribute = "tau_mem" if name == "tau" else name
             loaded = np.ones(neurons)
             if hasattr(layer, attribute):
-                loaded = np.broadcast_to(values(getattr(layer, attribute)), (neurons,))
+                loaded = _loaded(layer, attribute, neurons)
             record.kept[name] = Kept(_shaped(neuron, name, neurons, block.out_shape), loaded)
         if "tau_syn" not in record.kept:
-            synapse = np.broadcast_to(values(layer.tau_syn), (neurons,))
+            synapse = _loaded(layer, "tau_syn", neurons)
             record.kept["synapse"] = Kept(synapse, synapse)
             if self.tau_syn is not None and isinstance(layer, NeuronLayer):
                 record.refractory = _HELD * self.tau_syn
@@ -212,6 +229,10 @@ def _weight(projection: Named) -> np.ndarray:
 def _set(parameter: Tensor, value: np.ndarray) -> None:
     with torch.no_grad():
         parameter.copy_(torch.as_tensor(value))
+
+
+def _loaded(layer: nn.Module, name: str, neurons: int) -> np.ndarray:
+    return per_neuron(getattr(layer, name), neurons).astype(np.float64)
 
 
 def _shaped(

@@ -29,10 +29,10 @@ def from_torch(
 ) -> nn.Sequential:
     """Make layers of a model of Norse, snnTorch or SpikingJelly, weights and constants included.
 
-    Known are ``Linear``, ``Conv2d``, ``Flatten`` and ``Dropout`` (left out) with Norse's
-    ``LIFCell``, ``LIFRecurrentCell``, ``LIFBoxCell``, ``LICell`` and ``LIBoxCell``, snnTorch's
-    ``Synaptic``, ``RSynaptic``, ``Leaky`` and ``RLeaky``, SpikingJelly's ``CUBALIFNode`` and
-    ``LIFNode``, in a row in an ``nn.Sequential``.
+    Known are ``Linear``, ``Conv1d``, ``Conv2d``, ``Flatten`` and ``Dropout`` (left out) with
+    Norse's ``LIFCell``, ``LIFRecurrentCell``, ``LIFBoxCell``, ``LICell`` and ``LIBoxCell``,
+    snnTorch's ``Synaptic``, ``RSynaptic``, ``Leaky`` and ``RLeaky``, SpikingJelly's ``CUBALIFNode``
+    and ``LIFNode``, in a row in an ``nn.Sequential``.
     ``docs/nir.md`` has the equations. Time constants are those of the model; a decay ``beta`` per
     step becomes ``-dt / log(beta)``. Spikes agree as ``dt`` goes to 0.
 
@@ -44,7 +44,7 @@ def from_torch(
     - ``model``: the model.
     - ``dt``: its time step, seconds.
     - ``input_shape``: (channels, height, width) of the input, for a model that begins with a
-      ``Conv2d``.
+      ``Conv2d``; (channels, length) for a ``Conv1d``.
     - the others: as in `from_nir`.
 
     **Raises:** ``ValueError`` naming the module that cannot be represented, the reason, a remedy.
@@ -114,7 +114,7 @@ def _node(nir: Any, module: nn.Module, name: str, dt: float) -> Any:
         if module.bias is None:
             return nir.Linear(weight=weight)
         return nir.Affine(weight=weight, bias=array(module.bias))
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, nn.Conv1d | nn.Conv2d):
         return _convolution(nir, module, name)
     if isinstance(module, nn.Flatten):
         start, end = (d - 1 if d > 0 else d for d in (module.start_dim, module.end_dim))
@@ -131,11 +131,12 @@ def _node(nir: Any, module: nn.Module, name: str, dt: float) -> Any:
     return known(nir, module, name, dt)
 
 
-def _convolution(nir: Any, module: nn.Conv2d, name: str) -> Any:
+def _convolution(nir: Any, module: nn.Conv1d | nn.Conv2d, name: str) -> Any:
     if module.padding_mode != "zeros":
         _refuse(module, name, f"pads with {module.padding_mode!r}", "use padding_mode='zeros'")
     bias = np.zeros(module.out_channels) if module.bias is None else array(module.bias)
-    return nir.Conv2d(
+    kind = nir.Conv1d if isinstance(module, nn.Conv1d) else nir.Conv2d
+    return kind(
         input_shape=None,
         weight=array(module.weight),
         stride=module.stride,

@@ -6,7 +6,8 @@ from typing import Any, NoReturn
 import numpy as np
 from torch import Tensor
 
-PROJECTIONS = ("Linear", "Affine", "Conv2d")
+CONVOLUTIONS = ("Conv1d", "Conv2d")
+PROJECTIONS = ("Linear", "Affine", *CONVOLUTIONS)
 NEURONS = ("CubaLIF", "CubaLI", "LIF", "LI")
 SPIKING = ("CubaLIF", "LIF")
 # Options of layers that NIR does not have; they are noted beside the node.

@@ -8,11 +8,14 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from ..layers._pooling import FlattenSpikes, SumPool2d, UnflattenSpikes
+from ._conv_layer import LIFConv
 from ._convention import Convention, find_convention
-from ._graph import Chain, read_chain
+from ._graph import Block, Chain, read_chain
 from ._layers import Reader
 from ._package import nir_package
 from ._record import record_of
+from ._shapes import Shape, conv_shapes, pool_shapes
 
 
 def from_nir(
@@ -28,11 +31,14 @@ def from_nir(
 ) -> nn.Sequential:
     """Make layers of a NIR graph, a chain of projections and neurons.
 
-    A Linear, Affine or Conv2d with the CubaLIF (LIF) neurons behind it becomes a `LIF`, or a
+    A Linear or Affine with the CubaLIF (LIF) neurons behind it becomes a `LIF`, or a
     `RecurrentLIF` if another Linear leads from the neurons back to them; with CubaLI (LI) neurons
-    an `LI`. A Delay becomes a `Delay`, or the dendritic delay of a `LIF` if it stands
-    between projection and neurons. Shapes become flat, in C order. `to_nir` writes what was not
-    changed since exactly as it was.
+    an `LI`. A Conv1d or Conv2d with spiking neurons becomes a `LIFConv1d` or `LIFConv2d`; with
+    neurons that such a layer does not have (`docs/nir.md`), a `LIF`, `RecurrentLIF` or `LI` with a
+    matrix made of the kernel. A SumPool2d becomes a `SumPool2d`. A Delay becomes a `Delay`, or the
+    dendritic delay of a `LIF` if it stands between projection and neurons. What enters and leaves
+    is flat, in C order; where layers have axes of channels and positions, `UnflattenSpikes` and
+    `FlattenSpikes` stand between. `to_nir` writes what was not changed since exactly as it was.
 
     **Arguments:**
 
@@ -43,9 +49,9 @@ def from_nir(
       constant, which carries the same charge, and LIF nodes a refractory time of 10 ``tau_syn``,
       as what a voltage jump has above the threshold is lost. The shorter, the closer; see
       `compare`.
-    - ``bias``: ``"error"`` refuses an Affine or Conv2d with a bias other than 0. ``"rest"`` moves
-      the leak potential by the voltage to which the bias would lift the neuron; the neuron then
-      starts there, while in NIR the bias acts from t = 0 on.
+    - ``bias``: ``"error"`` refuses an Affine or convolution with a bias other than 0. ``"rest"``
+      moves the leak potential by the voltage to which the bias would lift the neuron; the neuron
+      then starts there, while in NIR the bias acts from t = 0 on.
     - ``lif``, ``li``: further arguments of the layers, such as ``{"max_spikes": 4}``.
     - ``device``, ``dtype``: of the layers.
 
@@ -64,7 +70,35 @@ def from_nir(
     layers = [reader.layer(block) for block in chain.blocks]
     chain.blocks[-1].chain.extend(chain.trailing)
     _remember_ends(layers, chain)
-    return nn.Sequential(*layers)
+    return nn.Sequential(*_reshaped(chain.blocks, layers))
+
+
+def _reshaped(blocks: list[Block], layers: list[nn.Module]) -> list[nn.Module]:
+    """The layers, with axes of neurons made and joined between them, so that ends are flat."""
+    found: list[nn.Module] = []
+    current: Shape | None = None
+    for block, layer in zip(blocks, layers, strict=True):
+        wanted, given = _axes(block, layer)
+        if wanted != current:
+            if current is not None:
+                found.append(FlattenSpikes(len(current)))
+            if wanted is not None:
+                found.append(UnflattenSpikes(wanted))
+        found.append(layer)
+        current = given
+    if current is not None:
+        found.append(FlattenSpikes(len(current)))
+    return found
+
+
+def _axes(block: Block, layer: nn.Module) -> tuple[Shape, Shape] | tuple[None, None]:
+    """The axes of neurons that a layer takes and gives, ``None`` for one."""
+    if isinstance(layer, LIFConv):
+        return conv_shapes(block.projection, block.arriving)
+    if isinstance(layer, SumPool2d):
+        assert block.pool is not None
+        return pool_shapes(block.pool, block.arriving)
+    return None, None
 
 
 def _remember_ends(layers: list[nn.Module], chain: Chain) -> None:

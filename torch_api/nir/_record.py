@@ -1,5 +1,6 @@
 """What a layer remembers of the nodes it was read from, so that they can be written unchanged."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,21 +36,29 @@ class Kept:
 class Record:
     """The nodes behind a layer, in the order of the signal.
 
-    ``in_shape``: of what enters. ``kept``: their arrays, by the names that nodes use. ``factor``:
-    current per weight, ``(neurons,)``. ``refractory``: the time that belongs to a synapse standing
-    in for none, no property of the graph. ``source``, ``target``: names of the Input before the
-    first layer and of the Output behind the last one.
+    ``in_shape``: of what enters; ``arriving``: of what reaches the projection or pool of a layer
+    whose neurons have axes. ``kept``: their arrays, by the names that nodes use. ``factor``:
+    current per weight, for each row of it. ``refractory``: the time that belongs to a synapse
+    standing in for none, no property of the graph. ``source``, ``target``: names of the Input
+    before the first layer and of the Output behind the last one.
     """
 
     convention: Convention
     chain: list[Named]
     in_shape: Shape
+    arriving: Shape | None = None
     kept: dict[str, Kept] = field(default_factory=dict)
     factor: np.ndarray = field(default_factory=lambda: np.ones(1))
     refractory: float = 0.0
     loop: list[Named] = field(default_factory=list)
     source: str = "input"
     target: str = "output"
+
+    def takes(self, shape: Shape | None) -> bool:
+        """Whether neurons of this shape can enter; ``None`` is not known."""
+        if shape is None or shape in (self.in_shape, self.arriving):
+            return True
+        return self.arriving is None and math.prod(shape) == math.prod(self.in_shape)
 
     def keep(self, name: str, original: np.ndarray, loaded: Tensor) -> None:
         """Remember an array of the graph, and what a layer got for it."""

@@ -1,5 +1,6 @@
 """NIR nodes of layers that were read from a graph."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -9,23 +10,25 @@ from ..layers._delay import Delay
 from ..layers._li import LI
 from ..layers._lif import LIF
 from ..layers._neuron_layer import NeuronLayer
+from ..layers._pooling import SumPool2d
 from ..layers._recurrent_lif import RecurrentLIF
+from ._conv_layer import LIFConv
 from ._convolution import convolution_of, kernel_of
-from ._new_nodes import conv_node
-from ._node import NEURONS, PROJECTIONS, Named
+from ._new_nodes import conv_node, pool_node
+from ._node import CONVOLUTIONS, NEURONS, PROJECTIONS, Named
 from ._record import Kept, Record
-from ._shapes import out_shape, parameter_names
-from ._values import values
+from ._shapes import Shape, conv_shapes, out_shape, parameter_names, pool_shapes
+from ._values import per_neuron, values
 
 
 def has_projection(layer: nn.Module, record: Record) -> bool:
     """Whether the weight still is what the record's projection was: a kernel or a matrix."""
-    was_kernel = any(named.kind == "Conv2d" for named in record.chain)
-    return was_kernel == (convolution_of(layer) is not None)
+    was_kernel = any(named.kind in CONVOLUTIONS for named in record.chain)
+    return was_kernel == (isinstance(layer, LIFConv) or convolution_of(layer) is not None)
 
 
 def remembered_nodes(
-    nir: Any, layer: NeuronLayer | LI | Delay, record: Record
+    nir: Any, layer: NeuronLayer | LI | Delay | SumPool2d, record: Record
 ) -> list[tuple[str, Any]]:
     """The nodes that a layer was read from, with what has changed since."""
     written: list[tuple[str, Any]] = []
@@ -36,9 +39,13 @@ def remembered_nodes(
             assert layer.delay is not None
             written.append((named.name, _delay(nir, layer.delay, record, "delay")))
         elif named.kind in PROJECTIONS:
-            written.append((named.name, _projection(nir, layer, record, named)))
+            written.append((named.name, _projection(nir, layer, record, named, shape)))
+        elif named.kind == "SumPool2d":
+            size, stride, padding = map(named.array, ("kernel_size", "stride", "padding"))
+            node = pool_node(nir, size, stride, padding, *pool_shapes(named, shape))
+            written.append((named.name, node))
         elif named.kind in NEURONS:
-            assert not isinstance(layer, Delay)
+            assert not isinstance(layer, Delay | SumPool2d)
             written.append((named.name, _neuron(nir, layer, record, named)))
         else:
             dims = {"start_dim": named.node.start_dim, "end_dim": named.node.end_dim}
@@ -48,15 +55,24 @@ def remembered_nodes(
     return written
 
 
-def _projection(nir: Any, layer: Any, record: Record, named: Named) -> Any:
+def _projection(nir: Any, layer: Any, record: Record, named: Named, shape: Shape) -> Any:
     kept = record.kept["weight"]
-    if named.kind == "Conv2d":
-        current = values(kernel_of(layer))
-        structure = convolution_of(layer)
-        assert structure is not None
-        kernel = _weight(current, record.factor[:1], kept, named)
-        return conv_node(nir, structure, kernel, named.array("bias"))
+    if named.kind in CONVOLUTIONS:
+        if isinstance(layer, LIFConv):
+            current = values(layer.weight)
+            factor = np.repeat(record.factor, layer.weight[0].numel())
+        else:
+            current, factor = values(kernel_of(layer)), record.factor[:1]
+        kernel = _weight(current, factor, kept, named)
+        names = "stride", "padding", "dilation", "groups"
+        settings = {name: _as_given(getattr(named.node, name)) for name in names}
+        before, after = conv_shapes(named, shape)
+        return conv_node(nir, before, after, kernel, named.array("bias"), **settings)
     return _linear(nir, layer.weight, kept, record, named)
+
+
+def _as_given(setting: Any) -> Any:
+    return setting.decode() if isinstance(setting, bytes) else copy.copy(setting)
 
 
 def remembered_loop(nir: Any, layer: nn.Module, record: Record) -> list[tuple[str, Any]]:
@@ -106,14 +122,13 @@ def _weight(current: np.ndarray, factor: np.ndarray, kept: Kept, named: Named) -
 
 def _neuron(nir: Any, layer: NeuronLayer | LI, record: Record, named: Named) -> Any:
     unit = record.convention.time_unit
-    neurons = layer.out_features
     arrays = {}
     for name in parameter_names(named):
         kept = record.kept[name]
         current = translated = kept.loaded
         attribute = "tau_mem" if name == "tau" else name
         if hasattr(layer, attribute):
-            current = np.broadcast_to(values(getattr(layer, attribute)), (neurons,))
+            current = per_neuron(getattr(layer, attribute), kept.loaded.size).astype(np.float64)
             translated = current / unit if attribute.startswith("tau") else current
         if name == "v_leak":
             translated = current - (kept.loaded - kept.original.ravel())
@@ -127,7 +142,7 @@ def _keep_factor(layer: NeuronLayer | LI, record: Record, arrays: dict[str, np.n
     kept = record.kept.get("synapse", record.kept.get("tau_syn"))
     if kept is None or (record.convention.current_jump == "weight" and "w_in" in arrays):
         return
-    current = np.broadcast_to(values(layer.tau_syn), kept.loaded.shape)
+    current = per_neuron(layer.tau_syn, kept.loaded.size).astype(np.float64)
     name = "w_in" if "w_in" in arrays else "r"
     changed = (current / kept.loaded).reshape(arrays[name].shape)
     if (changed != 1).any():

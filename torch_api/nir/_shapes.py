@@ -8,16 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from ._node import NEURONS, PROJECTIONS, Named
+from ._node import CONVOLUTIONS, NEURONS, PROJECTIONS, Named
 
 Shape = tuple[int, ...]
+Pair = tuple[int, int]
 
 
 def out_shape(chain: list[Named], shape: Shape) -> Shape:
     """The shape behind a chain of nodes, whose numbers of neurons must fit each other."""
     for named in chain:
-        if named.kind == "Conv2d":
+        if named.kind in CONVOLUTIONS:
             shape = conv_shapes(named, shape)[1]
+        elif named.kind == "SumPool2d":
+            shape = pool_shapes(named, shape)[1]
         elif named.kind in PROJECTIONS:
             weight = named.array("weight")
             if weight.ndim != 2:
@@ -49,49 +52,93 @@ def _check_count(named: Named, expected: int, shape: Shape, what: str = "input")
 
 
 def conv_shapes(named: Named, shape: Shape) -> tuple[Shape, Shape]:
-    """Shapes (channels, height, width) before and behind a Conv2d."""
+    """Shapes before and behind a convolution: (channels, height, width), or (channels, length)."""
     node = named.node
     kernel = named.array("weight")
-    if kernel.ndim != 4:
-        named.refuse(f"has a weight of shape {kernel.shape}", "use (out, in / groups, kh, kw)")
+    axes = _axes(named)
+    if kernel.ndim != 2 + axes:
+        sizes = "kh, kw" if axes == 2 else "k"
+        named.refuse(f"has a weight of shape {kernel.shape}", f"use (out, in / groups, {sizes})")
     channels = kernel.shape[1] * int(node.groups)
+    given = None
     if node.input_shape is not None:
-        before = (channels, *(int(size) for size in np.ravel(node.input_shape)))
-    else:
-        before = shape[-3:]
-    if len(before) != 3 or before[0] != channels or math.prod(before) != math.prod(shape):
+        given = tuple(int(size) for size in np.ravel(node.input_shape))
+    before = shape[-1 - axes :] if given is None else (channels, *given)
+    if len(before) != 1 + axes or before[0] != channels or math.prod(before) != math.prod(shape):
         named.refuse(
-            f"takes {channels} channels of {node.input_shape or 'any size'}, but shape {shape} "
-            f"reaches it",
-            "give input_shape, or an Input of shape (channels, height, width)",
+            f"takes {channels} channels of {given or 'any size'}, but shape {shape} reaches it",
+            "give input_shape, or an Input of shape "
+            f"(channels, {'height, width' if axes == 2 else 'length'})",
         )
+    stride, padding, dilation = (
+        conv_setting(named, name) for name in ("stride", "padding", "dilation")
+    )
+    if padding == "same" and set(stride) != {1}:
+        named.refuse(
+            f"has padding 'same' and stride {stride}", "give the padding as numbers, or stride 1"
+        )
+    if isinstance(padding, str):
+        padding = (0,) * axes if padding == "valid" else padding
     after = [kernel.shape[0]]
-    for axis in (0, 1):
-        size, extent = before[1 + axis], kernel.shape[2 + axis]
-        stride, padding, dilation = (
-            _pair(getattr(node, name), axis) for name in ("stride", "padding", "dilation")
-        )
-        if padding == "same":
+    for axis, size in enumerate(before[1:]):
+        if isinstance(padding, str):
             after.append(size)
             continue
-        both = 0 if padding == "valid" else 2 * int(padding)
-        after.append((size + both - int(dilation) * (extent - 1) - 1) // int(stride) + 1)
+        covered = dilation[axis] * (kernel.shape[2 + axis] - 1) + 1
+        after.append((size + 2 * padding[axis] - covered) // stride[axis] + 1)
     if min(after) < 1:
         named.refuse(f"leaves nothing of shape {before}", "use a smaller kernel or more padding")
     return before, tuple(after)
 
 
-def _pair(value: Any, axis: int) -> Any:
-    """One of two settings; a number or a word holds for both."""
-    if isinstance(value, str | bytes):
-        return value.decode() if isinstance(value, bytes) else value
-    return int(np.broadcast_to(np.asarray(value), (2,))[axis])
+def pool_shapes(named: Named, shape: Shape) -> tuple[Shape, Shape]:
+    """Shapes (channels, height, width) before and behind a SumPool2d."""
+    before = shape[-3:]
+    if len(before) != 3 or math.prod(before) != math.prod(shape):
+        named.refuse(
+            f"pools rows and columns, but shape {shape} reaches it",
+            "give it (channels, height, width)",
+        )
+    after = [before[0]]
+    for size, kernel, stride, padding in zip(before[1:], *pool_settings(named), strict=True):
+        after.append((size + 2 * padding - kernel) // stride + 1)
+    if min(after) < 1:
+        named.refuse(f"leaves nothing of shape {before}", "use a smaller kernel or more padding")
+    return before, tuple(after)
+
+
+def pool_settings(named: Named) -> tuple[Pair, Pair, Pair]:
+    """``kernel_size``, ``stride`` and ``padding`` of a SumPool2d."""
+    found = (_each(named, name, 2) for name in ("kernel_size", "stride", "padding"))
+    kernel, stride, padding = ((height, width) for height, width in found)
+    if min(kernel) < 1 or min(stride) < 1 or min(padding) < 0:
+        named.refuse(
+            f"has kernel_size {kernel}, stride {stride} and padding {padding}",
+            "use sizes and strides >= 1 and a padding >= 0",
+        )
+    if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
+        named.refuse(
+            f"has padding {padding} for regions of {kernel}", "use at most half of kernel_size"
+        )
+    return kernel, stride, padding
 
 
 def conv_setting(named: Named, name: str) -> Any:
     """``stride``, ``padding`` or ``dilation`` as torch takes it."""
-    pair = tuple(_pair(getattr(named.node, name), axis) for axis in (0, 1))
-    return pair[0] if isinstance(pair[0], str) else pair
+    value = getattr(named.node, name)
+    if isinstance(value, str | bytes):
+        return value.decode() if isinstance(value, bytes) else value
+    return _each(named, name, _axes(named))
+
+
+def _axes(named: Named) -> int:
+    return CONVOLUTIONS.index(named.kind) + 1
+
+
+def _each(named: Named, name: str, axes: int) -> Shape:
+    """A setting for each axis; a number holds for all."""
+    value = np.broadcast_to(np.asarray(getattr(named.node, name)), (axes,))
+    return tuple(int(x) for x in value)
 
 
 def _flattened(named: Named, shape: Shape) -> Shape:

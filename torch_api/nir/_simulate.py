@@ -6,6 +6,8 @@ time-stepped simulators. Times are in seconds.
 
 import heapq
 import itertools
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +17,8 @@ from torch.nn import functional as F
 from ._convention import Convention
 from ._graph import Block
 from ._neurons import flat
-from ._node import Named
-from ._shapes import conv_setting, conv_shapes
+from ._node import CONVOLUTIONS, Named
+from ._shapes import conv_setting, conv_shapes, pool_settings, pool_shapes
 
 Trains = list[list[float]]
 _BISECTIONS = 60
@@ -28,7 +30,8 @@ class Population:
 
     ``tau_syn`` is ``None`` for neurons without synapse, ``threshold`` for those without spikes.
     ``kick``: what a spike over a weight of 1 adds to the current, without synapse to the voltage.
-    ``drive``: the constant input that a bias makes. ``delay`` is that of all inputs of a neuron,
+    ``drive``: the constant input that a bias makes. ``weights``: from an input, by its number, to
+    all neurons. ``delay`` is that of all inputs of a neuron,
     ``loop_delay`` that of its spikes on their way back over ``recurrent``.
     """
 
@@ -40,7 +43,7 @@ class Population:
     reset: np.ndarray
     kick: np.ndarray
     drive: np.ndarray
-    weight: np.ndarray
+    weights: Callable[[int], np.ndarray]
     delay: np.ndarray
     recurrent: np.ndarray | None
     loop_delay: np.ndarray
@@ -113,11 +116,12 @@ class Population:
         """What arrives at which time."""
         found: dict[float, np.ndarray] = {}
         for source, train in enumerate(inputs):
+            kicks = self.weights(source) * self.kick if train else self.kick
             for time in train:
                 for delay in np.unique(self.delay):
                     if time + delay <= end:
                         mine = self.delay == delay
-                        kick = np.where(mine, self.weight[:, source] * self.kick, 0.0)
+                        kick = np.where(mine, kicks, 0.0)
                         found[time + delay] = found.get(time + delay, 0.0) + kick
         return found
 
@@ -221,7 +225,7 @@ def population(block: Block, convention: Convention) -> Population:
         reset=reset,
         kick=kick,
         drive=drive,
-        weight=_matrix(block),
+        weights=_weights(block),
         delay=delay,
         recurrent=recurrent,
         loop_delay=loop_delay,
@@ -236,16 +240,37 @@ def _bias(projection: Named | None, count: int) -> np.ndarray:
     return np.repeat(bias, count // bias.size)
 
 
-def _matrix(block: Block) -> np.ndarray:
-    """The weights of a projection, ``(out, in)``."""
+def _weights(block: Block) -> Callable[[int], np.ndarray]:
+    """The weights of a projection from one input to all neurons, ``(out,)``."""
     projection = block.projection
     weight = projection.array("weight").astype(np.float64)
-    if projection.kind != "Conv2d":
-        return weight
-    shape = conv_shapes(projection, block.in_shape)[0]
-    size = int(np.prod(shape))
+    if projection.kind not in CONVOLUTIONS:
+        return lambda source: weight[:, source]
+    shape = conv_shapes(projection, block.arriving)[0]
     settings = {name: conv_setting(projection, name) for name in ("stride", "padding", "dilation")}
-    pixels = torch.eye(size, dtype=torch.float64).reshape(size, *shape)
-    groups = int(projection.node.groups)
-    seen = F.conv2d(pixels, torch.as_tensor(weight), groups=groups, **settings)
-    return seen.flatten(1).T.numpy()
+    settings["groups"] = int(projection.node.groups)
+    convolve = F.conv1d if len(shape) == 2 else F.conv2d
+
+    def seen(source: int) -> np.ndarray:
+        pixels = torch.zeros(math.prod(shape), dtype=torch.float64)
+        pixels[source] = 1.0
+        return (
+            convolve(pixels.reshape(1, *shape), torch.as_tensor(weight), **settings).numpy().ravel()
+        )
+
+    return seen
+
+
+def pooled(sample: Trains, block: Block) -> Trains:
+    """All spikes of each region of a SumPool2d."""
+    assert block.pool is not None
+    (_, height, width), after = pool_shapes(block.pool, block.arriving)
+    size, stride, padding = pool_settings(block.pool)
+    found: Trains = []
+    for channel, y, x in itertools.product(*(range(n) for n in after)):
+        top, left = y * stride[0] - padding[0], x * stride[1] - padding[1]
+        rows = range(max(top, 0), min(top + size[0], height))
+        columns = range(max(left, 0), min(left + size[1], width))
+        region = ((channel * height + row) * width + column for row in rows for column in columns)
+        found.append(sorted(time for place in region for time in sample[place]))
+    return found

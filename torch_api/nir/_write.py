@@ -1,7 +1,8 @@
 """From layers to a NIR graph."""
 
 import itertools
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -11,17 +12,21 @@ from ..layers._delay import Delay
 from ..layers._li import LI
 from ..layers._lif import LIF
 from ..layers._neuron_layer import NeuronLayer
+from ..layers._pooling import FlattenSpikes, SumPool2d, UnflattenSpikes
 from ..layers._recurrent_lif import RecurrentLIF
+from ._conv_layer import LIFConv
 from ._convention import Convention, find_convention, noted
 from ._new_nodes import new_loop, new_nodes
 from ._node import NEURONS, NOTED, SPIKING
 from ._package import nir_package
 from ._record import Record, record_of
 from ._remembered_nodes import has_projection, remembered_loop, remembered_nodes
+from ._shapes import Shape
 from ._values import values
 
 Nodes = list[tuple[str, Any]]
-Layer = LIF | RecurrentLIF | LI | Delay
+Layer = LIF | RecurrentLIF | LIFConv | LI | Delay | SumPool2d
+Reshape = UnflattenSpikes | FlattenSpikes
 
 
 def to_nir(
@@ -29,23 +34,30 @@ def to_nir(
     convention: Convention | str | None = None,
     *,
     refractory: Literal["error", "metadata"] = "error",
+    input_shape: Sequence[int] | None = None,
 ) -> Any:
     """Write layers as a NIR graph.
 
     A `LIF` becomes a Linear and a CubaLIF, a `RecurrentLIF` has a second Linear from its neurons to
-    themselves, an `LI` becomes a Linear and a CubaLI, a `Delay` or the delay of a layer a Delay.
+    themselves, an `LI` becomes a Linear and a CubaLI, a `Delay` or the delay of a layer a Delay. A
+    `LIFConv1d` or `LIFConv2d` becomes a Conv1d or Conv2d and a CubaLIF, a `SumPool2d` a SumPool2d;
+    a Flatten stands before the next layer of flat neurons.
     Weights are written as they are (``"nir"``: ``w_in = tau_syn``, so that a spike raises the
     current by the weight). What `from_nir` read with the same convention, and nothing has changed
     since, is written exactly as it was, names included. Save it with ``nir.write``.
 
     **Arguments:**
 
-    - ``model``: a `LIF`, `LI` or `Delay`, or an ``nn.Sequential`` of these. Encoders stand before
-      the spikes and have no counterpart in NIR: pass the layers behind them.
+    - ``model``: one of these layers, or an ``nn.Sequential`` of them, with `FlattenSpikes` and
+      `UnflattenSpikes` between them. Encoders stand before the spikes and have no counterpart in
+      NIR: pass the layers behind them.
     - ``convention``: in which to write, a name or a `Convention` as in `from_nir`; ``None``: the
       one that the model was read with, else ``"nir"``.
     - ``refractory``: NIR has no refractory time. ``"error"`` refuses layers that have one;
       ``"metadata"`` notes it beside the node, where evtorch finds it and others do not look.
+    - ``input_shape``: of the neurons before the model: (channels, height, width) or (channels,
+      length), for a model that begins with a convolution or a `SumPool2d` of which nothing says how
+      large its input is.
 
     **Returns:** a ``nir.NIRGraph``.
     """
@@ -53,31 +65,74 @@ def to_nir(
     if refractory not in ("error", "metadata"):
         raise ValueError(f"refractory must be 'error' or 'metadata', got {refractory!r}")
     layers = list(_layers(model, ""))
-    if not layers:
+    records = [record_of(layer) for _, layer in layers if not isinstance(layer, Reshape)]
+    if not records:
         raise ValueError("model has no layers to write; pass LIF, LI or Delay layers")
-    records = [record_of(layer) for _, layer in layers]
     found = _convention(records, convention)
+    given = None if input_shape is None else tuple(int(size) for size in input_shape)
+    nodes, loops = _nodes(nir, layers, found, refractory, given)
+    first, last = records[0], records[-1]
+    if last is None and isinstance(layers[-1][1], FlattenSpikes):
+        before = np.ravel(nodes[-1][1].output_type["output"])
+        name, flatten = _flatten(nir, layers[-1][0], before)
+        nodes += [(_unique(name, set(dict(nodes))), flatten)] if len(before) > 1 else []
+    ends = (first.source if first else "input", last.target if last else "output")
+    return _graph(nir, nodes, loops, found, ends, given)
+
+
+def _nodes(
+    nir: Any,
+    layers: list[tuple[str, Layer | Reshape]],
+    convention: Convention,
+    refractory: str,
+    shape: Shape | None,
+) -> tuple[Nodes, list[tuple[str, Nodes]]]:
+    """The nodes of all layers, and by the names of neurons those of their loops.
+
+    **Arguments:** ``shape``: of the neurons before the first layer, if it was given.
+    """
     nodes: Nodes = []
     loops: list[tuple[str, Nodes]] = []
-    for position, (path, layer) in enumerate(layers):
-        if isinstance(layer, LI) and position < len(layers) - 1:
-            raise ValueError(f"layer {path!r} (LI) gives numbers, no spikes; it must come last")
-        record, held = records[position], 0.0
-        if record is not None and record.convention == found and has_projection(layer, record):
-            written, held = remembered_nodes(nir, layer, record), record.refractory
-            loop = remembered_loop(nir, layer, record)
-        else:
-            written = new_nodes(nir, layer, path, found)
-            loop = new_loop(nir, layer, path, found)
+    before = shape
+    integrator: str | None = None
+    for path, layer in layers:
+        if isinstance(layer, UnflattenSpikes):
+            shape = layer.shape
+        if isinstance(layer, Reshape):
+            continue
+        if integrator is not None:
+            raise ValueError(
+                f"layer {integrator!r} (LI) gives numbers, no spikes; it must come last"
+            )
+        integrator = path if isinstance(layer, LI) else None
+        written, loop, held = _translated(nir, layer, path, convention, shape)
         _note(written, layer, path, held, refractory)
-        _join(nir, nodes, written, path)
+        _join(nir, nodes, written, path, before)
         nodes += written
+        before = shape = tuple(int(n) for n in np.ravel(nodes[-1][1].output_type["output"]))
         if loop:
             neuron = next(name for name, node in written if type(node).__name__ in SPIKING)
             loops.append((neuron, loop))
-    first, last = records[0], records[-1]
-    ends = (first.source if first else "input", last.target if last else "output")
-    return _graph(nir, nodes, loops, found, ends)
+    return nodes, loops
+
+
+def _translated(
+    nir: Any, layer: Layer, path: str, convention: Convention, shape: Shape | None
+) -> tuple[Nodes, Nodes, float]:
+    """The nodes of a layer, those of its loop, and the refractory time that they imply."""
+    record = record_of(layer)
+    if (
+        record is not None
+        and record.convention == convention
+        and has_projection(layer, record)
+        and record.takes(shape)
+    ):
+        written = remembered_nodes(nir, layer, record)
+        return written, remembered_loop(nir, layer, record), record.refractory
+    if shape is None and record is not None:
+        shape = record.arriving
+    written = new_nodes(nir, layer, path, convention, shape)
+    return written, new_loop(nir, layer, path, convention), 0.0
 
 
 def _convention(records: list[Record | None], given: Convention | str | None) -> Convention:
@@ -87,8 +142,8 @@ def _convention(records: list[Record | None], given: Convention | str | None) ->
     return next((record.convention for record in records if record is not None), Convention())
 
 
-def _layers(module: nn.Module, path: str) -> Iterator[tuple[str, Layer]]:
-    if isinstance(module, Layer):
+def _layers(module: nn.Module, path: str) -> Iterator[tuple[str, Layer | Reshape]]:
+    if isinstance(module, Layer | Reshape):
         yield path or "0", module
     elif isinstance(module, nn.Sequential):
         for name, child in module.named_children():
@@ -104,7 +159,12 @@ def _layers(module: nn.Module, path: str) -> Iterator[tuple[str, Layer]]:
 def _note(written: Nodes, layer: nn.Module, path: str, held: float, policy: str) -> None:
     """Put beside the node what NIR does not have; ``held`` is a refractory time that it implies."""
     notes: dict[str, Any] = {name: getattr(layer, name) for name in NOTED if hasattr(layer, name)}
-    refractory = values(layer.refractory) if isinstance(layer, NeuronLayer) else np.zeros(0)
+    refractory = np.zeros(0)
+    if isinstance(layer, NeuronLayer):
+        refractory = values(layer.refractory)
+    if refractory.size > 1:
+        neurons = math.prod(written[-1][1].output_type["output"])
+        refractory = np.repeat(refractory, neurons // refractory.size)
     if (refractory != held).any():
         if policy == "error":
             raise ValueError(
@@ -118,19 +178,21 @@ def _note(written: Nodes, layer: nn.Module, path: str, held: float, policy: str)
             node.metadata = {**node.metadata, "evtorch": notes}
 
 
-def _join(nir: Any, nodes: Nodes, written: Nodes, path: str) -> None:
-    """Let new nodes follow those before them: flatten, if need be, and give names only once."""
-    if nodes:
-        before = np.ravel(nodes[-1][1].output_type["output"])
+def _join(nir: Any, nodes: Nodes, written: Nodes, path: str, before: Shape | None) -> None:
+    """Let new nodes follow those before them: flatten, if need be, and give names only once.
+
+    **Arguments:** ``before``: the shape of what comes, if it is known.
+    """
+    if before is not None:
         after = np.ravel(written[0][1].input_type["input"])
-        if before.prod() != after.prod():
+        if math.prod(before) != after.prod():
             raise ValueError(
-                f"layer {path!r} takes {after.prod()} neurons, but the one before it has "
-                f"{before.prod()}; make the layers fit"
+                f"layer {path!r} takes {after.prod()} neurons, but "
+                f"{'the one before it has' if nodes else 'input_shape says'} {math.prod(before)}; "
+                f"make the layers fit"
             )
         if len(before) > len(after) == 1:
-            flatten = nir.Flatten(input_type={"input": before}, start_dim=0, end_dim=-1)
-            written.insert(0, (f"flatten_{path}", flatten))
+            written.insert(0, _flatten(nir, path, before))
         elif not np.array_equal(before, after):
             raise ValueError(
                 f"layer {path!r} takes neurons in shape {tuple(after)}, but they come in shape "
@@ -141,6 +203,11 @@ def _join(nir: Any, nodes: Nodes, written: Nodes, path: str) -> None:
         unique = _unique(name, used)
         used.add(unique)
         written[place] = (unique, node)
+
+
+def _flatten(nir: Any, path: str, before: Any) -> tuple[str, Any]:
+    types = {"input": np.array(before)}
+    return f"flatten_{path}", nir.Flatten(input_type=types, start_dim=0, end_dim=-1)
 
 
 def _unique(name: str, used: set[str]) -> str:
@@ -156,11 +223,13 @@ def _graph(
     loops: list[tuple[str, Nodes]],
     convention: Convention,
     ends: tuple[str, str],
+    input_shape: Shape | None,
 ) -> Any:
     named = dict(nodes)
     first = _unique(ends[0], set(named))
     last = _unique(ends[1], {first, *named})
-    source = nir.Input(input_type={"input": np.ravel(nodes[0][1].input_type["input"])})
+    shape = nodes[0][1].input_type["input"] if input_shape is None else input_shape
+    source = nir.Input(input_type={"input": np.ravel(shape)})
     target = nir.Output(output_type={"output": np.ravel(nodes[-1][1].output_type["output"])})
     edges = list(itertools.pairwise([first, *named, last]))
     for neuron, loop in loops:

@@ -71,6 +71,65 @@ def conv(
     )
 
 
+def conv1d(*, stride: int = 1, padding: Any = 0, dilation: int = 1, groups: int = 1) -> nir.Conv1d:
+    """2 channels of 9 positions to 4 channels."""
+    weight = rng(4).uniform(-0.5, 1.5, (4, 2 // groups, 3))
+    return nir.Conv1d(9, weight, stride, padding, dilation, groups, np.zeros(4))
+
+
+def pool_settings(size: int = 2, padding: int = 0) -> tuple[np.ndarray, ...]:
+    """Kernel size, stride and padding."""
+    return np.array([size, size]), np.array([2, 2]), np.array([padding, padding])
+
+
+def pool(size: int = 2, padding: int = 0) -> nir.SumPool2d:
+    return nir.SumPool2d(*pool_settings(size, padding))
+
+
+def by_channel(*shape: int, **parameters: Any) -> nir.CubaLIF:
+    """As `cuba_lif`, but the neurons of a channel are equal."""
+    channels = cuba_lif(shape[0])
+    rest = [1] * (len(shape) - 1)
+    found = {
+        name: np.broadcast_to(getattr(channels, name).reshape(-1, *rest), shape).copy()
+        for name in ("tau_mem", "tau_syn", "r", "v_leak", "v_threshold", "v_reset", "w_in")
+    }
+    return nir.CubaLIF(**found | parameters)
+
+
+def convolved(conv: Any, neurons: Any, before: tuple[int, ...]) -> nir.NIRGraph:
+    """A convolution, one of one axis or of two, and its neurons."""
+    nodes = {
+        "input": nir.Input(np.array(before)),
+        "conv": conv,
+        "lif": neurons,
+        "output": nir.Output(np.array(neurons.v_leak.shape)),
+    }
+    # nir takes kernels for square, and groups for one.
+    conv.input_type, conv.output_type = {"input": np.array(before)}, neurons.input_type
+    return nir.NIRGraph(nodes, [("input", "conv"), ("conv", "lif"), ("lif", "output")])
+
+
+def image_network() -> nir.NIRGraph:
+    """Convolutions with pools between, then neurons that are flat, and a read-out."""
+    draw = rng(6)
+    second = nir.Conv2d((2, 2), draw.uniform(0, 0.3, (3, 4, 2, 2)), 1, 1, 1, 1, np.zeros(3))
+    return graph(
+        nir.Input(np.array([2, 5, 4])),
+        conv(padding=1),
+        by_channel(4, 5, 4),
+        pool(),
+        second,
+        by_channel(3, 3, 3),
+        nir.Delay(draw.uniform(0, 1e-3, (3, 3, 3))),
+        nir.Flatten({"input": np.array([3, 3, 3])}, start_dim=0),
+        linear(4, 27, 0.6),
+        cuba_lif(4),
+        linear(2, 4),
+        cuba_li(2),
+    )
+
+
 def graph(*nodes: Any) -> nir.NIRGraph:
     return nir.NIRGraph.from_list(*nodes)
 

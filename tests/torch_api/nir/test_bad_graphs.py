@@ -31,6 +31,16 @@ def layer(inputs: int = 5, **parameters: Any) -> dict[str, Any]:
     return {"w": _graphs.linear(4, inputs), "lif": _graphs.cuba_lif(4, **parameters)}
 
 
+def kernel(*shape: int) -> nir.Conv1d:
+    """A kernel for 9 positions."""
+    return nir.Conv1d(9, np.ones(shape), 1, 0, 1, 1, np.zeros(shape[0]))
+
+
+def pooled(pool: nir.SumPool2d) -> nir.NIRGraph:
+    nodes = {"input": nir.Input(np.array([2, 5, 4])), "pool": pool, "output": ends()["output"]}
+    return wired(nodes, "input pool", "pool output")
+
+
 CHAIN = ("input w", "w lif", "lif output")
 BAD: dict[str, tuple[Callable[[], nir.NIRGraph], str]] = {
     "no Input": (
@@ -202,16 +212,52 @@ BAD: dict[str, tuple[Callable[[], nir.NIRGraph], str]] = {
         lambda: _graphs.graph(_graphs.linear(4, 5), nir.IF(np.ones(4), np.ones(4))),
         "node 'if' (IF) integrates without leak; use a CubaLIF node",
     ),
-    "pooling": (
+    "average pooling": (
         lambda: wired(
-            {
-                **ends(),
-                **layer(),
-                "pool": nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0])),
-            },
+            {**ends(), **layer(), "pool": nir.AvgPool2d(*_graphs.pool_settings())},
             *("input pool", "pool w", "w lif", "lif output"),
         ),
-        "node 'pool' (SumPool2d) pools spikes without weights",
+        "node 'pool' (AvgPool2d) averages spikes, which have no size here; write it as a SumPool2d",
+    ),
+    "pooling of flat neurons": (
+        lambda: wired(
+            {**ends(), **layer(), "pool": _graphs.pool()},
+            *("input pool", "pool w", "w lif", "lif output"),
+        ),
+        "node 'pool' (SumPool2d) pools rows and columns, but shape (5,) reaches it; give it",
+    ),
+    "pooling of weighted input": (
+        lambda: _graphs.graph(_graphs.conv(padding=1), _graphs.pool(), _graphs.cuba_lif(4, 2, 2)),
+        "node 'sumpool2d' (SumPool2d) pools what a projection gives, before it reaches neurons; "
+        "put it before the projection",
+    ),
+    "regions larger than the input": (
+        lambda: pooled(_graphs.pool(size=6)),
+        "node 'pool' (SumPool2d) leaves nothing of shape (2, 5, 4); use a smaller kernel",
+    ),
+    "regions of padding": (
+        lambda: pooled(_graphs.pool(padding=2)),
+        "node 'pool' (SumPool2d) has padding (2, 2) for regions of (2, 2); use at most half",
+    ),
+    "regions without size": (
+        lambda: pooled(_graphs.pool(size=0)),
+        "node 'pool' (SumPool2d) has kernel_size (0, 0), stride (2, 2) and padding (0, 0); use",
+    ),
+    "a kernel of too many dimensions": (
+        lambda: wired({**ends(18), "w": kernel(2, 2, 3, 3), "lif": _graphs.cuba_lif(4)}, *CHAIN),
+        "node 'w' (Conv1d) has a weight of shape (2, 2, 3, 3); use (out, in / groups, k)",
+    ),
+    "channels of one dimension": (
+        lambda: wired({**ends(19), "w": kernel(2, 2, 3), "lif": _graphs.cuba_lif(4)}, *CHAIN),
+        "node 'w' (Conv1d) takes 2 channels of (9,), but shape (19,) reaches it; give input_shape, "
+        "or an Input of shape (channels, length)",
+    ),
+    "the same size with strides": (
+        lambda: wired(
+            {**ends(40), "w": _graphs.conv(stride=2, padding="same"), "lif": _graphs.cuba_lif(4)},
+            *CHAIN,
+        ),
+        "node 'w' (Conv2d) has padding 'same' and stride (2, 2); give the padding as numbers",
     ),
     "Threshold": (
         lambda: _graphs.graph(_graphs.linear(4, 5), nir.Threshold(np.ones(4))),

@@ -342,9 +342,36 @@ def test_convolutions_and_read_outs_of_norse_come_along() -> None:
     linear = nn.Linear(24, 5, bias=False)
     model = norse.SequentialState(conv, cell, nn.Flatten(), linear, readout)
     ours: Any = snn.nir.from_torch(model, 1e-3, input_shape=(1, 5, 6))
-    assert [type(layer).__name__ for layer in ours] == ["ParametrizedLIF", "LI"]
-    image = torch.rand(1, 1, 5, 6)
-    torch.testing.assert_close(ours[0].weight @ image.flatten(), conv(image).flatten())
-    assert ours[0].out_features == np.prod(shape)
-    assert torch.equal(ours[1].weight, linear.weight)
-    assert ours[1].tau_mem == pytest.approx(TAU_MEM)
+    names = ["UnflattenSpikes", "LIFConv2d", "FlattenSpikes", "LI"]
+    assert [type(layer).__name__ for layer in ours] == names
+    assert torch.equal(ours[1].weight, conv.weight)
+    assert ours(torch.zeros(1, 30, 1)).shape == (1, 5)
+    assert ours[1](torch.zeros(1, 1, 5, 6, 1)).shape == (1, *shape, 1)
+    assert torch.equal(ours[3].weight, linear.weight)
+    assert ours[3].tau_mem == pytest.approx(TAU_MEM)
+
+
+@pytest.mark.parametrize("axes", [1, 2])
+def test_convolutions_of_norse_spike_as_there_as_dt_shrinks(axes: int) -> None:
+    """4 inputs as 1 x 4 or 2 x 2 positions, two channels, and a layer of flat neurons."""
+    errors = []
+    shape = (1, 4) if axes == 1 else (1, 2, 2)
+    conv = (nn.Conv1d, nn.Conv2d)[axes - 1](1, 2, 2, bias=False)
+    first, second = linears()
+    with torch.no_grad():
+        taps = conv.weight[0].numel()
+        conv.weight.copy_(4 / taps * first.weight.flatten()[: 2 * taps].view_as(conv.weight))
+    flat = nn.Linear(6 if axes == 1 else 2, 3, bias=False)
+    with torch.no_grad():
+        flat.weight.copy_(second.weight[:, : flat.in_features] * 6 / flat.in_features)
+    for dt in STEPS:
+        cell = norse.LIFCell(dt=dt)  # by default of 10 and 5 ms
+        layers = conv, cell, nn.Flatten(), flat, norse_cell(3, dt)
+        ours = snn.nir.from_torch(
+            nn.Sequential(*layers), dt, input_shape=shape, lif=LAYERS, dtype=torch.float64
+        )
+        theirs = norse_spikes(norse.SequentialState(nn.Unflatten(1, shape), *layers), dt)
+        steps = steps_apart(ours(inputs(dt)), theirs, dt)
+        assert steps < allowed(theirs, layers=2)
+        errors.append(steps * dt)
+    assert errors[1] < errors[0] / 2
