@@ -30,7 +30,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from evtorch import torch_api as snn
 
 with installed():
-    from _checkpoint import Run
+    from _checkpoint import Run, Values
     from _stream_plots import plot
 
 # About as long as the 2 ms from one channel to the next, so that a neuron tells apart what comes
@@ -155,6 +155,17 @@ def experiment(settings: Settings, run: Run) -> None:
         "seconds_per_epoch": statistics.median(history.seconds),
         "compile_seconds": prepare_seconds,
     }
+    report(settings, run, model, metrics, history, test)
+
+
+def report(
+    settings: Settings,
+    run: Run,
+    model: nn.Module,
+    metrics: dict[str, float],
+    history: Values,
+    test: OrderedEvents,
+) -> None:
     out = run.out
     out.mkdir(parents=True, exist_ok=True)
     text = json.dumps({**metrics, "settings": asdict(settings)}, indent=2)
@@ -165,10 +176,11 @@ def experiment(settings: Settings, run: Run) -> None:
     plot(out / "figure.png", test, history.loss, history.test_accuracy, counts_accuracy)
     chance = 1 / len(OrderedEvents.STEPS)
     print(f"\ntest accuracy      {metrics['test_accuracy']:.2%} of {len(test)} unseen samples")
-    print(f"training accuracy  {metrics['training_accuracy']:.2%} of {len(data)}")
+    print(f"training accuracy  {metrics['training_accuracy']:.2%} of {settings.train_size}")
     print(f"counts alone       {counts_accuracy:.2%}, where chance is {chance:.0%}")
     print(f"first times alone  {metrics['first_times_accuracy']:.2%}")
-    print(f"time               {metrics['seconds']:.1f} s, {prepare_seconds:.1f} before training")
+    before = metrics["compile_seconds"]
+    print(f"time               {metrics['seconds']:.1f} s, {before:.1f} before training")
     print(f"files              {out}/metrics.json, model.pt, figure.png")
 
 

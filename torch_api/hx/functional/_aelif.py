@@ -64,10 +64,8 @@ def cuba_aelif_integration(
     fine samples, current, adaptation, its fine samples, spikes).
     """
     total = input if isinstance(input, Tensor) else torch.stack(tuple(input)).sum(0)
-    if refractory is None and integration_step_code is not None:
-        refractory = "refractory" in integration_step_code.split("\n")
-    elif refractory is None:
-        refractory = fire and not _is_zero(refractory_time)
+    if refractory is None:
+        refractory = _is_refractory(integration_step_code, fire, refractory_time)
     measured = Measured.of(hw_data, total)
     if integration_step_code is not None:
         check_step_code(
@@ -83,6 +81,7 @@ def cuba_aelif_integration(
     i, w, hold, z = v, v, v, v
     if leaky or subthreshold_adaptation:
         v = v + leak
+    adapts = subthreshold_adaptation or spike_triggered_adaptation
     traces: list[tuple[Tensor, ...]] = []
     # Not total[step], whose backward would make a gradient of all steps for each of them.
     for step, received in enumerate(total.unbind(0)[: measured.steps(len(total))]):
@@ -91,13 +90,13 @@ def cuba_aelif_integration(
             drive = drive + g_l * (leak - v)
         if exponential:
             drive = drive + g_l * exp_slope * torch.exp((v - exp_threshold) / exp_slope)
-        if subthreshold_adaptation or spike_triggered_adaptation:
+        if adapts:
             drive = drive - w
         i = i * (1 - dt / tau_syn) + received
         v = seen(v + dt / c_mem * drive, measured.membrane, step)
         if fire:
             z = seen(spiking_threshold(v - threshold, method, alpha), measured.spikes, step)
-        if subthreshold_adaptation or spike_triggered_adaptation:
+        if adapts:
             w_next = w * (1 - dt / tau_adap)
             if subthreshold_adaptation:
                 w_next = w_next + dt / tau_adap * subthreshold_adaptation_strength * (v - leak)
@@ -107,22 +106,27 @@ def cuba_aelif_integration(
         if fire and measured.membrane is None:
             v = (1 - z.detach()) * v + z.detach() * reset
         if fire and refractory:
-            z, v, hold = refractory_update(
-                *(z, v, hold, *measured.at(step)),
-                reset=reset,
-                refractory_time=refractory_time,
-                dt=dt,
-            )
+            state = z, v, hold, *measured.at(step)
+            pause = {"reset": reset, "refractory_time": refractory_time, "dt": dt}
+            z, v, hold = refractory_update(*state, **pause)
         traces.append((v, i, w, z))
-    found = stacked(traces, 4, total)
-    if integration_step_code is None:
-        return Integrated(*found)
+    found = Integrated(*stacked(traces, 4, total))
+    return found if integration_step_code is None else _as_hxtorch(found, measured)
+
+
+def _is_zero(value: Value) -> bool:
+    return bool((torch.as_tensor(value) == 0).all())
+
+
+def _is_refractory(step_code: str | None, fire: bool, refractory_time: Value) -> bool:
+    if step_code is not None:
+        return "refractory" in step_code.split("\n")
+    return fire and not _is_zero(refractory_time)
+
+
+def _as_hxtorch(found: Integrated, measured: Measured) -> tuple[Any, ...]:
     membrane, current, adaptation, spikes = found
     return (
         *(membrane, measured.membrane_madc, current),
         *(adaptation, measured.adaptation_madc, spikes),
     )
-
-
-def _is_zero(value: Value) -> bool:
-    return bool((torch.as_tensor(value) == 0).all())
