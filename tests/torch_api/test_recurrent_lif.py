@@ -256,3 +256,44 @@ def test_options_that_only_the_feed_forward_layer_has_are_refused():
     other: Any = {"backend": None}
     with pytest.raises(TypeError, match="backend"):
         snn.RecurrentLIF(2, 2, **other)
+
+
+def test_masks_leave_the_weights_of_their_connections():
+    torch.manual_seed(0)
+    mask = torch.rand(6, 5) < 0.5
+    mask[:, 0] = True
+    among = torch.rand(6, 6) < 0.4
+    among[2] = False
+    options = {"max_spikes": 4, "on_overflow": "truncate", "dtype": torch.float64}
+    layer = snn.RecurrentLIF(5, 6, mask=mask, recurrent_mask=among, **options)
+    dense = snn.RecurrentLIF(5, 6, **options)
+    assert layer.weight.shape == (int(mask.sum()),)
+    assert layer.recurrent_weight.shape == (int(among.sum()),)
+    with torch.no_grad():
+        layer.recurrent_weight.mul_(5)
+        dense.weight.copy_(layer.dense_weight())
+        dense.recurrent_weight.copy_(layer.dense_recurrent_weight())
+    inputs = torch.rand(4, 5, 1, dtype=torch.float64) * 2e-2
+    outputs = layer(inputs), dense(inputs)
+    torch.testing.assert_close(*outputs, rtol=0, atol=0)
+    for out in outputs:
+        out.nan_to_num(posinf=0).sum().backward()
+    torch.testing.assert_close(layer.weight.grad, dense.weight.grad[mask])
+    torch.testing.assert_close(layer.recurrent_weight.grad, dense.recurrent_weight.grad[among])
+    times = torch.linspace(0, 3e-2, 7, dtype=torch.float64)
+    torch.testing.assert_close(layer.trace(inputs, times), dense.trace(inputs, times))
+    snn.initialise_(layer, inputs, active=0.5)
+    snn.weight_penalty(layer).backward()
+    other = snn.RecurrentLIF(5, 6, connections=mask.nonzero(), recurrent_mask=among, **options)
+    other.load_state_dict(layer.state_dict())
+    torch.testing.assert_close(other(inputs), layer(inputs), rtol=0, atol=0)
+
+
+def test_masks_of_a_recurrent_layer_are_checked():
+    every = torch.ones(6, 6, dtype=torch.bool)
+    with pytest.raises(ValueError, match=r"recurrent_mask must be bool of shape \(6, 6\)"):
+        snn.RecurrentLIF(5, 6, recurrent_mask=torch.ones(6, 5, dtype=torch.bool))
+    with pytest.raises(ValueError, match="recurrent_mask and recurrent_connections say the same"):
+        snn.RecurrentLIF(5, 6, recurrent_mask=every, recurrent_connections=[(0, 1)])
+    with pytest.raises(ValueError, match="mask has no connection in row 0"):
+        snn.RecurrentLIF(5, 6, mask=torch.zeros(6, 5, dtype=torch.bool))

@@ -13,10 +13,15 @@ from ..spikes._room import bucket
 from ._input_counts import input_counts
 
 
-def connection_list(mask: Any, connections: Any, shape: tuple[int, int]) -> np.ndarray | None:
-    """Check a mask or a list of connections; **returns** their ends ``(connections, 2)``."""
+def connection_list(
+    mask: Any, connections: Any, shape: tuple[int, int], of: str = ""
+) -> np.ndarray | None:
+    """Check a mask or a list of connections; **returns** their ends ``(connections, 2)``.
+
+    ``of``: what the arguments' names begin with.
+    """
     if mask is not None and connections is not None:
-        raise ValueError("mask and connections say the same; pass one of them")
+        raise ValueError(f"{of}mask and {of}connections say the same; pass one of them")
     if connections is not None:
         given = connections.detach().cpu() if isinstance(connections, Tensor) else connections
         return np.asarray(given)
@@ -26,15 +31,16 @@ def connection_list(mask: Any, connections: Any, shape: tuple[int, int]) -> np.n
     found = mask if isinstance(mask, Tensor) else torch.as_tensor(mask, device="cpu")
     if found.dtype != torch.bool or tuple(found.shape) != shape:
         raise ValueError(
-            f"mask must be bool of shape {shape} (out_features, in_features), got {found.dtype} of "
-            f"shape {tuple(found.shape)}"
+            f"{of}mask must be bool of shape {shape} (out_features, in_features), got "
+            f"{found.dtype} of shape {tuple(found.shape)}"
         )
     if found.is_meta:
         raise ValueError(
-            "mask is on device 'meta' and has no values; make it with device='cpu', as the "
+            f"{of}mask is on device 'meta' and has no values; make it with device='cpu', as the "
             "structure of a layer is fixed when it is made"
         )
-    _check_all_hear(found.any(dim=1).cpu().numpy(), "mask has no connection in row")
+    if not of:
+        _check_all_hear(found.any(dim=1).cpu().numpy(), "mask has no connection in row")
     return found.nonzero().cpu().numpy()
 
 
@@ -56,13 +62,20 @@ class Connected(nn.Module):
     source: Tensor
 
     def __init__(
-        self, pairs: np.ndarray, shape: tuple[int, int], device: torch.device | str | None
+        self,
+        pairs: np.ndarray,
+        shape: tuple[int, int],
+        device: torch.device | str | None,
+        *,
+        all_hear: bool = True,
     ) -> None:
+        """``all_hear``: whether each neuron must have a connection."""
         super().__init__()
         outputs, self.inputs = shape
         lists = Sparse.of(pairs, self.inputs, outputs)
         heard = (lists.place < len(pairs)).any(axis=1)
-        _check_all_hear(np.asarray(heard), "connections has none of neuron")
+        if all_hear:
+            _check_all_hear(np.asarray(heard), "connections has none of neuron")
         for name, values in {
             "post": pairs[:, 0].astype(np.int64),
             "source": pairs[:, 1].astype(np.int64),

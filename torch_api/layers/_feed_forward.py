@@ -24,6 +24,7 @@ class FeedForwardLIF(NeuronLayer):
     def set_options(self, options: dict[str, Any], neurons: int) -> tuple[Any, torch.dtype]:
         """Check and take the options of `Options`; **returns** device and dtype."""
         dtype = check_dtype(options["dtype"])
+        self.sparse = None
         settings = "max_spikes", "t_max", "gradient", "min_slope", "on_overflow", "refractory"
         check_settings(*(options[name] for name in settings))
         self.max_spikes, self.t_max = options["max_spikes"], float(options["t_max"])

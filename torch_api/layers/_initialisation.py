@@ -50,11 +50,14 @@ def spiking_weights_(weight: Tensor, critical: Tensor, fan_in: float) -> None:
 
 @torch.no_grad()
 def recurrent_weights_(
-    weight: Tensor, critical: Tensor, generator: torch.Generator | None = None
+    weight: Tensor, critical: Tensor, fan_in: float, generator: torch.Generator | None = None
 ) -> None:
-    """Fill ``weight (out, out)`` with small ones: see `RecurrentLIF.reset_parameters`."""
-    scale = critical.to(weight.dtype).to(weight.device).reshape(-1, 1)
-    weight.normal_(generator=generator).mul_(_RECURRENT_STD * weight.shape[1] ** 0.5).mul_(scale)
+    """Fill ``weight`` with small ones: see `RecurrentLIF.reset_parameters`.
+
+    **Arguments:** as of `spiking_weights_`.
+    """
+    scale = critical.to(weight.dtype).to(weight.device)
+    weight.normal_(generator=generator).mul_(_RECURRENT_STD * fan_in**0.5).mul_(scale)
 
 
 @torch.no_grad()

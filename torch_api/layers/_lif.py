@@ -141,7 +141,8 @@ class LIF(FeedForwardLIF):
         self.silent_time = check_silent(silent, silent_time, self.t_max)
         shape = self.out_features, self.in_features
         pairs = connection_list(mask, connections, shape)
-        self.sparse = None if pairs is None else Connected(pairs, shape, device)
+        if pairs is not None:
+            self.sparse = Connected(pairs, shape, device)
         full = shape if pairs is None else (len(pairs),)
         self.weight = nn.Parameter(torch.empty(full, device=device, dtype=dtype))
         self._register_delay(delay, pairs, device, dtype)
@@ -187,25 +188,6 @@ class LIF(FeedForwardLIF):
         """
         spiking_weights_(self.weight, self.per_weight(self.critical_weight()), self.fan_in)
 
-    @property
-    def fan_in(self) -> float:
-        return self.in_features if self.sparse is None else self.sparse.fan_in
-
-    def per_weight(self, x: Tensor) -> Tensor:
-        return super().per_weight(x) if self.sparse is None else self.sparse.per_weight(x)
-
-    def dense_weight(self) -> Tensor:
-        """The weights as a matrix ``(out_features, in_features)``, 0 without a connection."""
-        return self.weight if self.sparse is None else self.sparse.dense(self.weight)
-
-    def counts_of_inputs(self, spikes: Tensor | Events) -> Tensor:
-        counts = super().counts_of_inputs(spikes)
-        return counts if self.sparse is None else self.sparse.by_list(counts)
-
-    def by_neuron(self, out: Tensor) -> Tensor:
-        out = super().by_neuron(out)
-        return out if self.sparse is None else out.flatten(0, 1).unsqueeze(1)
-
     def dense_parts(self, arriving: Tensor | Events, output: Tensor) -> list[DensePart]:
         connections = self.connections()
         if self.delay_type != "synaptic" or connections is None:
@@ -246,17 +228,12 @@ class LIF(FeedForwardLIF):
     ) -> Tensor:
         if self.delay is None or self.delay_type != "dendritic":
             return super().trace(spikes, times, output=output, quantity=quantity)
-        if self.sparse is not None:
-            raise ValueError(
-                "trace is not available with delay='dendritic' and a mask; look at the trace of a "
-                "layer without the delay, at times less it"
-            )
-        constants = self.constants()
+        constants, weight = self.constants(), self.dense_weight()
         if output is None:
-            out = functional.lif(spikes, self.weight, **constants, **self.limits())
+            out = functional.lif(spikes, weight, **constants, **self.limits())
             output = self.delay_output(out)
         self._check_rest()
-        arguments = spikes, self.weight, output, times, nonnegative(self.delay)
+        arguments = spikes, weight, output, times, nonnegative(self.delay)
         return delayed_trace(*arguments, **constants, quantity=quantity)
 
     trace.__doc__ = FeedForwardLIF.trace.__doc__

@@ -1,6 +1,6 @@
 """What all layers of leaky integrate-and-fire neurons have in common."""
 
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,9 @@ from ._health import SpikingLayer
 from ._initialisation import critical_weight
 from ._input_counts import input_counts
 from ._overflow import OnOverflow
+
+if TYPE_CHECKING:
+    from ._connection_list import Connected
 
 CONSTANTS = ("tau_mem", "tau_syn", "v_threshold", "v_leak", "v_reset", "refractory")
 
@@ -76,6 +79,8 @@ class NeuronLayer(WeightedLayer):
     on_overflow: OnOverflow
     silent: Literal["inf", "peak"]
     silent_time: float
+    sparse: "Connected | None"
+    """Fixed connections to the input, with one weight each; ``None`` for all-to-all."""
 
     def constants(self) -> dict[str, Any]:
         """The neuron constants by name, as `functional.lif` takes them."""
@@ -93,11 +98,6 @@ class NeuronLayer(WeightedLayer):
         """
         return self.weight_scale(self.fan_in)
 
-    @property
-    def fan_in(self) -> float:
-        """How many inputs a neuron has, on average."""
-        return self.in_features
-
     def weight_scale(self, spikes: float) -> Tensor:
         """The weight with which that many coincident spikes just reach the threshold."""
         threshold, leak, reset = (
@@ -107,6 +107,26 @@ class NeuronLayer(WeightedLayer):
         height = torch.where(leak < threshold, threshold - leak, threshold - reset)
         return critical_weight(spikes, self.tau_mem, self.tau_syn, height)
 
+    @property
+    def fan_in(self) -> float:
+        """How many inputs a neuron has, on average."""
+        return self.in_features if self.sparse is None else self.sparse.fan_in
+
+    def per_weight(self, x: Tensor) -> Tensor:
+        return super().per_weight(x) if self.sparse is None else self.sparse.per_weight(x)
+
+    def dense_weight(self) -> Tensor:
+        """The weights as a matrix ``(out_features, in_features)``, 0 without a connection."""
+        return self.weight if self.sparse is None else self.sparse.dense(self.weight)
+
+    def counts_of_inputs(self, spikes: Tensor | Events) -> Tensor:
+        counts = super().counts_of_inputs(spikes)
+        return counts if self.sparse is None else self.sparse.by_list(counts)
+
+    def by_neuron(self, out: Tensor) -> Tensor:
+        out = super().by_neuron(out)
+        return out if self.sparse is None else out.flatten(0, 1).unsqueeze(1)
+
     def dense_parts(self, arriving: Tensor | Events, output: Tensor) -> list[DensePart]:
         """The layer as parts that are fully connected, with what arrived and what it gave."""
-        return [DensePart(arriving, self.weight, output)]
+        return [DensePart(arriving, self.dense_weight(), output)]

@@ -1,7 +1,7 @@
 """The recurrent LIF layer as a module."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -12,6 +12,7 @@ from .. import functional
 from .._validate import check_dtype, check_size
 from ..functional._lif import Quantity, check_settings, spikes_once
 from ..spikes._events import events_from_spike_times
+from ._connection_list import Connected, connection_list
 from ._constants import Constant, constants_repr, register_constants
 from ._delay_parameter import delay_repr, nonnegative, register_delay
 from ._initialisation import recurrent_weights_, spiking_weights_
@@ -41,12 +42,16 @@ class RecurrentLIF(NeuronLayer):
       spikes on their way to the neurons of the layer (not to the next layer); or a fixed one, a
       number or a tensor ``(out_features,)``. Learnable delays start at 0 and stay >= 0 as those of
       `Delay`.
+    - ``recurrent_mask``, ``recurrent_connections``: as ``mask`` and ``connections``, of shape
+      ``(out_features, out_features)`` and from neuron to neuron of the layer, of which some may
+      hear none. There are weights of these connections only; the cost is that of all.
     - All others as in `LIF`, which also has those that are not available here: ``gradient``,
-      ``backend`` and dendritic delays.
+      ``backend``, dendritic and synaptic delays.
 
-    **Parameters:** ``weight``, shape ``(out_features, in_features)``; ``recurrent_weight``, shape
-    ``(out_features, out_features)``; learnable ``delay`` and ``recurrent_delay``, seconds, shapes
-    ``(in_features,)`` and ``(out_features,)``; those named in ``learn``.
+    **Parameters:** ``weight``, shape ``(out_features, in_features)``, or ``(connections,)``;
+    ``recurrent_weight``, shape ``(out_features, out_features)``, or ``(connections,)``; learnable
+    ``delay`` and ``recurrent_delay``, seconds, shapes ``(in_features,)`` and ``(out_features,)``;
+    those named in ``learn``.
 
     **Shapes:** spike times ``(..., in_features, k)`` or ``Events`` ``(..., M)`` give spike times
     ``(..., out_features, max_spikes)``, ascending, ``inf`` where there is no spike.
@@ -73,6 +78,10 @@ class RecurrentLIF(NeuronLayer):
         t_max: float = math.inf,
         delay: Literal["axonal"] | float | Tensor | None = None,
         recurrent_delay: Literal["axonal"] | float | Tensor | None = None,
+        mask: Tensor | None = None,
+        connections: Tensor | Sequence[Sequence[int]] | None = None,
+        recurrent_mask: Tensor | None = None,
+        recurrent_connections: Tensor | Sequence[Sequence[int]] | None = None,
         learn: Iterable[str] = (),
         on_overflow: OnOverflow = "error",
         min_slope: float = 1e-3,
@@ -100,14 +109,33 @@ class RecurrentLIF(NeuronLayer):
             "refractory": refractory,
         }
         register_constants(self, constants, learn, out_features, device=device, dtype=dtype)
-        shape = {"weight": in_features, "recurrent_weight": out_features}
-        for name, inputs in shape.items():
-            empty = torch.empty(out_features, inputs, device=device, dtype=dtype)
-            self.register_parameter(name, nn.Parameter(empty))
+        self.sparse = self._connect("weight", mask, connections, in_features, device, dtype)
+        self.recurrent_sparse = self._connect(
+            *("recurrent_weight", recurrent_mask, recurrent_connections, out_features),
+            *(device, dtype),
+        )
         delays = {"delay": (delay, in_features), "recurrent_delay": (recurrent_delay, out_features)}
         for name, (given, features) in delays.items():
             register_delay(self, name, given, {"axonal": features}, device=device, dtype=dtype)
         self.reset_parameters()
+
+    def _connect(
+        self,
+        name: str,
+        mask: Any,
+        connections: Any,
+        inputs: int,
+        device: torch.device | str | None,
+        dtype: torch.dtype,
+    ) -> Connected | None:
+        """Register weights from so many inputs; **returns** the connections that they are of."""
+        shape = self.out_features, inputs
+        of = name.removesuffix("weight")
+        pairs = connection_list(mask, connections, shape, of)
+        full = shape if pairs is None else (len(pairs),)
+        weight = nn.Parameter(torch.empty(full, device=device, dtype=dtype))
+        self.register_parameter(name, weight)
+        return None if pairs is None else Connected(pairs, shape, device, all_hear=not of)
 
     def reset_parameters(self) -> None:
         """Draw new weights from torch's global random generator.
@@ -119,14 +147,37 @@ class RecurrentLIF(NeuronLayer):
         constants stay as they are.
         """
         spiking_weights_(self.weight, self.per_weight(self.critical_weight()), self.fan_in)
-        recurrent_weights_(self.recurrent_weight, self.weight_scale(self.out_features))
+        self.reset_recurrent_weight()
+
+    @torch.no_grad()
+    def reset_recurrent_weight(self, generator: torch.Generator | None = None) -> None:
+        """Draw ``recurrent_weight`` as `reset_parameters` does, from a random generator."""
+        inputs = self.recurrent_fan_in
+        unit = self.per_recurrent_weight(self.weight_scale(inputs))
+        recurrent_weights_(self.recurrent_weight, unit, inputs, generator)
+
+    @property
+    def recurrent_fan_in(self) -> float:
+        """How many neurons of the layer a neuron hears, on average."""
+        sparse = self.recurrent_sparse
+        return self.out_features if sparse is None else sparse.fan_in
+
+    def per_recurrent_weight(self, x: Tensor) -> Tensor:
+        """Values of neurons, such that they go with ``recurrent_weight``."""
+        sparse = self.recurrent_sparse
+        return x.reshape(-1, 1) if sparse is None else sparse.per_weight(x)
+
+    def dense_recurrent_weight(self) -> Tensor:
+        """The recurrent weights as a matrix ``(out_features, out_features)``."""
+        sparse = self.recurrent_sparse
+        return self.recurrent_weight if sparse is None else sparse.dense(self.recurrent_weight)
 
     def forward(self, spikes: Tensor | Events) -> Tensor:
         arriving = self.delay_input(spikes)
         out, health = functional.recurrent_lif(
             arriving,
-            self.weight,
-            self.recurrent_weight,
+            self.dense_weight(),
+            self.dense_recurrent_weight(),
             **self._connections(),
             max_spikes=self.max_spikes,
             t_max=self.t_max,
@@ -140,7 +191,7 @@ class RecurrentLIF(NeuronLayer):
         self.remember_call(arriving, out)
         if self.silent == "inf":
             return out
-        weight = torch.cat([self.weight, self.recurrent_weight], dim=1)
+        weight = torch.cat([self.dense_weight(), self.dense_recurrent_weight()], dim=1)
         return with_pseudo_spikes(self, self.heard(arriving, out), weight, out, self.silent_time)
 
     def trace(
@@ -167,8 +218,8 @@ class RecurrentLIF(NeuronLayer):
         """
         return functional.recurrent_lif_trace(
             self.delay_input(spikes),
-            self.weight,
-            self.recurrent_weight,
+            self.dense_weight(),
+            self.dense_recurrent_weight(),
             times,
             output=output,
             quantity=quantity,
@@ -199,7 +250,7 @@ class RecurrentLIF(NeuronLayer):
         return Events(time, index.gather(-1, order))
 
     def dense_parts(self, arriving: Tensor | Events, output: Tensor) -> list[DensePart]:
-        weight = torch.cat([self.weight, self.recurrent_weight], dim=1)
+        weight = torch.cat([self.dense_weight(), self.dense_recurrent_weight()], dim=1)
         return [DensePart(self.heard(arriving, output), weight, output)]
 
     def _connections(self) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def new_loop(
         return []
     found = _constants(layer, (layer.out_features,))
     _add_gains(found, convention)
-    written = [(f"recurrent_{path}", _linear(nir, layer.recurrent_weight, found["r"]))]
+    written = [(f"recurrent_{path}", _linear(nir, layer.dense_recurrent_weight(), found["r"]))]
     if layer.recurrent_delay is not None:
         delay = _delay(nir, layer.recurrent_delay, convention)
         written.insert(0, (f"recurrent_delay_{path}", delay))

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from ...jax_core import Events
 from ..functional._loss_checks import check_number
-from ..layers._initialisation import recurrent_weights_
 from ..layers._li import LI
 from ..layers._neuron_layer import NeuronLayer
 from ..layers._recurrent_lif import RecurrentLIF
@@ -156,9 +155,7 @@ def _draw(
     unit = layer.per_weight(layer.weight_scale(arriving.spikes).to(weight))
     pattern = unit * (1 + wanted.spread * arriving.averaging * noise)
     if isinstance(layer, RecurrentLIF):
-        recurrent_weights_(
-            layer.recurrent_weight, layer.weight_scale(layer.out_features), generator
-        )
+        layer.reset_recurrent_weight(generator)
     _scale_until(layer, spikes, pattern, arriving, name, wanted)
 
 

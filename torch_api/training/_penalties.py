@@ -50,12 +50,10 @@ def weight_penalty(model: nn.Module, limit: float | None = None) -> Tensor:
 
 def _weights(layer: NeuronLayer | LI) -> list[tuple[Tensor, Tensor]]:
     """Weights and their natural unit, in axes that go with them."""
-    unit = layer.critical_weight()
-    found: list[tuple[Tensor, Tensor]] = [(layer.weight, layer.per_weight(unit))]
+    found: list[tuple[Tensor, Tensor]] = [(layer.weight, layer.per_weight(layer.critical_weight()))]
     if isinstance(layer, RecurrentLIF):
-        # Like that of the input, it is inversely proportional to the number of those that send.
-        ratio = max(layer.in_features, 1) / max(layer.out_features, 1)
-        found.append((layer.recurrent_weight, (unit * ratio).reshape(-1, 1)))
+        unit = layer.weight_scale(layer.recurrent_fan_in)
+        found.append((layer.recurrent_weight, layer.per_recurrent_weight(unit)))
     return found
 
 
