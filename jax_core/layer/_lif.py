@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import Literal, TypedDict, Unpack, overload
+from typing import Literal, Unpack, overload
 
 import numpy as np
 from jax import Array
@@ -12,26 +12,8 @@ from .._overflow import OnOverflow, check_policy, handle_overflow
 from ..connect._protocol import Connections
 from ..neuron._constants import Constant, Form
 from ._differentiable import Gradient, Health, run
+from ._options import LIFOptions
 from ._prepared import Given, check_settings, prepare, too_many
-
-
-class Options(TypedDict, total=False):
-    """The options of `lif`, for the types of its two forms."""
-
-    tau_mem: Constant
-    tau_syn: Constant
-    v_threshold: Constant
-    v_leak: Constant
-    v_reset: Constant
-    refractory: Constant
-    max_spikes: int
-    t_max: float | Array
-    gradient: Gradient
-    min_slope: float | Array
-    on_overflow: OnOverflow
-    form: Form | None
-    connections: Connections | None
-    validate: bool
 
 
 @overload
@@ -40,7 +22,7 @@ def lif(
     weight: Array | np.ndarray,
     *,
     return_health: Literal[False] = ...,
-    **options: Unpack[Options],
+    **options: Unpack[LIFOptions],
 ) -> Array: ...
 @overload
 def lif(
@@ -48,7 +30,7 @@ def lif(
     weight: Array | np.ndarray,
     *,
     return_health: Literal[True],
-    **options: Unpack[Options],
+    **options: Unpack[LIFOptions],
 ) -> tuple[Array, Health]: ...
 def lif(
     spikes: Array | np.ndarray | Events,

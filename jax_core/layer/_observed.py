@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from functools import partial
-from typing import Literal, TypedDict, Unpack, overload
+from typing import Literal, Unpack, overload
 
 import jax
 import jax.numpy as jnp
@@ -30,25 +30,8 @@ from ._differentiable import (
     simulate,
     without_derivative,
 )
+from ._options import ObservedOptions
 from ._prepared import Given, Layer, check_settings, prepare
-
-
-class Options(TypedDict, total=False):
-    """The options of `lif_observed`, for the types of its two forms."""
-
-    tau_mem: Constant
-    tau_syn: Constant
-    v_threshold: Constant
-    v_leak: Constant
-    v_reset: Constant
-    refractory: Constant
-    t_max: float | Array
-    gradient: Gradient
-    min_slope: float | Array
-    count_missing: bool
-    form: Form | None
-    connections: Connections | None
-    validate: bool
 
 
 @overload
@@ -58,7 +41,7 @@ def lif_observed(
     observed: Array | np.ndarray,
     *,
     return_health: Literal[False] = ...,
-    **options: Unpack[Options],
+    **options: Unpack[ObservedOptions],
 ) -> Array: ...
 @overload
 def lif_observed(
@@ -67,7 +50,7 @@ def lif_observed(
     observed: Array | np.ndarray,
     *,
     return_health: Literal[True],
-    **options: Unpack[Options],
+    **options: Unpack[ObservedOptions],
 ) -> tuple[Array, Health]: ...
 def lif_observed(
     spikes: Array | np.ndarray | Events,

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, TypedDict, Unpack, overload
+from typing import Any, Literal, Unpack, overload
 
 import jax
 import jax.numpy as jnp
@@ -22,25 +22,8 @@ from ..simulate._events import Spikes, sort_input
 from ..simulate._recurrent import simulate_recurrent
 from ..simulate._recurrent_state import Order
 from ._differentiable import Health, Settings, count, pad_slots, without_derivative
+from ._options import RecurrentOptions
 from ._prepared import Given, Layer, check_settings, prepare
-
-
-class Options(TypedDict, total=False):
-    """The options of `recurrent_lif`, for the types of its two forms."""
-
-    recurrent_delay: Constant | None
-    tau_mem: Constant
-    tau_syn: Constant
-    v_threshold: Constant
-    v_leak: Constant
-    v_reset: Constant
-    refractory: Constant
-    max_spikes: int
-    t_max: float | Array
-    min_slope: float | Array
-    on_overflow: OnOverflow
-    form: Form | None
-    validate: bool
 
 
 @overload
@@ -50,7 +33,7 @@ def recurrent_lif(
     recurrent_weight: Array | np.ndarray,
     *,
     return_health: Literal[False] = ...,
-    **options: Unpack[Options],
+    **options: Unpack[RecurrentOptions],
 ) -> Array: ...
 @overload
 def recurrent_lif(
@@ -59,7 +42,7 @@ def recurrent_lif(
     recurrent_weight: Array | np.ndarray,
     *,
     return_health: Literal[True],
-    **options: Unpack[Options],
+    **options: Unpack[RecurrentOptions],
 ) -> tuple[Array, Health]: ...
 def recurrent_lif(
     spikes: Array | np.ndarray | Events,

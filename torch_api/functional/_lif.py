@@ -1,35 +1,20 @@
 """The LIF layer as a function of tensors."""
 
 import math
-from typing import Literal, TypedDict, Unpack, overload
+from typing import Literal, Unpack, overload
 
 from torch import Tensor
 
 from ... import jax_core
 from ...jax_core import Connections, Events
 from ...jax_core._validate import check_duration, check_integer
+from ...jax_core.layer._differentiable import Gradient as Gradient
 from ...jax_core.walk._walk import Quantity
 from ..layers._constants import Constant
 from ..layers._health import Health
 from ..layers._overflow import OnOverflow, check_policy, report_overflow
 from ._layer import call, call_with_health, check_layer, check_output, check_trace
-
-Gradient = Literal["eventprop", "fast_and_deep"]
-
-
-class _Options(TypedDict, total=False):
-    tau_mem: Constant
-    tau_syn: Constant
-    v_threshold: Constant
-    v_leak: Constant
-    v_reset: Constant
-    refractory: Constant
-    max_spikes: int
-    t_max: float
-    gradient: Gradient
-    min_slope: float
-    on_overflow: OnOverflow
-    connections: Connections | None
+from ._options import LIFOptions
 
 
 @overload
@@ -38,7 +23,7 @@ def lif(
     weight: Tensor,
     *,
     return_health: Literal[False] = ...,
-    **options: Unpack[_Options],
+    **options: Unpack[LIFOptions],
 ) -> Tensor: ...
 @overload
 def lif(
@@ -46,7 +31,7 @@ def lif(
     weight: Tensor,
     *,
     return_health: Literal[True],
-    **options: Unpack[_Options],
+    **options: Unpack[LIFOptions],
 ) -> tuple[Tensor, Health]: ...
 def lif(
     spikes: Tensor | Events,

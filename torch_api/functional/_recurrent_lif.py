@@ -1,7 +1,7 @@
 """The recurrent LIF layer as functions of tensors."""
 
 import math
-from typing import Literal, TypedDict, Unpack, overload
+from typing import Literal, Unpack, overload
 
 from torch import Tensor
 
@@ -14,20 +14,7 @@ from ..layers._health import Health
 from ..layers._overflow import OnOverflow, report_overflow
 from ._layer import call, call_with_health, check_layer, check_output, check_trace
 from ._lif import check_settings, spikes_once
-
-
-class _Options(TypedDict, total=False):
-    recurrent_delay: Constant | None
-    tau_mem: Constant
-    tau_syn: Constant
-    v_threshold: Constant
-    v_leak: Constant
-    v_reset: Constant
-    refractory: Constant
-    max_spikes: int
-    t_max: float
-    min_slope: float
-    on_overflow: OnOverflow
+from ._options import RecurrentOptions
 
 
 @overload
@@ -37,7 +24,7 @@ def recurrent_lif(
     recurrent_weight: Tensor,
     *,
     return_health: Literal[False] = ...,
-    **options: Unpack[_Options],
+    **options: Unpack[RecurrentOptions],
 ) -> Tensor: ...
 @overload
 def recurrent_lif(
@@ -46,7 +33,7 @@ def recurrent_lif(
     recurrent_weight: Tensor,
     *,
     return_health: Literal[True],
-    **options: Unpack[_Options],
+    **options: Unpack[RecurrentOptions],
 ) -> tuple[Tensor, Health]: ...
 def recurrent_lif(
     spikes: Tensor | Events,

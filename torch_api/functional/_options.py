@@ -1,0 +1,36 @@
+"""The options of functions of layers of neurons, for their types."""
+
+from typing import TypedDict
+
+from ...jax_core import Connections
+from ...jax_core.layer._differentiable import Gradient
+from ..layers._constants import Constant
+from ..layers._overflow import OnOverflow
+
+
+class NeuronOptions(TypedDict, total=False):
+    """Neuron constants, and how far a simulation goes."""
+
+    tau_mem: Constant
+    tau_syn: Constant
+    v_threshold: Constant
+    v_leak: Constant
+    v_reset: Constant
+    refractory: Constant
+    max_spikes: int
+    t_max: float
+    min_slope: float
+    on_overflow: OnOverflow
+
+
+class LIFOptions(NeuronOptions, total=False):
+    """The options of `lif`."""
+
+    gradient: Gradient
+    connections: Connections | None
+
+
+class RecurrentOptions(NeuronOptions, total=False):
+    """Those of `recurrent_lif`."""
+
+    recurrent_delay: Constant | None
