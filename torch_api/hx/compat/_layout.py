@@ -6,7 +6,6 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
-from ... import hx
 from .._parameter import HXBaseParameter, ModuleParameterType
 from .._recorded import Recorded
 from ..functional._linear import WeightRounding
@@ -36,9 +35,14 @@ _ALIASES: dict[str, dict[str, Any]] = {
 """What has no such name here."""
 
 
+def _hx() -> types.ModuleType:
+    """The package around this one, which is not complete yet while this file is imported."""
+    return importlib.import_module(__name__.rsplit(".", 2)[0])
+
+
 def stand_ins() -> dict[str, StandIn]:
     """Stand-ins for the modules of hxtorch, and for those beside it that scripts import."""
-    spiking, layout = _public(hx), _layout()
+    spiking, layout = _public(_hx()), _layout()
     hardware = {name: spiking[name] for name in ("init_hardware", "release_hardware")}
     example = {"SNN": _yinyang_model.SNN, "Model": _yinyang_model.Model}
     contents: dict[str, dict[str, Any]] = {
@@ -93,6 +97,7 @@ def _layout() -> dict[str, dict[str, Any]]:
 
 def _files() -> Iterator[tuple[str, types.ModuleType]]:
     """The files of this package by the names that they would have there."""
+    hx = _hx()
     root = f"{hx.__name__}."
     for info in pkgutil.walk_packages(hx.__path__, root):
         path = ".".join(part.removeprefix("_") for part in info.name.removeprefix(root).split("."))
@@ -109,7 +114,7 @@ def _held(file: types.ModuleType, path: str) -> dict[str, Any]:
         for name, value in vars(file).items()
         if not name.startswith("_")
         and getattr(value, "__module__", None) == file.__name__
-        and ("." in path or name in hx.__all__)
+        and ("." in path or name in _hx().__all__)
     }
 
 
