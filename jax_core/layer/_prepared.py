@@ -75,6 +75,10 @@ class Layer(NamedTuple):
         arguments = self.events, self.weight, self.constants, *of_spikes
         if self.places is None:
             return function(*arguments)
+        if self.weight.shape[0] == 1:
+            # Mapped, branches that are not taken would be computed, too.
+            one = jax.tree.map(lambda x: x[0] if x.ndim else x, arguments)
+            return jax.tree.map(lambda x: x[None], function(*one))
         axes = jax.tree.map(lambda x: 0 if x.ndim else None, arguments)
         mapped = jax.vmap(function, in_axes=axes)
         if 0 in self.events.time.shape[:2]:

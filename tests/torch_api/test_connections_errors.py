@@ -112,9 +112,6 @@ def test_sparse_layers_refuse_other_spikes():
         layer(spikes(4, 1, dtype=torch.float32))
     with pytest.raises(ValueError, match="neuron"):
         layer(snn.events_from_spike_times(spikes(4, 1, dtype=torch.float32)))
-    late = snn.LIF(3, 2, mask=FULL, delay="dendritic")
-    with pytest.raises(ValueError, match="trace is not available with delay='dendritic' and a m"):
-        late.trace(spikes(3, 1, dtype=torch.float32), torch.zeros(1))
     traced = torch.compile(layer, backend="eager", fullgraph=True)
     events = snn.events_from_spike_times(spikes(3, 1, dtype=torch.float32))
     with pytest.raises(Exception, match=r"not Events; convert them with snn.spike_times_from_e"):

@@ -1,6 +1,7 @@
 """Convolutions, sparse layers and synaptic delays in the life of a model."""
 
 import copy
+import math
 import pickle
 
 import numpy as np
@@ -282,10 +283,22 @@ def test_nir_writes_masks_as_matrices_and_refuses_synaptic_delays():
     graph = snn.nir.to_nir(nn.Sequential(layer))
     (weight,) = (node.weight for node in graph.nodes.values() if hasattr(node, "weight"))
     np.testing.assert_array_equal(weight, layer.dense_weight().detach().numpy())
-    with pytest.raises(ValueError, match=r"layer '0' has delays of single connections"):
+    with pytest.raises(ValueError, match=r"layer '0' \(LIF\) has delays of single conn"):
         snn.nir.to_nir(nn.Sequential(make("synaptic")))
-    with pytest.raises(TypeError, match=r"LIFConv2d.*has no counterpart in NIR"):
-        snn.nir.to_nir(nn.Sequential(make("conv")))
+
+
+def test_the_trace_of_a_masked_layer_with_dendritic_delays():
+    options = {"delay": "dendritic", "refractory": math.inf, "dtype": torch.float64}
+    layer, dense = snn.LIF(6, 3, mask=MASK, **options), snn.LIF(6, 3, **options)
+    with torch.no_grad():
+        layer.delay.copy_(torch.tensor([0.0, 2e-3, 5e-3]))
+        dense.delay.copy_(layer.delay)
+        dense.weight.copy_(layer.dense_weight())
+    inputs, times = batch("mask").double(), torch.linspace(0, 3e-2, 9, dtype=torch.float64)
+    expected = dense.trace(inputs, times)
+    torch.testing.assert_close(layer.trace(inputs, times), expected, rtol=0, atol=1e-12)
+    found = layer.trace(inputs, times, output=layer(inputs))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
 def test_layers_say_what_they_are():

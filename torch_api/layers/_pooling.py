@@ -71,7 +71,7 @@ class FirstSpikePool2d(_Pool2d):
     """
 
     def pooled(self, spikes: Tensor, k: int) -> Tensor:
-        return torch.sort(spikes, dim=-1).values[..., :k] if k > 1 else spikes.amin(-1, True)
+        return spikes.amin(-1, True) if k == 1 else torch.sort(spikes, dim=-1).values[..., :k]
 
 
 class SumPool2d(_Pool2d):
