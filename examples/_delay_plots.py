@@ -7,6 +7,7 @@ from typing import Any
 from _curves import plot_training
 from _plots import Predict, plot_decisions
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import nn
 
 from evtorch.torch_api.datasets import YinYang
@@ -40,6 +41,7 @@ def plot(
             continue
         delays = layer.delay.detach().clamp(min=0).flatten() / MS
         axes.hist(delays.numpy(), bins=20, color="tab:purple")
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(
             title=f"delays to {name}: {int((delays > 0).sum())} of {len(delays)} are not 0",
             xlabel="delay, ms",
