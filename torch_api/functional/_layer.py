@@ -109,11 +109,12 @@ def _call(
     tensors: dict[str, Tensor] = {}
     options: dict[str, Any] = {}
     names, values = [], []
+    like = arguments[0].time if isinstance(arguments[0], Events) else arguments[0]
     for name, value in named.items():
         if isinstance(value, Tensor):
             tensors[name] = value
         elif name == "connections":
-            arrays, options[name] = taken_apart(value)
+            arrays, options[name] = taken_apart(value, like.device)
             tensors.update(arrays)
         elif _is_value(name, value):
             names.append(name)
@@ -122,7 +123,6 @@ def _call(
             options[name] = value
     if "refractory" in named:
         options["form"] = form_of(*(named[name] for name in ("tau_mem", "tau_syn", "refractory")))
-    like = arguments[0].time if isinstance(arguments[0], Events) else arguments[0]
     # In one tensor, as each array has its price at the bridge. It is made anew each time: one made
     # in inference mode, or while torch traces, is of no use outside of that.
     packed = torch.tensor(values, dtype=like.dtype, device=like.device)
