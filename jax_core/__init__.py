@@ -8,12 +8,16 @@ from .connect._lists import SynapticDelays as SynapticDelays
 from .connect._protocol import Connections as Connections
 from .layer._differentiable import Health as Health
 from .layer._lif import lif as lif
+from .layer._lif_state import LIFState as LIFState
 from .layer._observed import lif_observed as lif_observed
 from .layer._recurrent_lif import recurrent_lif as recurrent_lif
 from .layer._recurrent_trace import recurrent_lif_trace as recurrent_lif_trace
+from .layer._spiking import LayerState as LayerState
+from .layer._spiking import spiking as spiking
 from .layer._trace import lif_observed_trace as lif_observed_trace
 from .layer._trace import lif_trace as lif_trace
 from .neuron._constants import Form as Form
+from .neuron._protocol import Neuron as Neuron
 from .readout._li import li as li
 from .readout._li import li_integral as li_integral
 from .readout._li import li_max as li_max
@@ -33,7 +37,10 @@ __all__ = [
     "Events",
     "Form",
     "Health",
+    "LIFState",
     "LateSpikeWarning",
+    "LayerState",
+    "Neuron",
     "Sparse",
     "SynapticDelays",
     "dense_from_events",
@@ -54,6 +61,7 @@ __all__ = [
     "recurrent_lif_trace",
     "spike_times_from_dense",
     "spike_times_from_events",
+    "spiking",
 ]
 
 

@@ -274,6 +274,40 @@ def check_duration(value: Any, name: str, *, infinite: bool = True, positive: bo
         raise ValueError(f"{name} must be finite, got {value}")
 
 
+def check_ports(ports: Any, inputs: int, name: str = "ports") -> np.ndarray:
+    """Check through which kind of synapses each input neuron acts; **returns** int32 ``(in,)``."""
+    ports = np.asarray(ports)
+    if ports.dtype.kind not in "iu" or ports.shape != (inputs,) or (ports < 0).any():
+        raise ValueError(
+            f"{name} must be whole numbers >= 0, one per input neuron, shape ({inputs},), got "
+            f"{ports.dtype} of shape {ports.shape}"
+        )
+    return ports.astype(np.int32)
+
+
+def check_per_neuron(
+    value: Any, name: str, shape: tuple[int, ...], dtype: Any, *, values: bool = True
+) -> None:
+    """Check something that each neuron of each sample has, of the shape ``(..., out)``."""
+    _check_float(value, name, f"an array of shape {shape}")
+    _check_same_dtype(value, dtype, name)
+    if tuple(value.shape) != shape:
+        raise ValueError(
+            f"{name} has shape {tuple(value.shape)}, but one value per neuron is {shape}; it must "
+            f"be of this layer and of as many samples"
+        )
+    if values and known(value):
+        checked = np.asarray(value)
+        _refuse(np.isnan(checked), checked, name, "must not be NaN", "replace it")
+
+
+def check_not_negative(value: Any, name: str) -> None:
+    """Check that values, if known, are >= 0."""
+    if known(value):
+        checked = np.asarray(value)
+        _refuse(checked < 0, checked, name, "must be >= 0", "choose 0 or a positive value")
+
+
 def check_query_times(
     times: Any, batch: tuple[int, ...], dtype: Any, name: str = "times", *, values: bool = True
 ) -> None:

@@ -11,6 +11,7 @@ from ._validate import validation as validation
 from .functional import first_to_spike as first_to_spike
 from .functional import latency_penalty as latency_penalty
 from .functional import rate_penalty as rate_penalty
+from .functional._lif_state import LIFState as LIFState
 from .layers._checkpoint import CheckpointWarning as CheckpointWarning
 from .layers._delay import Delay as Delay
 from .layers._health import Health as Health
@@ -75,6 +76,7 @@ __all__ = [
     "HealthReport",
     "LIFConv1d",
     "LIFConv2d",
+    "LIFState",
     "LateSpikeWarning",
     "LatencyEncoder",
     "LayerHealth",

@@ -16,6 +16,7 @@ from ..adjoint._eventprop import slope_at_spike, slope_floor
 from ..adjoint._fast_and_deep import with_derivative
 from ..adjoint._linear_map import linear_map
 from ..neuron._constants import Constants, Form
+from ..neuron._cuba_lif import CubaLIF, current
 from ..simulate._all_spikes import all_spikes
 from ..simulate._events import Spikes, sort_input
 from ..simulate._first_spikes import first_spikes
@@ -63,25 +64,20 @@ class Settings:
 def simulate(settings: Settings, events: Events, weight: Array, constants: Constants) -> Spikes:
     """Spikes by simulation, with one slot per neuron where it spikes once at most."""
     order, _ = sort_input(events, weight)
-    form = settings.form
-    is_double = form.ratio == 2
-    if form.spikes_once:
-        return first_spikes(order, weight, constants, settings.t_max, is_double)
-    return all_spikes(
-        order,
-        weight,
-        constants,
-        settings.max_spikes,
-        settings.t_max,
-        is_double,
-        form.is_refractory,
-    )
+    neuron = CubaLIF(constants, settings.form)
+    if neuron.once:
+        return first_spikes(order, weight, neuron, settings.t_max, current)
+    return all_spikes(order, weight, neuron, settings.max_spikes, settings.t_max, current)
 
 
 def count(settings: Settings, spikes: Spikes, constants: Constants) -> Health:
     """Count what `Health` has of simulated and of observed spikes."""
     slope = slope_at_spike(spikes.current, constants)
-    floor = slope_floor(constants, settings.min_slope)[..., None]
+    return tally(spikes, slope, slope_floor(constants, settings.min_slope)[..., None])
+
+
+def tally(spikes: Spikes, slope: Array, floor: Array) -> Health:
+    """The same, given the slopes at spikes, and those below which a spike grazes."""
     grazing = spikes.has_gradient & (slope < floor)
     factor = jnp.where(grazing, floor / jnp.maximum(slope, 0), 0)
     return Health(

@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import Literal, Unpack, overload
+from typing import Any, Literal, Unpack, overload
 
 import numpy as np
 from jax import Array
@@ -12,8 +12,10 @@ from .._overflow import OnOverflow, check_policy, handle_overflow
 from ..connect._protocol import Connections
 from ..neuron._constants import Constant, Form
 from ._differentiable import Gradient, Health, run
+from ._lif_state import LIFState, run_with_state
 from ._options import LIFOptions
 from ._prepared import Given, check_settings, prepare, too_many
+from ._spiking import chosen
 
 
 @overload
@@ -21,6 +23,7 @@ def lif(
     spikes: Array | np.ndarray | Events,
     weight: Array | np.ndarray,
     *,
+    return_state: Literal[False] = ...,
     return_health: Literal[False] = ...,
     **options: Unpack[LIFOptions],
 ) -> Array: ...
@@ -29,9 +32,28 @@ def lif(
     spikes: Array | np.ndarray | Events,
     weight: Array | np.ndarray,
     *,
+    return_state: Literal[False] = ...,
     return_health: Literal[True],
     **options: Unpack[LIFOptions],
 ) -> tuple[Array, Health]: ...
+@overload
+def lif(
+    spikes: Array | np.ndarray | Events,
+    weight: Array | np.ndarray,
+    *,
+    return_state: Literal[True],
+    return_health: Literal[False] = ...,
+    **options: Unpack[LIFOptions],
+) -> tuple[Array, LIFState]: ...
+@overload
+def lif(
+    spikes: Array | np.ndarray | Events,
+    weight: Array | np.ndarray,
+    *,
+    return_state: Literal[True],
+    return_health: Literal[True],
+    **options: Unpack[LIFOptions],
+) -> tuple[Array, Health, LIFState]: ...
 def lif(
     spikes: Array | np.ndarray | Events,
     weight: Array | np.ndarray,
@@ -49,9 +71,12 @@ def lif(
     on_overflow: OnOverflow = "error",
     form: Form | None = None,
     connections: Connections | None = None,
+    current: Constant | None = None,
+    state: LIFState | None = None,
+    return_state: bool = False,
     return_health: bool = False,
     validate: bool = True,
-) -> Array | tuple[Array, Health]:
+) -> Any:
     """Spikes of a feed-forward layer of current-based leaky integrate-and-fire neurons.
 
     Between events ``tau_mem dV/dt = v_leak - V + I``, ``tau_syn dI/dt = -I``; an input spike adds
@@ -86,11 +111,20 @@ def lif(
       `Sparse`, `SynapticDelays`. They say what the shapes of spike times and weights are then;
       `Events` are for ``None`` only. Constants have one value per neuron, of a convolution per
       output channel, and `Health` counts so, over samples and positions.
+    - ``current``: a constant input current, in units of voltage, from time 0 on: a number, or an
+      array of the neurons' shape or of all samples'. It is not among what a neuron rests with.
+    - ``state``: `LIFState` that the neurons start with, an earlier call's, whose end is time 0 of
+      this one; so a long stream runs in pieces, in all exactly what one run gives, gradients
+      through the states included. ``None``: at rest.
+    - ``return_state``: also return the state at ``t_max``, which must be finite then. Of a neuron
+      that has overflowed it means nothing. With state or current, gradients take time and memory
+      for all (neuron, event) pairs.
     - ``return_health``: also return `Health`, and leave acting on an overflow to the caller.
     - ``validate``: whether to check the values of arrays (shapes and dtypes always are).
 
     **Returns:** spike times, seconds, shape ``(..., out, max_spikes)``, ascending, ``inf`` where
-    there is no spike; with ``return_health`` a tuple of them and `Health`.
+    there is no spike; with ``return_health`` or ``return_state`` a tuple of them, `Health` and
+    `LIFState`, in this order.
 
     **Raises:** ``TypeError`` or ``ValueError`` naming the argument. Under ``jit`` an overflow makes
     the computation fail with a ``jax.errors.JaxRuntimeError``.
@@ -102,10 +136,13 @@ def lif(
     given = Given(tau_mem, tau_syn, v_threshold, v_leak, v_reset, refractory)
     settings = check_settings(given, max_spikes, t_max, gradient, min_slope, form)
     layer = prepare(spikes, weight, given, validate, connections)
-    out, health = layer.over(partial(run, settings))
-    out, health = layer.unflatten(out), layer.counts(health)
-    if return_health:
-        return out, health
-    if not settings.form.spikes_once:
+    end = None
+    if current is None and state is None and not return_state:
+        out, health = layer.over(partial(run, settings))
+        out, health = layer.unflatten(out), layer.counts(health)
+    else:
+        given_state = current, state, return_state
+        out, health, end = run_with_state(layer, settings, *given_state, validate)
+    if not (return_health or settings.form.spikes_once):
         handle_overflow(health.overflow, on_overflow, too_many(max_spikes))
-    return out
+    return chosen(out, health, end, return_health)

@@ -9,6 +9,7 @@ from .._overflow import OnOverflow
 from ..connect._protocol import Connections
 from ..neuron._constants import Constant, Form
 from ._differentiable import Gradient
+from ._lif_state import LIFState
 
 DEFAULTS: dict[str, Any] = {
     "tau_mem": 2e-2,
@@ -23,6 +24,9 @@ DEFAULTS: dict[str, Any] = {
     "min_slope": 1e-3,
     "on_overflow": "error",
     "connections": None,
+    "current": None,
+    "state": None,
+    "return_state": False,
 }
 """What signatures repeat for their readers; a test holds that they agree with this list."""
 
@@ -57,6 +61,8 @@ class LIFOptions(NeuronOptions, total=False):
     gradient: Gradient
     on_overflow: OnOverflow
     connections: Connections | None
+    current: Constant | None
+    state: LIFState | None
 
 
 class ObservedOptions(NeuronOptions, total=False):

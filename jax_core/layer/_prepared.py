@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +40,29 @@ class Given(NamedTuple):
     v_reset: Constant
     refractory: Constant
 
+    def checked(self, neurons: int, dtype: DTypeLike, validate: bool) -> Constants:
+        """Check them, and turn them into arrays."""
+        check = partial(check_constant, neurons=neurons, dtype=dtype, values=validate)
+        check(self.tau_mem, "tau_mem", positive=True)
+        check(self.tau_syn, "tau_syn", positive=True)
+        check(self.v_threshold, "v_threshold")
+        check(self.v_leak, "v_leak")
+        check(self.v_reset, "v_reset")
+        check(self.refractory, "refractory", nonnegative=True, infinite=True)
+        check_less(self.v_reset, self.v_threshold, "v_reset", "v_threshold")
+        return Constants(*(as_array(value, dtype) for value in self))
+
+    def warn_if_late(self, spikes: Array | np.ndarray | Events, validate: bool) -> None:
+        """Warn of spikes that are too late for the time constants."""
+        warn_if_late(spikes, self.tau_mem, self.tau_syn, values=validate)
+
+
+class AsGiven(Protocol):
+    """Neurons as users give them, to be checked and brought into the form of `Layer`."""
+
+    def checked(self, neurons: int, dtype: DTypeLike, validate: bool) -> Any: ...
+    def warn_if_late(self, spikes: Array | np.ndarray | Events, validate: bool) -> None: ...
+
 
 class Layer(NamedTuple):
     """Checked input of a layer, with one axis for all samples.
@@ -51,7 +74,8 @@ class Layer(NamedTuple):
     events: Events
     """Unsorted events ``(batch, M)``; from a spike-time tensor in its order, without ``index``."""
     weight: Array
-    constants: Constants
+    constants: Any
+    """Those of the neurons: `Constants`, or a `Neuron`."""
     leading: tuple[int, ...]
     """The leading batch dimensions that the user's arrays had."""
     places: tuple[int, ...] | None = None
@@ -67,10 +91,10 @@ class Layer(NamedTuple):
         """Axes of the output's neurons."""
         return (self.neurons, *(self.places or ()))
 
-    def over(self, function: Callable[..., T], *of_spikes: Array | None) -> T:
+    def over(self, function: Callable[..., T], *of_spikes: Any) -> T:
         """``function(events, weight, constants, *of_spikes)``, for each group.
 
-        **Arguments:** ``of_spikes``: arrays in the form of `flatten`.
+        **Arguments:** ``of_spikes``: pytrees of arrays in the form of `flatten`.
         """
         arguments = self.events, self.weight, self.constants, *of_spikes
         if self.places is None:
@@ -154,22 +178,10 @@ def check_settings(
     return Settings(t_max, min_slope, int(max_spikes), gradient, form)
 
 
-def check_given(given: Given, neurons: int, dtype: DTypeLike, validate: bool) -> None:
-    """Check neuron constants."""
-    check = partial(check_constant, neurons=neurons, dtype=dtype, values=validate)
-    check(given.tau_mem, "tau_mem", positive=True)
-    check(given.tau_syn, "tau_syn", positive=True)
-    check(given.v_threshold, "v_threshold")
-    check(given.v_leak, "v_leak")
-    check(given.v_reset, "v_reset")
-    check(given.refractory, "refractory", nonnegative=True, infinite=True)
-    check_less(given.v_reset, given.v_threshold, "v_reset", "v_threshold")
-
-
 def prepare(
     spikes: Array | np.ndarray | Events,
     weight: Array | np.ndarray,
-    given: Given,
+    given: AsGiven,
     validate: bool,
     connections: Connections | None = None,
 ) -> Layer:
@@ -187,12 +199,12 @@ def prepare(
         leading, width = spikes.shape[:-2], spikes.shape[-2] * spikes.shape[-1]
         events = Events(jnp.asarray(spikes), None)
     weight = jnp.asarray(weight)
-    check_given(given, weight.shape[0], weight.dtype, validate)
-    warn_if_late(spikes, given.tau_mem, given.tau_syn, values=validate)
+    constants = given.checked(weight.shape[0], weight.dtype, validate)
+    given.warn_if_late(spikes, validate)
     return Layer(
         jax.tree.map(lambda x: x.reshape(math.prod(leading), width), events),
         weight,
-        Constants(*(as_array(value, weight.dtype) for value in given)),
+        constants,
         leading,
     )
 
@@ -200,7 +212,7 @@ def prepare(
 def _connect(
     spikes: Array | np.ndarray | Events,
     weight: Array | np.ndarray,
-    given: Given,
+    given: AsGiven,
     validate: bool,
     connections: Connections,
 ) -> Layer:
@@ -222,13 +234,13 @@ def _connect(
     flat = spikes.reshape(math.prod(leading), *spikes.shape[len(leading) :])
     lists, rows = connections.lists(flat), connections.rows(weight)
     groups, neurons, inputs = rows.shape
-    check_given(given, groups * neurons, rows.dtype, validate)
-    warn_if_late(spikes, given.tau_mem, given.tau_syn, values=validate)
-    constants = (jnp.asarray(as_array(value, rows.dtype)) for value in given)
+    constants = given.checked(groups * neurons, rows.dtype, validate)
+    given.warn_if_late(spikes, validate)
+    constants = jax.tree.map(jnp.asarray, constants)
     return Layer(
         Events(lists.reshape(groups, math.prod(lists.shape[1:-2]), inputs * lists.shape[-1]), None),
         rows,
-        Constants(*(x.reshape(groups, neurons) if x.ndim else x for x in constants)),
+        jax.tree.map(lambda x: x.reshape(groups, neurons) if x.ndim else x, constants),
         leading,
         lists.shape[2:-2],
     )

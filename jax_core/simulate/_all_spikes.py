@@ -6,40 +6,43 @@ interval's end, so the cost grows with the number of events and spikes, not with
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ..neuron._constants import Constants
-from ..neuron._crossing import advance, find_bracket, solve_crossing
-from ..neuron._kernel import propagator
+from ..neuron._protocol import Neuron
 from ._events import Input, Intervals, Spikes, column, intervals_between, undefined_neurons
+from ._start import Mark, Start, where
 
 
 def all_spikes(
     events: Input,
     weight: Array,
-    constants: Constants,
+    neuron: Neuron,
     max_spikes: int,
     t_max: Array | float,
-    is_double: bool,
-    is_refractory: bool,
+    mark: Mark,
+    start: Start | None = None,
 ) -> Spikes:
-    """Simulate neurons; a pair that has overflowed is not followed further.
+    """Simulate neurons, from rest or from ``start``; a pair that has overflowed is not followed
+    further.
 
-    **Arguments:** ``is_double``: whether ``tau_mem = 2 tau_syn`` for all, which has closed forms.
+    **Arguments:** ``mark``: what to write down of each spike.
     """
-    intervals = intervals_between(events, weight, t_max)
-    layer = _Layer(intervals, constants, max_spikes, is_double, is_refractory)
-    start = jnp.int32(0), layer.start(events.time.shape[0], weight)
-    _, final = lax.while_loop(layer.is_running, layer.walk, start)
-    undefined = undefined_neurons(events, constants, final.v, final.i)
+    shape, dtype = (events.time.shape[0], weight.shape[0]), weight.dtype
+    if start is None:
+        start = Start.at_rest(neuron, shape, dtype)
+    layer = _Layer(intervals_between(events, weight, t_max), neuron, max_spikes, mark)
+    loop = jnp.int32(0), layer.start(start)
+    _, final = lax.while_loop(layer.is_running, layer.walk, loop)
+    undefined = undefined_neurons(events, neuron, final.state)
     time = jnp.where(undefined[..., None], jnp.nan, final.time)
     return Spikes(
         time,
-        final.current,
-        final.release_current if is_refractory else final.current,
+        final.mark,
+        final.release_mark if neuron.pauses else final.mark,
         final.fired > max_spikes,
         jnp.isfinite(time),
     )
@@ -47,15 +50,15 @@ def all_spikes(
 
 class _State(NamedTuple):
     clock: Array
-    v: Array
-    i: Array
+    state: Any
     hold: Array
     """Until when the voltage is held at reset."""
     fired: Array
     time: Array
     """Of spikes, ``(batch, out, max_spikes)``."""
-    current: Array
-    release_current: Array
+    mark: Any
+    """Of spikes, and of their releases."""
+    release_mark: Any
     at_end: Array
     """Whether the end of the interval is reached."""
 
@@ -65,24 +68,22 @@ class _Layer:
     """A layer and its input, with the steps of their simulation."""
 
     intervals: Intervals
-    constants: Constants
+    neuron: Neuron
     max_spikes: int
-    is_double: bool
-    is_refractory: bool
+    mark: Mark
 
-    def start(self, batch: int, weight: Array) -> _State:
-        shape, dtype = (batch, weight.shape[0]), weight.dtype
-        zero = jnp.zeros(shape, dtype)
-        none = jnp.zeros((*shape, self.max_spikes), dtype)
+    def start(self, start: Start) -> _State:
+        shape, dtype = start.hold.shape, start.hold.dtype
+        room = (*shape, self.max_spikes)
+        none = jax.tree.map(lambda x: jnp.zeros(room, x.dtype), self.mark(start.state))
         return _State(
-            clock=zero,
-            v=jnp.broadcast_to(self.constants.start, shape).astype(dtype),
-            i=zero,
-            hold=zero,
+            clock=jnp.zeros(shape, dtype),
+            state=start.state,
+            hold=start.hold,
             fired=jnp.zeros(shape, jnp.int32),
-            time=jnp.full_like(none, jnp.inf),
-            current=none,
-            release_current=none,
+            time=jnp.full(room, jnp.inf, dtype),
+            mark=none,
+            release_mark=none,
             at_end=jnp.zeros(shape, bool),
         )
 
@@ -93,52 +94,55 @@ class _Layer:
     def walk(self, loop: tuple[Array, _State]) -> tuple[Array, _State]:
         """Go through one interval."""
         k, state = loop
-        end = column(self.intervals.end, k)[:, None]
-        arriving = self.intervals.weight[column(self.intervals.pre, k)]
-        state = state._replace(i=state.i + arriving, at_end=jnp.zeros_like(state.at_end))
+        end, pre = column(self.intervals.end, k)[:, None], column(self.intervals.pre, k)
+        arriving, port = self.intervals.weight[pre], self.intervals.port_of(pre)
+        state = state._replace(
+            state=self.neuron.receive(state.state, arriving, port),
+            at_end=jnp.zeros_like(state.at_end),
+        )
         state = lax.while_loop(
             lambda state: ~jnp.all(state.at_end), lambda state: self.step(state, end), state
         )
         return k + 1, state
 
-    def step(self, state: _State, end: Array) -> _State:
+    def step(self, now: _State, end: Array) -> _State:
         """Go on to the next spike or release, or to the end of the interval."""
-        c = self.constants
-        u_end = end - state.clock
+        neuron = self.neuron
+        u_end = end - now.clock
         is_finite = jnp.isfinite(u_end)
-        to_end = propagator(jnp.where(is_finite, u_end, 0), c.tau_mem, c.tau_syn)
-        v_end, i_end = advance(state.v, state.i, to_end)
-        rest = jnp.where(is_finite, v_end, 0)
-        bracket = find_bracket(state.v, state.i, u_end, rest, c.threshold, c.tau_mem, c.tau_syn)
-        held = state.clock < state.hold if self.is_refractory else jnp.zeros_like(state.at_end)
-        spiking = bracket.exists & ~held & (state.fired <= self.max_spikes)
-        crossing = state.v, state.i, bracket._replace(exists=spiking)
-        u = solve_crossing(*crossing, c.threshold, c.tau_mem, c.tau_syn, self.is_double)
-        released = held & (state.hold < end)
-        u = jnp.where(released, state.hold - state.clock, u)
+        to_end = neuron.flow(jnp.where(is_finite, u_end, 0))
+        found = neuron.find(now.state, u_end, to_end)
+        held = now.clock < now.hold if neuron.pauses else jnp.zeros_like(now.at_end)
+        spiking = found.exists & ~held & (now.fired <= self.max_spikes)
+        u = neuron.solve(now.state, found._replace(exists=spiking))
+        released = held & (now.hold < end)
+        u = jnp.where(released, now.hold - now.clock, u)
         stops = spiking | released
-        clock = jnp.where(stops, state.clock + u, jnp.where(is_finite, end, state.clock))
-        i = jnp.where(stops, state.i * jnp.exp(-u / c.tau_syn), i_end)
+        clock = jnp.where(stops, now.clock + u, jnp.where(is_finite, end, now.clock))
+        state = where(stops, neuron.at(now.state, u), neuron.go(now.state, to_end))
+        mark = self.mark(state)
+        if neuron.pauses:
+            state = where(held, neuron.hold(state), state)
         return _State(
-            clock=jnp.where(released, state.hold, clock),
-            v=jnp.where(spiking | held, c.reset, v_end),
-            i=i,
-            hold=jnp.where(spiking, clock + c.refractory, state.hold),
-            fired=state.fired + spiking.astype(jnp.int32),
-            time=self.record(state.time, state.fired, clock, spiking),
-            current=self.record(state.current, state.fired, i, spiking),
-            release_current=self.release(state, i, spiking, held & (state.hold <= end)),
+            clock=jnp.where(released, now.hold, clock),
+            state=where(spiking, neuron.jump(state), state),
+            hold=jnp.where(spiking, clock + neuron.refractory, now.hold),
+            fired=now.fired + spiking.astype(jnp.int32),
+            time=self.record(now.time, now.fired, clock, spiking),
+            mark=self.record(now.mark, now.fired, mark, spiking),
+            release_mark=self.release(now, mark, spiking, held & (now.hold <= end)),
             at_end=~stops,
         )
 
-    def record(self, store: Array, slot: Array, value: Array, when: Array) -> Array:
+    def record(self, store: Any, slot: Array, value: Any, when: Array) -> Any:
         slot = jnp.where(when, slot, self.max_spikes)
-        samples, neurons = jnp.arange(store.shape[0])[:, None], jnp.arange(store.shape[1])
-        return store.at[samples, neurons, slot].set(value, mode="drop")
+        samples, neurons = jnp.arange(slot.shape[0])[:, None], jnp.arange(slot.shape[1])
+        at = samples, neurons, slot
+        return jax.tree.map(lambda x, y: x.at[at].set(y, mode="drop"), store, value)
 
-    def release(self, state: _State, i: Array, spiking: Array, released: Array) -> Array:
-        if not self.is_refractory:
-            return state.release_current
+    def release(self, now: _State, mark: Any, spiking: Array, released: Array) -> Any:
+        if not self.neuron.pauses:
+            return now.release_mark
         # A refractory period of zero ends with the spike, others overwrite this later.
-        store = self.record(state.release_current, state.fired, i, spiking)
-        return self.record(store, state.fired - 1, i, released)
+        store = self.record(now.release_mark, now.fired, mark, spiking)
+        return self.record(store, now.fired - 1, mark, released)

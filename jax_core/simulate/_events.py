@@ -1,12 +1,14 @@
 """What a simulation is given, and what it finds."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from .._events import Events
 from ..neuron._constants import Constants
+from ..neuron._protocol import Neuron
 from ..spikes._sort import sort_times
 
 
@@ -17,6 +19,8 @@ class Input(NamedTuple):
     """Times of the events, shape ``(batch, M)``, ascending, ``inf`` where there is none."""
     pre: Array
     """Neurons that they come from, int32, same shape; any value where there is none."""
+    ports: Array | None = None
+    """The synapses through which each input neuron acts, int32 ``(in,)``; ``None`` for 0."""
 
 
 class Spikes(NamedTuple):
@@ -25,10 +29,10 @@ class Spikes(NamedTuple):
     time: Array
     """Spike times ``(batch, out, K)``, ascending, ``inf`` where there is no spike; NaN for a neuron
     whose voltage is NaN."""
-    current: Array
-    """Synaptic current at each spike, same shape."""
-    release_current: Array
-    """Synaptic current at the end of each spike's refractory period, same shape."""
+    current: Any
+    """Synaptic current at each spike, same shape; of any neuron what is marked."""
+    release_current: Any
+    """The same at the end of each spike's refractory period."""
     overflow: Array
     """Whether a neuron would have spiked more than ``K`` times, bool ``(batch, out)``."""
     has_gradient: Array
@@ -58,6 +62,13 @@ class Intervals(NamedTuple):
     pre: Array
     weight: Array
     used: Array
+    ports: Array | None = None
+
+    def port_of(self, pre: Array) -> Array:
+        """The synapses through which inputs ``pre``, ``(batch,)``, act, ``(batch, 1)``."""
+        if self.ports is None:
+            return jnp.zeros((), jnp.int32)
+        return self.ports[pre][:, None]
 
 
 def intervals_between(events: Input, weight: Array, t_max: Array | float) -> Intervals:
@@ -72,18 +83,19 @@ def intervals_between(events: Input, weight: Array, t_max: Array | float) -> Int
         pre=jnp.pad(jnp.where(present, events.pre, inputs), left, constant_values=inputs),
         weight=jnp.pad(weight.T, ((0, 1), (0, 0))),
         used=jnp.max(jnp.sum(present, axis=1, dtype=jnp.int32), initial=0) + 1,
+        ports=None if events.ports is None else jnp.pad(events.ports, (0, 1)),
     )
 
 
-def undefined_neurons(events: Input, constants: Constants, v: Array, i: Array) -> Array:
+def undefined_neurons(events: Input, neuron: Neuron | Constants, state: Any) -> Array:
     """Where there is no telling what a neuron does, ``(batch, out)``, given its last state.
 
     NaN compares as False, so that a search for spikes would take it for silence.
     """
-    state = v + i
-    for constant in constants:
-        state = jnp.where(jnp.isnan(constant), jnp.nan, state)
-    return jnp.isnan(state) | jnp.any(jnp.isnan(events.time), axis=1, keepdims=True)
+    total = sum(jax.tree.leaves(state))
+    for constant in jax.tree.leaves(neuron):
+        total = jnp.where(jnp.isnan(constant), jnp.nan, total)
+    return jnp.isnan(total) | jnp.any(jnp.isnan(events.time), axis=1, keepdims=True)
 
 
 def column(x: Array, k: Array) -> Array:

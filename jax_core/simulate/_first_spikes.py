@@ -6,51 +6,55 @@ crosses the threshold; one root search at the end serves all.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ..neuron._constants import Constants
-from ..neuron._crossing import Bracket, advance, crosses_double, find_bracket, solve_crossing
-from ..neuron._kernel import Propagator, propagator
+from ..neuron._protocol import Neuron
 from ._events import Input, Intervals, Spikes, column, intervals_between, undefined_neurons
+from ._start import Mark, Start, where
 
 
 def first_spikes(
-    events: Input, weight: Array, constants: Constants, t_max: Array | float, is_double: bool
+    events: Input,
+    weight: Array,
+    neuron: Neuron,
+    t_max: Array | float,
+    mark: Mark,
+    start: Start | None = None,
 ) -> Spikes:
-    """Simulate neurons whose refractory period is infinite.
+    """Simulate neurons whose refractory period is infinite, from rest or from ``start``.
 
-    **Arguments:** ``is_double``: whether ``tau_mem = 2 tau_syn`` for all, which has closed forms.
+    **Arguments:** ``mark``: what to write down of each spike.
     """
     shape, dtype = (events.time.shape[0], weight.shape[0]), weight.dtype
     intervals = intervals_between(events, weight, t_max)
-    layer = _Layer.of(intervals, constants, is_double)
-    start = jnp.broadcast_to(constants.start, shape).astype(dtype)
-    final = lax.while_loop(
-        layer.is_running,
-        layer.walk,
-        _State(jnp.int32(0), start, jnp.zeros(shape, dtype), jnp.full(shape, layer.never)),
-    )
-    time, current = layer.solve(final)
-    undefined = undefined_neurons(events, constants, final.v, final.i)
+    layer = _Layer.of(intervals, neuron)
+    found = jnp.full(shape, layer.never)
+    if start is None:
+        start = Start.at_rest(neuron, shape, dtype)
+    else:
+        found = jnp.where(start.hold > 0, layer.spent, found)
+    final = lax.while_loop(layer.is_running, layer.walk, _State(jnp.int32(0), start.state, found))
+    time, marks = layer.solve(final, mark)
+    undefined = undefined_neurons(events, neuron, final.state)
     time = jnp.where(undefined, jnp.nan, time)
     return Spikes(
         time[..., None],
-        current[..., None],
-        jnp.zeros_like(current)[..., None],
+        jax.tree.map(lambda x: x[..., None], marks),
+        jax.tree.map(lambda x: jnp.zeros_like(x)[..., None], marks),
         jnp.zeros(shape, bool),
         jnp.isfinite(time)[..., None],
     )
 
 
 class _State(NamedTuple):
-    """Voltages and currents at the begin of interval ``k``, or of that of the crossing."""
+    """States at the begin of interval ``k``, or of that of the crossing."""
 
     k: Array
-    v: Array
-    i: Array
+    state: Any
     found: Array
     """The interval with the crossing, ``never`` where none is found yet."""
 
@@ -62,73 +66,59 @@ class _Layer:
     intervals: Intervals
     lengths: Array
     """Of all intervals, with an empty one in front."""
-    steps: Propagator | None
-    """What happens over them, where all neurons share their time constants: computed for all at
-    once, outside of the loop."""
-    constants: Constants
-    is_double: bool
+    flows: Any
+    """What happens over them, where that is the same for all neurons: computed for all at once,
+    outside of the loop. Else ``None``."""
+    neuron: Neuron
 
     @classmethod
-    def of(cls, intervals: Intervals, constants: Constants, is_double: bool) -> "_Layer":
+    def of(cls, intervals: Intervals, neuron: Neuron) -> "_Layer":
         lengths = jnp.pad(intervals.end - intervals.begin, ((0, 0), (1, 0)))
-        shared = constants.tau_mem.ndim == constants.tau_syn.ndim == 0
-        steps = _over(lengths, constants) if shared else None
-        return cls(intervals, lengths, steps, constants, is_double)
+        flows = _over(lengths, neuron) if neuron.is_shared else None
+        return cls(intervals, lengths, flows, neuron)
 
     @property
     def never(self) -> Array:
         return jnp.int32(self.intervals.end.shape[1])
 
+    @property
+    def spent(self) -> Array:
+        """In place of an interval where a neuron has spiked before."""
+        return self.never + 1
+
     def is_running(self, state: _State) -> Array:
         return (state.k < self.intervals.used) & jnp.any(state.found == self.never)
 
-    def walk(self, state: _State) -> _State:
-        arriving = self.intervals.weight[column(self.intervals.pre, state.k)]
-        v, i = advance(state.v, state.i, self.step(state.k))
-        is_searching = state.found == self.never
-        v = jnp.where(is_searching, v, state.v)
-        i = jnp.where(is_searching, i + arriving, state.i)
-        u_end = column(self.lengths, state.k + 1)[:, None]
-        new = is_searching & self.crosses(v, i, u_end, self.step(state.k + 1))
-        return _State(state.k + 1, v, i, jnp.where(new, state.k, state.found))
+    def walk(self, walk: _State) -> _State:
+        k, state, found = walk
+        pre = column(self.intervals.pre, k)
+        arriving, port = self.intervals.weight[pre], self.intervals.port_of(pre)
+        searching = found == self.never
+        moved = self.neuron.receive(self.neuron.go(state, self.flow(k)), arriving, port)
+        state = where(searching, moved, state)
+        u_end = column(self.lengths, k + 1)[:, None]
+        new = searching & self.neuron.crosses(state, u_end, self.flow(k + 1))
+        return _State(k + 1, state, jnp.where(new, k, found))
 
-    def step(self, k: Array) -> Propagator:
-        if self.steps is None:
-            return _over(column(self.lengths, k)[:, None], self.constants)
-        return Propagator(*(column(x, k)[:, None] for x in self.steps))
+    def flow(self, k: Array) -> Any:
+        if self.flows is None:
+            return _over(column(self.lengths, k)[:, None], self.neuron)
+        return jax.tree.map(lambda x: column(x, k)[:, None], self.flows)
 
-    def crosses(self, v: Array, i: Array, u_end: Array, to_end: Propagator) -> Array:
-        if not self.is_double:
-            return self.look(v, i, u_end, to_end).exists
-        decay = jnp.where(jnp.isfinite(u_end), to_end.membrane, 0)
-        return crosses_double(v, i, decay, _at_end(v, i, u_end, to_end), self.constants.threshold)
-
-    def look(self, v: Array, i: Array, u_end: Array, to_end: Propagator) -> Bracket:
-        c = self.constants
-        v_end = _at_end(v, i, u_end, to_end)
-        return find_bracket(v, i, u_end, v_end, c.threshold, c.tau_mem, c.tau_syn)
-
-    def solve(self, final: _State) -> tuple[Array, Array]:
-        """Times of the crossings, ``inf`` where there is none, and currents then."""
-        c = self.constants
+    def solve(self, final: _State, mark: Mark) -> tuple[Array, Any]:
+        """Times of the crossings, ``inf`` where there is none, and their marks."""
         is_spike = final.found < self.never
         k = jnp.where(is_spike, final.found, 0)
         begin = jnp.take_along_axis(self.intervals.begin, k, axis=1)
         u_end = jnp.take_along_axis(self.intervals.end, k, axis=1) - begin
         # The walk has decided; another rounding here must not undo it.
-        bracket = self.look(final.v, final.i, u_end, _over(u_end, c))._replace(exists=is_spike)
-        crossing = final.v, final.i, bracket, c.threshold, c.tau_mem, c.tau_syn
-        u = solve_crossing(*crossing, self.is_double)
+        found = self.neuron.find(final.state, u_end, _over(u_end, self.neuron))
+        u = self.neuron.solve(final.state, found._replace(exists=is_spike))
+        marks = mark(self.neuron.at(final.state, u))
         time = jnp.where(is_spike, begin + u, jnp.inf)
-        return time, jnp.where(is_spike, final.i * jnp.exp(-u / c.tau_syn), 0)
+        return time, jax.tree.map(lambda x: jnp.where(is_spike, x, 0), marks)
 
 
-def _over(u: Array, constants: Constants) -> Propagator:
+def _over(u: Array, neuron: Neuron) -> Any:
     # Nothing follows an infinite interval, so the state there does not matter.
-    u = jnp.where(jnp.isfinite(u), u, 0)
-    return propagator(u, constants.tau_mem, constants.tau_syn)
-
-
-def _at_end(v: Array, i: Array, u_end: Array, to_end: Propagator) -> Array:
-    v_end, _ = advance(v, i, to_end)
-    return jnp.where(jnp.isfinite(u_end), v_end, 0)
+    return neuron.flow(jnp.where(jnp.isfinite(u), u, 0))

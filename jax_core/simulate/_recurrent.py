@@ -247,7 +247,7 @@ def simulate_recurrent(
     shape = (batch, out, max_spikes)
     time, current, release_current, emitted, heard = (x.reshape(shape) for x in state.spikes)
     # What one neuron does, all others may depend on.
-    undefined = undefined_neurons(events, constants, state.v, state.i)
+    undefined = undefined_neurons(events, constants, (state.v, state.i))
     undefined = jnp.any(undefined, axis=1)[:, None, None]
     time = jnp.where(undefined, jnp.nan, time)
     spikes = Spikes(

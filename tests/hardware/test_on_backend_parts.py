@@ -29,8 +29,8 @@ class Block(nn.Module):
 
 
 class Doubled(snn.LIF):
-    def forward(self, spikes):
-        return 2 * super().forward(spikes)
+    def forward(self, spikes, **options):
+        return 2 * super().forward(spikes, **options)
 
 
 class Reversed(nn.Sequential):

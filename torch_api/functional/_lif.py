@@ -1,7 +1,7 @@
 """The LIF layer as a function of tensors."""
 
 import math
-from typing import Literal, Unpack, overload
+from typing import Any, Literal, Unpack, overload
 
 from torch import Tensor
 
@@ -14,6 +14,7 @@ from ..layers._constants import Constant
 from ..layers._health import Health
 from ..layers._overflow import OnOverflow, check_policy, report_overflow
 from ._layer import call, call_with_health, check_layer, check_output, check_trace
+from ._lif_state import LIFState, lif_with_state
 from ._options import LIFOptions
 
 
@@ -22,6 +23,7 @@ def lif(
     spikes: Tensor | Events,
     weight: Tensor,
     *,
+    return_state: Literal[False] = ...,
     return_health: Literal[False] = ...,
     **options: Unpack[LIFOptions],
 ) -> Tensor: ...
@@ -30,9 +32,28 @@ def lif(
     spikes: Tensor | Events,
     weight: Tensor,
     *,
+    return_state: Literal[False] = ...,
     return_health: Literal[True],
     **options: Unpack[LIFOptions],
 ) -> tuple[Tensor, Health]: ...
+@overload
+def lif(
+    spikes: Tensor | Events,
+    weight: Tensor,
+    *,
+    return_state: Literal[True],
+    return_health: Literal[False] = ...,
+    **options: Unpack[LIFOptions],
+) -> tuple[Tensor, LIFState]: ...
+@overload
+def lif(
+    spikes: Tensor | Events,
+    weight: Tensor,
+    *,
+    return_state: Literal[True],
+    return_health: Literal[True],
+    **options: Unpack[LIFOptions],
+) -> tuple[Tensor, Health, LIFState]: ...
 def lif(
     spikes: Tensor | Events,
     weight: Tensor,
@@ -49,8 +70,11 @@ def lif(
     min_slope: float = 1e-3,
     on_overflow: OnOverflow = "error",
     connections: Connections | None = None,
+    current: Constant | None = None,
+    state: LIFState | None = None,
+    return_state: bool = False,
     return_health: bool = False,
-) -> Tensor | tuple[Tensor, Health]:
+) -> Any:
     """Spikes of a layer of leaky integrate-and-fire neurons with exponential synapses.
 
     Simulated in continuous time, with exact gradients with respect to ``spikes``, ``weight`` and
@@ -77,10 +101,20 @@ def lif(
       `SpikeOverflowError`, ``"warn"`` warns and ``"truncate"`` silently keeps the first ones.
     - ``connections``: ``None``, all-to-all; or ``jax_core.Conv``, ``Sparse`` or ``SynapticDelays``
       with tensors in it, which say what the shapes of spike times and weights are then.
+    - ``current``: a constant input current, in the unit of the weights, from time 0 on: a number,
+      or a tensor of the neurons' shape or of all samples'. It is not part of what a neuron rests
+      with.
+    - ``state``: the `LIFState` to start with, an earlier call's, whose end is this one's time 0: so
+      a long stream runs in pieces and gives exactly what one run gives, gradients through the
+      states included. ``None``: at rest.
+    - ``return_state``: also return the state at ``t_max``, which must be finite then. With state or
+      current, gradients take time and memory for all (neuron, event) pairs, and
+      ``gradient="fast_and_deep"`` is not available.
     - ``return_health``: also return ``Health``, the counts ``(out,)`` of silent samples, grazing
       spikes and overflowing samples; ``on_overflow`` is then left to the caller.
 
-    **Returns:** spike times, shape ``(..., out, max_spikes)``, ``inf`` where there is no spike.
+    **Returns:** spike times, shape ``(..., out, max_spikes)``, ``inf`` where there is no spike; or
+    a tuple of them, and of health and state if asked for.
     """
     check_settings(max_spikes, t_max, gradient, min_slope, on_overflow, refractory)
     constants = {
@@ -92,22 +126,25 @@ def lif(
         "refractory": refractory,
     }
     check_layer(spikes, weight, constants, connections)
-    out, health = call_with_health(
-        jax_core.lif,
-        spikes,
-        weight,
-        **constants,
-        max_spikes=max_spikes,
-        t_max=t_max,
-        gradient=gradient,
-        min_slope=min_slope,
-        connections=connections,
-    )
-    if return_health:
-        return out, health
-    if not spikes_once(refractory):
+    settings: dict[str, Any] = {
+        "max_spikes": max_spikes,
+        "t_max": t_max,
+        "gradient": gradient,
+        "min_slope": min_slope,
+    }
+    end = None
+    if current is None and state is None and not return_state:
+        out, health = call_with_health(
+            jax_core.lif, spikes, weight, **constants, **settings, connections=connections
+        )
+    else:
+        given = constants, connections, current, state, return_state
+        out, health, end = lif_with_state(spikes, weight, *given, **settings)
+    if not (return_health or spikes_once(refractory)):
         report_overflow(health.overflow, on_overflow, max_spikes)
-    return out
+    if not (return_health or return_state):
+        return out
+    return (out, *([health] if return_health else []), *([end] if return_state else []))
 
 
 def lif_trace(

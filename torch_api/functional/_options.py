@@ -6,6 +6,7 @@ from ...jax_core import Connections
 from ...jax_core.layer._differentiable import Gradient
 from ..layers._constants import Constant
 from ..layers._overflow import OnOverflow
+from ._lif_state import LIFState
 
 
 class NeuronOptions(TypedDict, total=False):
@@ -28,6 +29,8 @@ class LIFOptions(NeuronOptions, total=False):
 
     gradient: Gradient
     connections: Connections | None
+    current: Constant | None
+    state: LIFState | None
 
 
 class RecurrentOptions(NeuronOptions, total=False):

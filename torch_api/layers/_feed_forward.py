@@ -1,6 +1,6 @@
 """What layers have in common whose neurons hear their input only."""
 
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
@@ -9,7 +9,8 @@ from ...jax_core import Connections, Events
 from .. import functional
 from .._validate import check_dtype
 from ..functional._lif import Gradient, Quantity, check_settings, spikes_once
-from ._constants import register_constants
+from ..functional._lif_state import LIFState
+from ._constants import Constant, register_constants
 from ._neuron_layer import CONSTANTS, NeuronLayer
 from ._overflow import OnOverflow, report_overflow
 
@@ -44,9 +45,46 @@ class FeedForwardLIF(NeuronLayer):
         """Input spikes as they arrive, in the form that the connections take."""
         return spikes
 
-    def forward(self, spikes: Tensor | Events) -> Tensor:
+    @overload
+    def forward(
+        self,
+        spikes: Tensor | Events,
+        *,
+        current: Constant | None = ...,
+        state: LIFState | None = ...,
+        return_state: Literal[False] = ...,
+    ) -> Tensor: ...
+    @overload
+    def forward(
+        self,
+        spikes: Tensor | Events,
+        *,
+        current: Constant | None = ...,
+        state: LIFState | None = ...,
+        return_state: Literal[True],
+    ) -> tuple[Tensor, LIFState]: ...
+    def forward(
+        self,
+        spikes: Tensor | Events,
+        *,
+        current: Constant | None = None,
+        state: LIFState | None = None,
+        return_state: bool = False,
+    ) -> Tensor | tuple[Tensor, LIFState]:
+        """Spikes of the layer; with ``return_state`` a tuple of them and the state at ``t_max``.
+
+        **Arguments:** ``spikes``: the input; ``current``, ``state``, ``return_state``: see
+        `functional.lif`; not with delays, a backend, or ``silent="peak"``.
+        """
+        options: dict[str, Any] = {}
+        if return_state or state is not None or current is not None:
+            self.check_stateful()
+            options = {"current": current, "state": state, "return_state": return_state}
+        observed = self.from_backend(spikes)
+        if observed is not None:
+            return observed
         arriving = self.delay_input(spikes)
-        out, health = functional.lif(
+        out, health, *end = functional.lif(
             arriving,
             self.weight,
             **self.constants(),
@@ -56,13 +94,25 @@ class FeedForwardLIF(NeuronLayer):
             min_slope=self.min_slope,
             connections=self.connections(),
             return_health=True,
+            **options,
         )
         self.remember(out.shape[:-1].numel() // max(self.out_features, 1), health)
         self.remember_late(arriving)
         if not spikes_once(self.refractory):
             self.report(health.overflow)
+        if options:
+            # What is remembered is read as that of a layer at rest.
+            self.last_call = None
+            return (out, *end) if return_state else out
         self.remember_call(arriving, out)
         return self.finish(arriving, out)
+
+    def from_backend(self, spikes: Tensor | Events) -> Tensor | None:
+        """Spikes of the hardware that runs the layer; ``None`` without such."""
+        return None
+
+    def check_stateful(self) -> None:
+        """Raise where the layer cannot start in the middle of something, or under a current."""
 
     def report(self, overflow: Tensor) -> None:
         """Do what is to be done about neurons with more spikes than there is room for."""

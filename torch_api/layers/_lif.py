@@ -208,11 +208,24 @@ class LIF(FeedForwardLIF):
             return self.sparse.with_delay(delay)
         return None if delay is None else SynapticDelays(delay)  # pyright: ignore[reportArgumentType]
 
-    def forward(self, spikes: Tensor | Events) -> Tensor:
+    def from_backend(self, spikes: Tensor | Events) -> Tensor | None:
         if self.backend is None:
-            return super().forward(spikes)
+            return None
         scaling = check_backend(self.backend, self.scaling)
         return run_stack(Stack([self]), spikes, self.backend, scaling)
+
+    def check_stateful(self) -> None:
+        present = {
+            "delay": self.delay_type is not None,
+            "backend": self.backend is not None,
+            "silent='peak'": self.silent == "peak",
+        }
+        for name, is_there in present.items():
+            if is_there:
+                raise ValueError(
+                    f"state, return_state and current are for layers without {name}; leave that "
+                    f"out, or run the stream in one piece"
+                )
 
     def report(self, overflow: Tensor) -> None:
         delayed = self.delay_type == "dendritic"

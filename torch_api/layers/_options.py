@@ -9,8 +9,11 @@ from ...jax_core.layer._differentiable import Gradient
 from ...jax_core.layer._options import DEFAULTS as OF_NEURONS
 from ..functional._options import NeuronOptions
 
+# What layers are called with, or have in a form of their own.
+_OF_CALLS = {"connections", "current", "state", "return_state"}
+
 DEFAULTS: dict[str, Any] = {
-    **{name: value for name, value in OF_NEURONS.items() if name != "connections"},
+    **{name: value for name, value in OF_NEURONS.items() if name not in _OF_CALLS},
     "learn": (),
     "device": None,
     "dtype": None,

@@ -1,0 +1,116 @@
+"""Layers that run a stream in pieces."""
+
+import pytest
+import torch
+
+from evtorch import torch_api as snn
+from evtorch.torch_api import functional as F
+
+END, PIECES = 0.12, 3
+
+
+def stream(seed=0):
+    torch.manual_seed(seed)
+    return torch.sort(torch.rand(4, 7, 3, dtype=torch.float64), dim=-1).values * END
+
+
+def pieces_of(spikes):
+    length = END / PIECES
+    for begin in (0.0, length, 2 * length):
+        here = (spikes >= begin) & (spikes < begin + length)
+        yield begin, torch.where(here, spikes - begin, torch.inf).sort(dim=-1).values
+
+
+@pytest.mark.parametrize("options", [{}, {"refractory": 0.004}, {"learn": ("tau_mem", "v_leak")}])
+def test_pieces_are_what_one_run_is(options):
+    spikes = stream()
+    layer = snn.LIF(7, 6, t_max=END, max_spikes=60, dtype=torch.float64, **options)
+    whole = layer(spikes)
+    whole[whole.isfinite()].square().sum().backward()
+    expected = [parameter.grad.clone() for parameter in layer.parameters()]
+    layer.zero_grad()
+    layer.t_max = END / PIECES
+    state, found = None, []
+    for begin, piece in pieces_of(spikes):
+        out, state = layer(piece, state=state, return_state=True)
+        found.append(out + begin)
+    pieces = torch.cat(found, dim=-1).sort(dim=-1).values[..., :60]
+    torch.testing.assert_close(pieces, whole, rtol=1e-11, atol=0)
+    pieces[pieces.isfinite()].square().sum().backward()
+    for parameter, gradient in zip(layer.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-8, atol=1e-10)
+
+
+def test_gradients_of_state_and_current():
+    spikes = stream(1)
+    weight = torch.randn(6, 7, dtype=torch.float64, requires_grad=True)
+    state = [torch.rand(4, 6, dtype=torch.float64, requires_grad=True) * 0.5 for _ in range(2)]
+    current = torch.rand(4, 6, dtype=torch.float64, requires_grad=True)
+    left = torch.zeros(4, 6, dtype=torch.float64)
+
+    def run(weight, v, i, current):
+        out, end = F.lif(
+            spikes,
+            weight,
+            current=current,
+            state=snn.LIFState(v, i, left),
+            return_state=True,
+            t_max=END,
+            max_spikes=40,
+        )
+        return torch.where(out.isfinite(), out, 0), end.v, end.i
+
+    assert torch.autograd.gradcheck(run, (weight, *state, current), eps=1e-7, rtol=1e-5)
+
+
+def test_convolutions_have_states_of_their_neurons():
+    layer = snn.LIFConv2d(2, 3, 3, t_max=0.05, max_spikes=8)
+    spikes = torch.rand(2, 2, 5, 5, 1) * 0.04
+    out, state = layer(spikes, return_state=True)
+    assert out.shape == (2, 3, 3, 3, 8)
+    assert {x.shape for x in state} == {(2, 3, 3, 3)}
+    again = layer(spikes, state=snn.LIFState(*(x.detach() for x in state)))
+    assert again.shape == out.shape
+
+
+def test_events_and_training_state():
+    layer = snn.LIF(7, 6, t_max=END, max_spikes=20, dtype=torch.float64)
+    spikes = stream()
+    of_times, end = layer(spikes, current=0.2, return_state=True)
+    of_events, last = layer(snn.events_from_spike_times(spikes), current=0.2, return_state=True)
+    torch.testing.assert_close(of_events, of_times, rtol=1e-12, atol=0)
+    torch.testing.assert_close(last.v, end.v)
+    # What silent_loss reads is that of a layer at rest.
+    assert layer.last_call is None
+    assert snn.health_report(layer).layers[0].samples == 4
+
+
+STATE = snn.LIFState(*(torch.zeros(4, 6, dtype=torch.float64) for _ in range(3)))
+WRONG = [
+    ({"state": (1, 2)}, TypeError, "state must be the LIFState"),
+    ({"state": STATE._replace(v=STATE.v.float())}, TypeError, "state.v"),
+    ({"state": STATE._replace(i=STATE.i / 0)}, ValueError, r"state\.i must not be NaN"),
+    ({"state": STATE._replace(refractory=STATE.v - 1)}, ValueError, "refractory must be >= 0"),
+    ({"state": STATE._replace(v=STATE.v[:2])}, ValueError, r"state\.v has shape"),
+    ({"current": torch.zeros(5, dtype=torch.float64)}, ValueError, "current has shape"),
+]
+
+
+@pytest.mark.parametrize(("options", "error", "message"), WRONG)
+def test_errors_name_the_argument(options, error, message):
+    layer = snn.LIF(7, 6, t_max=END, dtype=torch.float64)
+    with pytest.raises(error, match=message):
+        layer(stream(), **options)
+
+
+@pytest.mark.parametrize(
+    "options", [{"delay": "axonal"}, {"delay": "dendritic"}, {"silent": "peak"}]
+)
+def test_layers_that_cannot_stop_in_the_middle_say_so(options):
+    with pytest.raises(ValueError, match="state, return_state and current are for layers without"):
+        snn.LIF(7, 6, t_max=END, **options)(stream().float(), return_state=True)
+
+
+def test_an_end_is_needed():
+    with pytest.raises(ValueError, match="t_max must be finite with return_state"):
+        snn.LIF(7, 6)(stream().float(), return_state=True)
