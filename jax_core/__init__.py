@@ -10,6 +10,8 @@ from .layer._differentiable import Health as Health
 from .layer._lif import lif as lif
 from .layer._lif_state import LIFState as LIFState
 from .layer._observed import lif_observed as lif_observed
+from .layer._projections import Projection as Projection
+from .layer._projections import lif_projections as lif_projections
 from .layer._recurrent_lif import recurrent_lif as recurrent_lif
 from .layer._recurrent_trace import recurrent_lif_trace as recurrent_lif_trace
 from .layer._spiking import LayerState as LayerState
@@ -41,6 +43,7 @@ __all__ = [
     "LateSpikeWarning",
     "LayerState",
     "Neuron",
+    "Projection",
     "Sparse",
     "SynapticDelays",
     "dense_from_events",
@@ -56,6 +59,7 @@ __all__ = [
     "lif",
     "lif_observed",
     "lif_observed_trace",
+    "lif_projections",
     "lif_trace",
     "recurrent_lif",
     "recurrent_lif_trace",

@@ -29,6 +29,8 @@ from .layers._pooling import FirstSpikePool2d as FirstSpikePool2d
 from .layers._pooling import FlattenSpikes as FlattenSpikes
 from .layers._pooling import SumPool2d as SumPool2d
 from .layers._pooling import UnflattenSpikes as UnflattenSpikes
+from .layers._projections import Projection as Projection
+from .layers._projections import Projections as Projections
 from .layers._recurrent_lif import RecurrentLIF as RecurrentLIF
 from .losses._counts import SpikeCountCrossEntropyLoss as SpikeCountCrossEntropyLoss
 from .losses._counts import SpikeCountMSELoss as SpikeCountMSELoss
@@ -82,6 +84,8 @@ __all__ = [
     "LayerHealth",
     "PoissonEncoder",
     "PopulationEncoder",
+    "Projection",
+    "Projections",
     "RecurrentLIF",
     "RegularEncoder",
     "Repeat",

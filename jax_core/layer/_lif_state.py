@@ -1,5 +1,6 @@
-"""LIF layers in pieces of time, and under a constant current."""
+"""LIF layers in pieces of time, under a constant current, and with synapses of several kinds."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -10,10 +11,11 @@ from jax import Array
 from .._validate import check_per_neuron
 from ..neuron._constants import Constants, is_number
 from ..neuron._cuba_lif import VI, CubaLIF
+from ..neuron._protocol import Neuron
 from ..simulate._start import Start
 from ._differentiable import Health, Settings
 from ._prepared import Layer
-from ._spiking import Window, check_state, check_window, run_layer
+from ._spiking import check_state, check_window, run_layer
 
 
 class LIFState(NamedTuple):
@@ -22,10 +24,20 @@ class LIFState(NamedTuple):
 
     v: Array
     """Membrane voltage."""
-    i: Array
-    """Synaptic current."""
+    i: Any
+    """Synaptic current; of several projections one each, by name."""
     refractory: Array
     """How much is left of the refractory period, seconds; ``inf`` after a neuron's only spike."""
+
+
+class Model(NamedTuple):
+    """A neuron of which a current moves the potential that the voltage decays to."""
+
+    neuron: Callable[[Constants], Neuron]
+    state: Callable[[Array, Any], Any]
+    """The neuron's state of a voltage, measured from its rest, and currents."""
+    currents: Callable[[Any], Any]
+    """Currents of such a state, as in `LIFState`."""
 
 
 def run_with_state(
@@ -35,42 +47,33 @@ def run_with_state(
     state: LIFState | None,
     return_state: bool,
     validate: bool,
+    model: Model | None = None,
+    ports: np.ndarray | None = None,
 ) -> tuple[Array, Health, LIFState | None]:
-    """Spikes, health and, if asked for, the state at the end.
-
-    A constant current moves the potential that the voltage decays to.
-    """
+    """Spikes, health and, if asked for, the state at the end; by default of `CubaLIF`."""
     if settings.gradient != "eventprop":
         raise ValueError(
             "gradient='fast_and_deep' covers layers that start at rest without a current; choose "
             "gradient='eventprop' with state, return_state or current"
         )
-    shape = (*layer.leading, *layer.shape)
+    if model is None:
+        form = settings.form
+        model = Model(lambda constants: CubaLIF(constants, form), VI, lambda state: state.i)
     drive = check_current(current, layer, validate)
-    places = (1,) * (len(layer.shape) - 1)
     given: Constants = layer.constants
-    leak, threshold, reset = (
-        jnp.reshape(x, (-1, *places)) if x.ndim else x
-        for x in (given.v_leak, given.v_threshold, given.v_reset)
-    )
-    if state is None:
-        rest = jnp.broadcast_to(jnp.where(leak < threshold, leak, reset), shape)
-        none = jnp.zeros(shape, layer.weight.dtype)
-        state = LIFState(rest.astype(none.dtype), none, none)
-    else:
-        state = check_state(state, LIFState, None, layer, validate)
+    places = (1,) * (len(layer.shape) - 1)
+    leak = jnp.reshape(given.v_leak, (-1, *places)) if given.v_leak.ndim else given.v_leak
     origin = leak + drive
-    start = Start(VI(state.v - origin, state.i), state.refractory)
+    layer = layer._replace(constants=model.neuron(given._replace(v_leak=_moved(layer, drive))))
+    rest = _at_rest(layer, given, model, places)
+    state = rest if state is None else check_state(state, rest, layer, validate)
+    start = Start(model.state(state.v - origin, state.i), state.refractory)
+    window = check_window(settings.t_max, settings.min_slope, settings.max_spikes, return_state)
     start = jax.tree.map(layer.flatten, start)
-    moved = given._replace(v_leak=_moved(layer, drive))
-    layer = layer._replace(constants=CubaLIF(moved, settings.form))
-    window: Window = check_window(
-        settings.t_max, settings.min_slope, settings.max_spikes, return_state
-    )
-    out, health, end = run_layer(layer, window, start)
+    out, health, end = run_layer(layer, window, start, ports)
     if end is None:
         return out, health, None
-    return out, health, LIFState(end.state.v + origin, end.state.i, end.hold)
+    return out, health, LIFState(end.state.v + origin, model.currents(end.state), end.hold)
 
 
 def check_current(current: Any, layer: Layer, validate: bool) -> Array:
@@ -90,3 +93,13 @@ def _moved(layer: Layer, drive: Array) -> Array:
         return leak + drive
     full = layer.flatten(jnp.broadcast_to(drive, (*layer.leading, *layer.shape)))
     return full + (leak[:, None] if layer.places is not None and leak.ndim else leak)
+
+
+def _at_rest(layer: Layer, given: Constants, model: Model, places: tuple[int, ...]) -> LIFState:
+    """The state without anything in the past, nor a current."""
+    shape, dtype = (*layer.leading, *layer.shape), layer.weight.dtype
+    none = jnp.zeros(shape, dtype)
+    v = given.v_leak + given.start
+    v = jnp.broadcast_to(jnp.reshape(v, (-1, *places)) if v.ndim else v, shape).astype(dtype)
+    currents = model.currents(layer.constants.start())
+    return LIFState(v, jax.tree.map(lambda _: none, currents), none)

@@ -106,7 +106,8 @@ def spiking(
         ports = check_ports(ports, layer.weight.shape[-1])
     start = None
     if state is not None:
-        state = check_state(state, LayerState, neuron.start(), layer, validate)
+        like = LayerState(neuron.start(), jnp.zeros(()))
+        state = check_state(state, like, layer, validate)
         start = Start(*jax.tree.map(layer.flatten, state))
     out, health, end = run_layer(layer, window, start, ports)
     if not (return_health or neuron.once):
@@ -149,17 +150,11 @@ def run_layer(
     return layer.unflatten(out), layer.counts(health), jax.tree.map(layer.unflatten, end)
 
 
-def check_state(state: Any, kind: type[State], like: Any, layer: Layer, validate: bool) -> State:
-    """Check a layer's state: arrays as in that of a new layer, each one value per neuron.
-
-    **Arguments:** ``kind``: what it must be; ``like``: the neurons' own state at rest.
-    """
-    fits = isinstance(state, kind) and (
-        kind is not LayerState or jax.tree.structure(state[0]) == jax.tree.structure(like)
-    )
-    if not fits:
+def check_state(state: Any, like: State, layer: Layer, validate: bool) -> State:
+    """Check a layer's state: arrays as in ``like``, that of a new layer, one value per neuron."""
+    if type(state) is not type(like) or jax.tree.structure(state) != jax.tree.structure(like):
         raise TypeError(
-            f"state must be the {kind.__name__} that a layer of such neurons returned with "
+            f"state must be the {type(like).__name__} that a layer of such neurons returned with "
             f"return_state=True, or None, got {type(state).__name__}"
         )
     shape = (*layer.leading, *layer.shape)

@@ -23,6 +23,7 @@ from ._observed import lif_observed as lif_observed
 from ._observed import lif_observed_trace as lif_observed_trace
 from ._penalties import latency_penalty as latency_penalty
 from ._penalties import rate_penalty as rate_penalty
+from ._projections import lif_projections as lif_projections
 from ._rates import poisson_encode as poisson_encode
 from ._rates import regular_encode as regular_encode
 from ._recurrent_lif import recurrent_lif as recurrent_lif
@@ -49,6 +50,7 @@ __all__ = [
     "lif",
     "lif_observed",
     "lif_observed_trace",
+    "lif_projections",
     "lif_trace",
     "poisson_encode",
     "population_encode",

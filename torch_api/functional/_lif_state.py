@@ -21,8 +21,8 @@ class LIFState(NamedTuple):
 
     v: Tensor
     """Membrane voltage."""
-    i: Tensor
-    """Synaptic current."""
+    i: Any
+    """Synaptic current; of several projections a dict of one each, by name."""
     refractory: Tensor
     """How much is left of the refractory period, seconds; ``inf`` after a neuron's only spike."""
 
@@ -40,18 +40,17 @@ def lif_with_state(
 ) -> tuple[Tensor, Health, LIFState | None]:
     """Spikes, health and, if asked for, the state at the end, of checked arguments."""
     times = spikes.time if isinstance(spikes, Events) else spikes
-    if return_state and t_max == math.inf:
-        raise ValueError(
-            "t_max must be finite with return_state=True, whose state is that at t_max"
-        )
-    given: dict[str, Tensor] = {}
-    if isinstance(current, Tensor):
-        check_like(current, times, "current")
-        given["current"] = current
-    elif current is not None:
-        settings["current"] = float(current)
+    check_end(t_max, return_state)
+    given = check_current(current, times)
     if state is not None:
-        given |= _checked(state, times)
+        if not isinstance(state, LIFState) or not isinstance(state.i, Tensor):
+            raise TypeError(
+                f"state must be the LIFState that the layer returned with return_state=True, or "
+                f"None, got {type(state).__name__}"
+            )
+        of_state = {f"state_{name}": x for name, x in state._asdict().items()}
+        check_state(of_state, times)
+        given |= of_state
     out, counts, *end = call(
         _run,
         spikes,
@@ -66,22 +65,30 @@ def lif_with_state(
     return out, Health(*counts.unbind()), LIFState(*end) if return_state else None
 
 
-def _checked(state: Any, times: Tensor) -> dict[str, Tensor]:
-    if not isinstance(state, LIFState):
-        raise TypeError(
-            f"state must be the LIFState that the layer returned with return_state=True, or None, "
-            f"got {type(state).__name__}"
-        )
-    for name, x in state._asdict().items():
-        check_tensor(x, f"state.{name}", "a tensor (..., out)")
-        check_like(x, times, f"state.{name}")
-    if values_are_checked():
-        for name, x in state._asdict().items():
-            if bool(x.isnan().any()):
-                raise ValueError(f"state.{name} must not be NaN; start anew with state=None")
-        if bool((state.refractory < 0).any()):
-            raise ValueError("state.refractory must be >= 0: it is how much is left of the period")
-    return {f"state_{name}": x for name, x in state._asdict().items()}
+def check_end(t_max: float, return_state: bool) -> None:
+    """Check that there is an end at which a state is wanted."""
+    if return_state and t_max == math.inf:
+        raise ValueError("t_max must be finite with return_state=True: the state is that at t_max")
+
+
+def check_current(current: Constant | None, times: Tensor) -> dict[str, Any]:
+    """A constant current as an option of a JAX function, if there is one."""
+    if isinstance(current, Tensor):
+        check_like(current, times, "current")
+        return {"current": current}
+    return {} if current is None else {"current": float(current)}
+
+
+def check_state(state: dict[str, Any], times: Tensor) -> None:
+    """Check the tensors of a state, by name; their shapes are checked with the layer's."""
+    for key, x in state.items():
+        name = key.replace("_", ".", 1)
+        check_tensor(x, name, "a tensor (..., out)")
+        check_like(x, times, name)
+        if values_are_checked() and bool(x.isnan().any()):
+            raise ValueError(f"{name} must not be NaN; start anew with state=None")
+    if values_are_checked() and bool((state["state_refractory"] < 0).any()):
+        raise ValueError("state.refractory must be >= 0: it is how much is left of the period")
 
 
 def _run(
