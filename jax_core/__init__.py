@@ -2,6 +2,7 @@
 
 from . import hardware as hardware
 from ._events import Events as Events
+from .adjoint._method import LayerRun as LayerRun
 from .connect._conv import Conv as Conv
 from .connect._lists import Sparse as Sparse
 from .connect._lists import SynapticDelays as SynapticDelays
@@ -41,6 +42,7 @@ __all__ = [
     "Health",
     "LIFState",
     "LateSpikeWarning",
+    "LayerRun",
     "LayerState",
     "Neuron",
     "Projection",

@@ -8,9 +8,10 @@ from jax import Array, lax
 
 from .._events import Events
 from ..neuron._constants import Constants
-from ..simulate._events import Spikes, sort_input
+from ..simulate._events import Spikes
 from ._eventprop import slope_at_spike, slope_floor
 from ._first_spike import change_of, first_spike_time
+from ._method import in_order
 
 if TYPE_CHECKING:
     from ..layer._differentiable import Settings
@@ -27,20 +28,12 @@ def with_derivative(
     floor = lax.stop_gradient(jnp.where(slope < floor, floor, 0))
 
     explicit = first_spike_time(
-        *_in_order(events, weight), weight, spike, floor, constants, settings.form.ratio
+        *in_order(events, weight), weight, spike, floor, constants, settings.form.ratio
     )
     has_gradient = spikes.has_gradient[..., 0] & jnp.isfinite(spike)
     time = spike + change_of(jnp.where(has_gradient, explicit, 0))
     undefined = jnp.isnan(spike)
     return (time + _undefined_change(undefined, events, weight, constants))[..., None]
-
-
-def _in_order(events: Events, weight: Array) -> tuple[Array, Array]:
-    """Times, differentiable, and neurons of the input, first to last, absent ones at the end."""
-    order, place = sort_input(lax.stop_gradient(events), weight)
-    if place is None:
-        return events.time, jnp.maximum(order.pre, 0)
-    return jnp.take_along_axis(events.time, place, axis=-1), order.pre
 
 
 def _undefined_change(

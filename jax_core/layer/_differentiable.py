@@ -15,13 +15,14 @@ from ..adjoint._directions import adjoint, tangent
 from ..adjoint._eventprop import slope_at_spike, slope_floor
 from ..adjoint._fast_and_deep import with_derivative
 from ..adjoint._linear_map import linear_map
+from ..adjoint._method import GradientMethod, by_method
 from ..neuron._constants import Constants, Form
 from ..neuron._cuba_lif import CubaLIF, current
 from ..simulate._all_spikes import all_spikes
 from ..simulate._events import Spikes, sort_input
 from ..simulate._first_spikes import first_spikes
 
-Gradient = Literal["eventprop", "fast_and_deep"]
+Gradient = Literal["eventprop", "fast_and_deep"] | GradientMethod
 
 
 class Health(NamedTuple):
@@ -118,12 +119,12 @@ def _eventprop_jvp(primals: tuple, tangents: tuple) -> tuple:
     return out, (pad_slots(settings, moved, 0), without_derivative(out[1]))
 
 
-def _by_fast_and_deep(
+def _explicitly(
     settings: Settings, events: Events, weight: Array, constants: Constants
 ) -> tuple[Array, Health]:
     fixed = lax.stop_gradient((events, weight, constants))
     spikes = simulate(settings, *fixed)
-    time = with_derivative(settings, events, weight, constants, spikes)
+    time = explicit(settings, events, weight, constants, spikes)
     return pad_slots(settings, time, jnp.inf), count(settings, spikes, fixed[-1])
 
 
@@ -132,8 +133,17 @@ def run(
     settings: Settings, events: Events, weight: Array, constants: Constants
 ) -> tuple[Array, Health]:
     """Spike times ``(batch, out, max_spikes)`` and health of a layer."""
-    explicit = settings.gradient == "fast_and_deep"
-    return (_by_fast_and_deep if explicit else _by_eventprop)(settings, events, weight, constants)
+    by = _by_eventprop if settings.gradient == "eventprop" else _explicitly
+    return by(settings, events, weight, constants)
+
+
+def explicit(
+    settings: Settings, events: Events, weight: Array, constants: Constants, spikes: Spikes
+) -> Array:
+    """Spike times as a function of what they depend on, for all methods but EventProp."""
+    if callable(settings.gradient):
+        return by_method(settings.gradient, events, weight, constants, spikes)
+    return with_derivative(settings, events, weight, constants, spikes)
 
 
 def without_derivative(tree: Any) -> Any:

@@ -100,7 +100,8 @@ def lif(
     - ``max_spikes``: room for this many spikes per neuron.
     - ``t_max``: end of the simulation, seconds; later spikes do not happen.
     - ``gradient``: ``"eventprop"`` (the adjoint method) or ``"fast_and_deep"`` (explicit
-      differentiation of the first spike time; for at most one spike per neuron).
+      differentiation of the first spike time; for at most one spike per neuron); or a function of
+      one's own from `LayerRun` to spike times, of which the derivative counts.
     - ``min_slope``: least slope ``tau_mem dV/dt`` at a spike that gradients divide by, as a
       fraction of ``|v_threshold - v_leak|``; 0 for unbounded gradients of grazing spikes.
     - ``on_overflow``: what to do if a neuron has more than ``max_spikes`` spikes: ``"error"``,

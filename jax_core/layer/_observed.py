@@ -15,7 +15,6 @@ from .._events import Events
 from .._validate import check_spike_times
 from ..adjoint._directions import adjoint, tangent
 from ..adjoint._eventprop import slope_at_spike, slope_floor
-from ..adjoint._fast_and_deep import with_derivative
 from ..adjoint._linear_map import linear_map
 from ..connect._protocol import Connections
 from ..neuron._constants import Constant, Constants, Form
@@ -26,6 +25,7 @@ from ._differentiable import (
     Health,
     Settings,
     count,
+    explicit,
     pad_slots,
     simulate,
     without_derivative,
@@ -153,8 +153,9 @@ def run_observed(
     spikes, health = _look(count_missing, settings, own, given, chosen, seen)
     # The closed forms differentiate the model's own crossing, which need not exist here.
     settings = dataclasses.replace(settings, form=settings.form._replace(ratio=None))
-    first = with_derivative(settings, events, weight, constants, spikes)
-    out = jnp.concatenate([first, time[..., 1:]], axis=-1)[..., : time.shape[-1]]
+    given = explicit(settings, events, weight, constants, spikes)
+    rest = time[..., given.shape[-1] :]
+    out = jnp.concatenate([given, rest], axis=-1)[..., : time.shape[-1]]
     return _shown(out, spikes), health
 
 

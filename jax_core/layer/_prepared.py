@@ -168,8 +168,10 @@ def check_settings(
     check_duration(t_max, "t_max", positive=True)
     check_duration(min_slope, "min_slope", infinite=False)
     form = checked_form(form, given.tau_mem, given.tau_syn, given.refractory)
-    if gradient not in ("eventprop", "fast_and_deep"):
-        raise ValueError(f'gradient must be "eventprop" or "fast_and_deep", got {gradient!r}')
+    if gradient not in ("eventprop", "fast_and_deep") and not callable(gradient):
+        raise ValueError(
+            f'gradient must be "eventprop" or "fast_and_deep", or a function, got {gradient!r}'
+        )
     if gradient == "fast_and_deep" and not (form.spikes_once or max_spikes == 1):
         raise ValueError(
             'gradient="fast_and_deep" covers first spikes only: set max_spikes=1 or '

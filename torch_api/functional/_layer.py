@@ -26,7 +26,7 @@ from .._validate import (
 )
 from ..layers._health import Health
 from ..layers._late import warn_if_late
-from ._connections import put_together, taken_apart
+from ._connections import OBJECTS, put_together, taken_apart
 
 # Layers beyond this number that differ in more than numbers and shapes compile anew in turns.
 _MAX_BRIDGED = 128
@@ -113,8 +113,8 @@ def _call(
     for name, value in named.items():
         if isinstance(value, Tensor):
             tensors[name] = value
-        elif name == "connections":
-            arrays, options[name] = taken_apart(value, like.device)
+        elif name in OBJECTS:
+            arrays, options[name] = taken_apart(name, value, like.device)
             tensors.update(arrays)
         elif _is_value(name, value):
             names.append(name)

@@ -94,7 +94,8 @@ def lif(
       other numbers for which the same holds are not compiled anew.
     - ``max_spikes``: room for this many output spikes per neuron.
     - ``t_max``: end of the simulation, seconds; later spikes are not emitted.
-    - ``gradient``: ``"eventprop"`` or ``"fast_and_deep"`` (first spikes only).
+    - ``gradient``: ``"eventprop"`` or ``"fast_and_deep"`` (first spikes only); or a function from
+      ``jax_core.LayerRun`` to spike times, in JAX, of which the derivative counts.
     - ``min_slope``: lower bound that gradients put on ``tau_mem dV/dt`` at a spike, as a fraction
       of ``|v_threshold - v_leak|``.
     - ``on_overflow``: for a neuron with more than ``max_spikes`` spikes, ``"error"`` raises
@@ -229,7 +230,7 @@ def spikes_once(refractory: Constant) -> bool:
 def check_settings(
     max_spikes: int,
     t_max: float,
-    gradient: str,
+    gradient: Gradient,
     min_slope: float,
     on_overflow: str,
     refractory: Constant,
@@ -239,8 +240,10 @@ def check_settings(
     check_duration(t_max, "t_max", positive=True)
     check_duration(min_slope, "min_slope", infinite=False)
     check_policy(on_overflow)
-    if gradient not in ("eventprop", "fast_and_deep"):
-        raise ValueError(f"gradient must be 'eventprop' or 'fast_and_deep', got {gradient!r}")
+    if gradient not in ("eventprop", "fast_and_deep") and not callable(gradient):
+        raise ValueError(
+            f"gradient must be 'eventprop' or 'fast_and_deep', or a function, got {gradient!r}"
+        )
     if gradient == "fast_and_deep" and max_spikes > 1 and not spikes_once(refractory):
         raise ValueError(
             "gradient='fast_and_deep' covers first spikes only: set max_spikes=1 or "

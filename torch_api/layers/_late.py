@@ -50,7 +50,7 @@ def _shortest(constants: dict[str, Any]) -> Any:
     """The shorter time constant, of all neurons: a number, or a scalar on the neurons' device."""
     found: Any = math.inf
     for name in ("tau_mem", "tau_syn"):
-        value = constants[name]
+        value = constants.get(name, math.inf)
         if not isinstance(value, Tensor):
             found = min(found, value) if not isinstance(found, Tensor) else found.clamp(max=value)
         elif value.numel():
