@@ -52,7 +52,8 @@ class _Simulation(Simulation):
 
     targets: _Targets
     single: Array | None
-    """Weights of the input's connections, ``(out * longest,)``, where events are of one each."""
+    """Weights of the input's connections, and one of 0, ``(out * longest + 1,)``, where events are
+    of one each."""
 
     @property
     def nothing(self) -> int:
@@ -158,7 +159,7 @@ def simulate_connections(
         is_refractory,
         spikes_once,
         _Targets.of(recurrent_weight, delay),
-        weight.ravel() if is_single else None,
+        jnp.pad(weight.ravel(), (0, 1)) if is_single else None,
     )
     start = constants.start.astype(weight.dtype)
     state = state_at_start(start, batch, out, max_spikes, delayed=False)

@@ -158,6 +158,10 @@ def test_forward_mode_is_the_transpose():
     np.testing.assert_allclose(np.sum(moved * cotangent, axis=(1, 2)), expected, rtol=1e-9)
 
 
+class _Own(jax_core.SynapticDelays):
+    """Connections of a user, with a list of inputs for each neuron."""
+
+
 @pytest.mark.usefixtures("x64")
 def test_lists_of_connections_are_matrices_with_zeros(rng):
     mask = rng.random((NEURONS, INPUTS)) < 0.6
@@ -191,7 +195,7 @@ def test_lists_of_connections_are_matrices_with_zeros(rng):
     np.testing.assert_allclose(out, expected, rtol=1e-12)
     np.testing.assert_allclose(of_weight, of_matrix[*pairs.T], rtol=1e-9)
     out, of_weight, of_delay = found(values, delays[*pairs.T], sparse_delays)
-    expected, of_matrix, of_delays = found(matrix, delays, jax_core.SynapticDelays)
+    expected, of_matrix, of_delays = found(matrix, delays, _Own)
     np.testing.assert_allclose(out, expected, rtol=1e-12)
     np.testing.assert_allclose(of_weight, of_matrix[*pairs.T], rtol=1e-9)
     np.testing.assert_allclose(of_delay, of_delays[*pairs.T], rtol=1e-9)
@@ -211,6 +215,9 @@ def test_nothing_in_nothing_out():
         assert np.isinf(out).all()
         assert pull_back(jnp.ones_like(out))[0].shape == shape
     none = np.ones((0, 2), np.float32), np.ones((0, 0), np.float32)
+    silence = jnp.zeros((4, 0, 1)), jnp.zeros((3, 0)), jnp.ones((3, 3))
+    nowhere = jax_core.SynapticDelays(jnp.zeros((3, 0)))
+    assert jax_core.recurrent_lif(*silence, connections=nowhere).shape == (4, 3, 1)
     nobody = {"connections": jax_core.SynapticDelays(jnp.zeros((0, 2)))}
     for given in (nobody, {"recurrent_delay": np.zeros((0, 0), np.float32)}):
         assert jax_core.recurrent_lif(jnp.zeros((4, 2, 1)), *none, **given).shape == (4, 0, 1)
