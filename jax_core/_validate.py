@@ -177,16 +177,31 @@ def check_connection_delays(
 
 
 def check_recurrent_weight(
-    recurrent_weight: Any, weight: Any, name: str = "recurrent_weight", *, values: bool = True
+    recurrent_weight: Any, weight: Any, neurons: int, *, values: bool = True
 ) -> None:
     """Check recurrent weights: finite, shape ``(out, out)`` and dtype to go with ``weight``."""
-    neurons = weight.shape[0]
+    name = "recurrent_weight"
     check_weight(recurrent_weight, None, weight.dtype, name, values=values)
     if recurrent_weight.shape != (neurons, neurons):
         raise ValueError(
             f"{name} must have shape ({neurons}, {neurons}), as weight of shape "
             f"{tuple(weight.shape)} is for {neurons} neurons, got {tuple(recurrent_weight.shape)}"
         )
+
+
+def check_recurrent_delay(delay: Any, recurrent_weight: Any, *, values: bool = True) -> None:
+    """Check delays within a layer: a number, one per neuron, or one per connection; >= 0."""
+    name, neurons = "recurrent_delay", recurrent_weight.shape[0]
+    if getattr(delay, "shape", ()) not in ((), (neurons,), (neurons, neurons)):
+        raise ValueError(
+            f"{name} must be a number or have one value per neuron, shape ({neurons},), or per "
+            f"connection, shape ({neurons}, {neurons}), got shape {tuple(delay.shape)}"
+        )
+    if getattr(delay, "ndim", 0) == 2:
+        check_connection_delays(delay, recurrent_weight, name, values=values)
+    else:
+        dtype = recurrent_weight.dtype
+        check_constant(delay, name, neurons, dtype, nonnegative=True, values=values)
 
 
 def check_constant(

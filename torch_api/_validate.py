@@ -199,13 +199,30 @@ def check_connected(spikes: Any, weight: Any, connections: Connections) -> int:
     return form.neurons(shape)
 
 
-def check_recurrent_weight(recurrent_weight: Any, weight: Tensor) -> None:
+def check_recurrent_weight(recurrent_weight: Any, weight: Tensor, neurons: int) -> None:
     """Check recurrent weights: shape ``(out, out)``, finite, dtype and device of ``weight``."""
     name = "recurrent_weight"
     check_tensor(recurrent_weight, name, "a tensor of shape (out, out)")
     check_like(recurrent_weight, weight, name, "weight")
     check_weight(recurrent_weight, name)
-    rules.check_recurrent_weight(_stand_in(recurrent_weight), _stand_in(weight), values=False)
+    shapes = _stand_in(recurrent_weight), _stand_in(weight)
+    rules.check_recurrent_weight(*shapes, neurons, values=False)
+
+
+def check_recurrent_delay(delay: Any, recurrent_weight: Tensor) -> None:
+    """Check delays within a layer: a number, or a tensor ``()``, ``(out,)`` or ``(out, out)``."""
+    name, neurons = "recurrent_delay", recurrent_weight.shape[0]
+    if not isinstance(delay, Tensor):
+        check_constant_values({name: delay}, neurons)
+        return
+    check_like(delay, recurrent_weight, name, "recurrent_weight")
+    if torch.compiler.is_compiling():
+        # jax_core checks them likewise, where this would break the compiler's graph.
+        return
+    weight = _stand_in(recurrent_weight)
+    rules.check_recurrent_delay(_stand_in(delay), weight, values=False)
+    if values_are_checked() and not bool(((delay >= 0) & (delay < math.inf)).all()):
+        rules.check_recurrent_delay(_array(delay), weight)
 
 
 def check_constants(constants: dict[str, Any], spikes: Tensor, neurons: int) -> None:

@@ -10,7 +10,7 @@ Wunderlich & Pehle 2021, doi:10.1038/s41598-021-91786-z; docs/gradients.md has t
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -95,20 +95,31 @@ def arrival_times(spikes: Spikes, delay: Array | None) -> Array:
     return spikes.time if delay is None else spikes.time + delay[..., None]
 
 
-_Walk = Callable[[_State], _State]
-GoBack = Callable[[_Walk, Array, int, _State], _State]
-"""``(walk, count, width, start)``: ``walk``, ``count`` times and at most ``width``."""
+class _Back(Protocol):
+    """A state on the way back."""
+
+    @property
+    def back(self) -> Array: ...
 
 
-def go_back(walk: _Walk, count: Array, width: int, start: _State) -> _State:
+S = TypeVar("S", bound=_Back)
+
+
+class GoBack(Protocol):
+    """``(walk, count, width, start)``: ``walk``, ``count`` times and at most ``width``."""
+
+    def __call__(self, walk: Callable[[S], S], count: Array, width: int, start: S) -> S: ...
+
+
+def go_back(walk: Callable[[S], S], count: Array, width: int, start: S) -> S:
     """Through all events that are there."""
     return lax.while_loop(lambda state: state.back < count, walk, start)
 
 
-def go_back_to_start(walk: _Walk, count: Array, width: int, start: _State) -> _State:
+def go_back_to_start(walk: Callable[[S], S], count: Array, width: int, start: S) -> S:
     """The same in ``width`` steps, which JAX can transpose."""
 
-    def step(state: _State, _: None) -> tuple[_State, None]:
+    def step(state: S, _: None) -> tuple[S, None]:
         return lax.cond(state.back < count, walk, lambda state: state, state), None
 
     return lax.scan(step, start, length=width)[0]
@@ -123,7 +134,7 @@ def total_gradients(
     gradient: Array,
     min_slope: Array | float,
     is_refractory: bool,
-    go_back: "GoBack",
+    go_back: GoBack,
 ) -> tuple[Array, Array, Array | None]:
     """What spikes do to the loss, by themselves and through the spikes that they influence.
 
@@ -232,19 +243,19 @@ class _Layer:
     def before(self, event: _Events, n: Array, v_release: Array, gradient: Array) -> Array:
         """``lv`` just before the spike of neuron ``n``."""
         slopes = (
-            event.current - _of(self.constants.threshold, n),
-            event.release_current - _of(self.constants.reset, n),
+            event.current - one_of(self.constants.threshold, n),
+            event.release_current - one_of(self.constants.reset, n),
         )
-        return before_spike(v_release, gradient, *slopes, _of(self.floor, n))
+        return before_spike(v_release, gradient, *slopes, one_of(self.floor, n))
 
     def hold(
         self, state: _State, n: Array, slot: Array, is_spike: Array, i: Array
     ) -> tuple[_State, Array]:
         """The state with the release of the spike before, and ``li`` at that of this one."""
         samples, room = self.samples, self.spikes.time.shape[2]
-        pause = _of(self.constants.refractory, n)
+        pause = one_of(self.constants.refractory, n)
         i_release = i[samples, n]
-        i_spike = i_release * jnp.exp(-pause / _of(self.constants.tau_syn, n))
+        i_spike = i_release * jnp.exp(-pause / one_of(self.constants.tau_syn, n))
         i = i.at[samples, n].set(jnp.where(is_spike, i_spike, i_release))
         time = self.spikes.time.reshape(len(samples), -1)
         before = time[samples, jnp.maximum(slot - 1, 0)] + pause
@@ -254,7 +265,7 @@ class _Layer:
         return state._replace(release=release), i
 
 
-def _of(constant: Array, n: Array) -> Array:
+def one_of(constant: Array, n: Array) -> Array:
     return constant[n] if constant.ndim else constant
 
 

@@ -99,6 +99,12 @@ class Sparse:
     def rows(self, weight: Array) -> Array:
         return _at(weight, self.place)[:, None]
 
+    def dense(self, weight: Array) -> Array:
+        """The weights as a matrix ``(out, in)``, 0 where there is no connection."""
+        matrix = jnp.zeros((self.pre.shape[0], self.inputs), weight.dtype)
+        rows = jnp.arange(self.pre.shape[0])[:, None]
+        return matrix.at[rows, self.pre].add(_at(weight, self.place))
+
 
 @partial(jax.tree_util.register_dataclass, data_fields=["delay"], meta_fields=[])
 @dataclasses.dataclass(frozen=True)

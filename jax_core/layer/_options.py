@@ -52,6 +52,7 @@ class RecurrentOptions(NeuronOptions, total=False):
     recurrent_delay: Constant | None
     max_spikes: int
     on_overflow: OnOverflow
+    connections: Connections | None
 
 
 class LIFOptions(NeuronOptions, total=False):

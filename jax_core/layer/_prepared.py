@@ -91,6 +91,22 @@ class Layer(NamedTuple):
         """Axes of the output's neurons."""
         return (self.neurons, *(self.places or ()))
 
+    def apart(self) -> "Layer":
+        """The same, with a group for each neuron."""
+        if self.places is not None:
+            return self
+
+        def to_each(x: Array) -> Array:
+            return jnp.broadcast_to(x, (self.neurons, *x.shape))
+
+        return Layer(
+            jax.tree.map(to_each, self.events),
+            self.weight[:, None],
+            constants_apart(self.constants),
+            self.leading,
+            (),
+        )
+
     def over(self, function: Callable[..., T], *of_spikes: Any) -> T:
         """``function(events, weight, constants, *of_spikes)``, for each group.
 
@@ -145,6 +161,11 @@ class Layer(NamedTuple):
     def counts(self, health: Health) -> Health:
         """Counts per neuron, ``(neurons,)``."""
         return health if self.places is None else jax.tree.map(jnp.ravel, health)
+
+
+def constants_apart(constants: Constants) -> Constants:
+    """Constants of neurons that are groups of one."""
+    return Constants(*(x[:, None] if x.ndim else x for x in constants))
 
 
 def too_many(max_spikes: int) -> str:

@@ -13,17 +13,19 @@ from jax import Array
 from .._compiled import compiled
 from .._events import Events
 from .._overflow import OnOverflow, check_policy, handle_overflow
-from .._validate import check_constant, check_recurrent_weight
+from .._validate import check_recurrent_delay, check_recurrent_weight
 from ..adjoint._directions import adjoint, pull_back_all
 from ..adjoint._linear_map import linear_map
 from ..adjoint._recurrent import go_back, go_back_to_start, time_constant_gradients, total_gradients
+from ..connect._protocol import Connections
 from ..neuron._constants import Constant, Constants, Form
 from ..simulate._events import Spikes, sort_input
 from ..simulate._recurrent import simulate_recurrent
 from ..simulate._recurrent_state import Order
 from ._differentiable import Health, Settings, count, pad_slots, without_derivative
 from ._options import RecurrentOptions
-from ._prepared import Given, Layer, check_settings, prepare
+from ._prepared import Given, Layer, check_settings
+from ._recurrent_connections import constants_together, prepare_recurrent, run_connections
 
 
 @overload
@@ -61,6 +63,7 @@ def recurrent_lif(
     min_slope: float | Array = 1e-3,
     on_overflow: OnOverflow = "error",
     form: Form | None = None,
+    connections: Connections | None = None,
     return_health: bool = False,
     validate: bool = True,
 ) -> Array | tuple[Array, Health]:
@@ -68,9 +71,9 @@ def recurrent_lif(
 
     Neurons, input and options are those of `lif`. In addition, a spike of neuron ``i`` adds
     ``recurrent_weight[j, i]`` to the current of each neuron ``j``, itself included, at the time of
-    the spike, or ``recurrent_delay[i]`` later. Neurons that reach their threshold at the same time,
-    to floating-point rounding, all spike before any of these spikes arrives; an input at that time
-    has arrived before.
+    the spike, or ``recurrent_delay[i]``, or ``recurrent_delay[j, i]``, later. Neurons that reach
+    their threshold at the same time, to floating-point rounding, all spike before any of these
+    spikes arrives; an input at that time has arrived before.
 
     The simulation of a sample ends where a neuron has more than ``max_spikes`` spikes, as what
     follows depends on the lost spike: no neuron spikes thereafter. `Health` counts such samples
@@ -80,13 +83,18 @@ def recurrent_lif(
     constants. Time and memory: one pass over ``(batch, out)`` for each input event and each spike
     of the population, forwards, and for each spike backwards (two per spike with delays); memory
     for ``(batch, out, max_spikes)``, and in the backward for ``(batch, out, input events)`` in
-    groups of samples.
+    groups of samples. With delays of single connections a spike is one more event for each moment
+    in which it arrives anywhere, up to ``out`` of them, an input likewise, and each of these events
+    is a pass over ``(batch, out, max_spikes)``.
 
     **Arguments:**
 
     - ``recurrent_weight``: shape ``(out, out)``, from neuron ``i`` to ``j`` at ``[j, i]``.
     - ``recurrent_delay``: how long spikes of each neuron take to those of the layer, seconds, >= 0,
-      scalar or shape ``(out,)``; ``None``, no time at all, is faster than 0.
+      scalar or shape ``(out,)``, or on each connection, ``(out, out)``, as recurrent weights;
+      ``None``, no time at all, is faster than 0.
+    - ``connections``: as in `lif`, of the input: `Sparse`, `SynapticDelays`, or others that give
+      each neuron a list of inputs of its own. `Sparse` without delays costs what a matrix does.
 
     All others as in `lif`.
 
@@ -101,12 +109,12 @@ def recurrent_lif(
     check_policy(on_overflow)
     given = Given(tau_mem, tau_syn, v_threshold, v_leak, v_reset, refractory)
     settings = check_settings(given, max_spikes, t_max, "eventprop", min_slope, form)
-    layer = prepare(spikes, weight, given, validate)
-    recurrent, delay = prepare_recurrence(recurrent_weight, recurrent_delay, layer, validate)
-    out, health = run_recurrent(
-        settings, layer.events, layer.weight, recurrent, delay, layer.constants
+    layer = prepare_recurrent(spikes, weight, given, validate, connections)
+    recurrent, delay = prepare_recurrence(
+        recurrent_weight, recurrent_delay, weight, layer.neurons, validate
     )
-    out = layer.unflatten(out)
+    out, health = run_layer(settings, layer, recurrent, delay)
+    out = out.reshape(*layer.leading, *out.shape[1:])
     if return_health:
         return out, health
     if not settings.form.spikes_once:
@@ -117,18 +125,30 @@ def recurrent_lif(
 def prepare_recurrence(
     recurrent_weight: Array | np.ndarray,
     recurrent_delay: Constant | None,
-    layer: Layer,
+    weight: Array | np.ndarray,
+    neurons: int,
     validate: bool,
 ) -> tuple[Array, Array | None]:
-    """Check the connections within a layer; **returns** them and their delay, if any, as arrays."""
-    check_recurrent_weight(recurrent_weight, layer.weight, values=validate)
+    """Check the connections within a layer; **returns** them and their delay, if any, as arrays.
+
+    **Arguments:** ``weight``: that of the input, as it was given.
+    """
+    check_recurrent_weight(recurrent_weight, weight, neurons, values=validate)
     recurrent = jnp.asarray(recurrent_weight)
     if recurrent_delay is None:
         return recurrent, None
-    neurons, dtype = recurrent.shape[0], recurrent.dtype
-    name = "recurrent_delay"
-    check_constant(recurrent_delay, name, neurons, dtype, nonnegative=True, values=validate)
-    return recurrent, jnp.asarray(recurrent_delay, dtype)
+    check_recurrent_delay(recurrent_delay, recurrent, values=validate)
+    return recurrent, jnp.asarray(recurrent_delay, recurrent.dtype)
+
+
+def run_layer(
+    settings: Settings, layer: Layer, recurrent_weight: Array, delay: Array | None
+) -> tuple[Array, Health]:
+    """Spike times ``(batch, out, max_spikes)`` and health, by the program that suffices."""
+    run = run_recurrent
+    if layer.places is not None or (delay is not None and delay.ndim == 2):
+        run, layer = run_connections, layer._replace(constants=constants_together(layer.constants))
+    return run(settings, layer.events, layer.weight, recurrent_weight, delay, layer.constants)
 
 
 def ends_samples(max_spikes: int) -> str:

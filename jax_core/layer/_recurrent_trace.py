@@ -1,7 +1,9 @@
 """Voltages and currents of a recurrent LIF layer at given times."""
 
 import math
+from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -9,11 +11,13 @@ from jax import Array
 from .._events import Events
 from .._overflow import OnOverflow, check_policy, handle_overflow
 from .._validate import check_query_times
+from ..connect._protocol import Connections
 from ..neuron._constants import Constant, Form
 from ..walk._moments import sources
 from ..walk._walk import Quantity, check_quantity
-from ._prepared import Given, check_settings, prepare
-from ._recurrent_lif import ends_samples, prepare_recurrence, run_recurrent
+from ._prepared import Given, Layer, check_settings
+from ._recurrent_connections import prepare_recurrent
+from ._recurrent_lif import ends_samples, prepare_recurrence, run_layer
 from ._trace import look, prepare_output
 
 
@@ -37,6 +41,7 @@ def recurrent_lif_trace(
     min_slope: float | Array = 1e-3,
     on_overflow: OnOverflow = "error",
     form: Form | None = None,
+    connections: Connections | None = None,
     validate: bool = True,
 ) -> Array:
     """Membrane voltage, or current, of the layer that `recurrent_lif` simulates, as `lif_trace`.
@@ -51,22 +56,38 @@ def recurrent_lif_trace(
     check_quantity(quantity)
     given = Given(tau_mem, tau_syn, v_threshold, v_leak, v_reset, refractory)
     settings = check_settings(given, max_spikes, t_max, "eventprop", min_slope, form)
-    layer = prepare(spikes, weight, given, validate)
-    recurrent, delay = prepare_recurrence(recurrent_weight, recurrent_delay, layer, validate)
+    layer = prepare_recurrent(spikes, weight, given, validate, connections)
+    recurrent, delay = prepare_recurrence(
+        recurrent_weight, recurrent_delay, weight, layer.neurons, validate
+    )
     check_query_times(times, layer.leading, layer.weight.dtype, values=validate)
     if output is not None:
         own = prepare_output(output, layer, "output", validate)
+        own = own if layer.places is None else jnp.swapaxes(own[:, :, 0], 0, 1)
     else:
-        own, health = run_recurrent(
-            settings, layer.events, layer.weight, recurrent, delay, layer.constants
-        )
+        own, health = run_layer(settings, layer, recurrent, delay)
         if not settings.form.spikes_once:
             handle_overflow(health.overflow, on_overflow, ends_samples(max_spikes))
-    received = layer._replace(
-        events=_with_own(layer.events, layer.weight.shape[1], own, delay),
-        weight=jnp.concatenate([layer.weight, recurrent], axis=1),
-    )
+    if layer.places is None and (delay is None or delay.ndim < 2):
+        received = layer._replace(
+            events=_with_own(layer.events, layer.weight.shape[1], own, delay),
+            weight=jnp.concatenate([layer.weight, recurrent], axis=1),
+        )
+    else:
+        received = _each_with_own(layer.apart(), recurrent, own, delay)
+        own = jnp.swapaxes(own, 0, 1)[:, :, None]
     return look(received, own, times, quantity, settings.form.is_refractory)
+
+
+def _each_with_own(layer: Layer, recurrent_weight: Array, own: Array, delay: Array | None) -> Layer:
+    """A layer in which each neuron hears all spikes after delays of its own."""
+    delays = jnp.zeros((), own.dtype) if delay is None else delay
+    delays = jnp.broadcast_to(delays, recurrent_weight.shape)
+    with_own = partial(_with_own, inputs=layer.weight.shape[2], own=own)
+    return layer._replace(
+        events=jax.vmap(lambda events, delay: with_own(events, delay=delay))(layer.events, delays),
+        weight=jnp.concatenate([layer.weight, recurrent_weight[:, None]], axis=2),
+    )
 
 
 def _with_own(events: Events, inputs: int, own: Array, delay: Array | None) -> Events:

@@ -30,7 +30,7 @@ class _Emission(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class _Simulation:
+class Simulation:
     """A layer and its input, with the steps of their simulation.
 
     What arrives is named by its ``source``: an input, ``in`` and more for a neuron of the layer, or
@@ -74,8 +74,7 @@ class _Simulation:
         is_arrival = ~is_spike & jnp.isfinite(arrival) & ~state.done
         clock = jnp.where(is_spike, jnp.minimum(state.clock + first, end), state.clock)
         state = self.go_on(state, jnp.where(is_arrival, arrival, clock))
-        source = jnp.where(is_arrival, source, self.nothing)
-        state = self.note_arrival(state, source, is_arrival)
+        state, source = self.arrive(state, source, is_arrival)
         lost = jnp.isfinite(crossing) & (state.fired >= self.max_spikes)
         state = self.spike(state, jnp.isfinite(crossing) & ~lost, source)
         return state._replace(
@@ -117,6 +116,11 @@ class _Simulation:
         step = propagator(u, self.constants.tau_mem, self.constants.tau_syn)
         v, i = advance(state.v, state.i, step)
         return state._replace(clock=clock, v=v, i=i)
+
+    def arrive(self, state: State, source: Array, is_arrival: Array) -> tuple[State, Array]:
+        """Take note of what arrives; **returns** that for `spike`."""
+        source = jnp.where(is_arrival, source, self.nothing)
+        return self.note_arrival(state, source, is_arrival), source
 
     def note_arrival(self, state: State, source: Array, is_arrival: Array) -> State:
         """Take note of what arrives: an input, or a delayed spike of the layer."""
@@ -161,16 +165,25 @@ class _Simulation:
             state = state._replace(hold=hold, at_release=at_release)
             # The state of a refractory neuron is that at its release: so much is left then.
             arriving = arriving * jnp.exp(-jnp.maximum(hold - now, 0) / tau_syn)
-        if self.delay is not None and state.way is not None:
-            due = state.way.due
-            due = jnp.where(spiking & jnp.isinf(due), now + self.delay, due)
-            state = state._replace(way=state.way._replace(due=due))
+        state = self.send(state, spiking, now)
         return state._replace(
             v=jnp.where(spiking, self.constants.reset, state.v),
             i=i + arriving,
             fired=state.fired + spiking.astype(jnp.int32),
             spikes=emission.spikes,
         )
+
+    def send(self, state: State, spiking: Array, now: Array) -> State:
+        """Let spikes set out, if they take time; ``now``: the clock, ``(batch, 1)``."""
+        if self.delay is None or state.way is None:
+            return state
+        due = state.way.due
+        due = jnp.where(spiking & jnp.isinf(due), now + self.delay, due)
+        return state._replace(way=state.way._replace(due=due))
+
+    def drive(self, source: Array) -> Array:
+        """What arrives adds so much to the currents, ``(batch, out)``."""
+        return self.columns[source]
 
     def emit(self, state: State, emission: _Emission, source: Array) -> _Emission:
         """Write down the spike of one neuron; ``source`` arrives in samples without a spike."""
@@ -192,7 +205,7 @@ class _Simulation:
             source = jnp.where(is_spike, self.inputs + n, source)
         return _Emission(
             waiting.at[at].set(False),
-            arriving + self.columns[source],
+            arriving + self.drive(source),
             Record(
                 note(spikes.time, slot, state.clock),
                 note(spikes.current, slot, state.i[at]),
@@ -227,7 +240,7 @@ def simulate_recurrent(
     known = present & (events.pre >= 0) & (events.pre < inputs)
     # One more than there are events, where a sample waits that has none left.
     one_more = ((0, 0), (0, 1))
-    simulation = _Simulation(
+    simulation = Simulation(
         jnp.pad(jnp.where(present, events.time, jnp.inf), one_more, constant_values=jnp.inf),
         jnp.pad(jnp.where(known, events.pre, nothing), one_more, constant_values=nothing),
         jnp.pad(jnp.concatenate([weight.T, recurrent_weight.T]), ((0, 1), (0, 0))),
@@ -245,6 +258,18 @@ def simulate_recurrent(
     if out > 0:
         state = lax.while_loop(lambda state: ~jnp.all(state.done), simulation.walk, state)
     shape = (batch, out, max_spikes)
+    return result(events, constants, state, shape, is_refractory, delay is not None)
+
+
+def result(
+    events: Input,
+    constants: Constants,
+    state: State,
+    shape: tuple[int, int, int],
+    is_refractory: bool,
+    delayed: bool,
+) -> tuple[Spikes, Order]:
+    """What a simulation found, given its last state; ``shape``: that of spike times."""
     time, current, release_current, emitted, heard = (x.reshape(shape) for x in state.spikes)
     # What one neuron does, all others may depend on.
     undefined = undefined_neurons(events, constants, (state.v, state.i))
@@ -257,4 +282,4 @@ def simulate_recurrent(
         state.overflow,
         jnp.isfinite(time),
     )
-    return spikes, Order(emitted, emitted if delay is None else heard)
+    return spikes, Order(emitted, heard if delayed else emitted)

@@ -31,7 +31,11 @@ class Record(NamedTuple):
 
 
 class Way(NamedTuple):
-    """Delayed spikes on their way."""
+    """Delayed spikes on their way, those of a neuron one after the other.
+
+    With a delay for each connection there is an entry per spike, ``(batch, out * K)``, that counts
+    the neurons which it has reached.
+    """
 
     arrived: Array
     """How many spikes of each neuron have arrived, int32 ``(batch, out)``."""

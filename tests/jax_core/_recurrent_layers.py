@@ -28,13 +28,15 @@ class Recurrent:
     recurrent_weight: np.ndarray
     """``(networks, out, out)``."""
     recurrent_delay: np.ndarray | None = None
-    """``(networks, out)``."""
+    """``(networks, out)``, or of connections, ``(networks, out, out)``."""
+    input_delay: np.ndarray | None = None
+    """``(networks, out, in)``."""
 
     @property
     def arguments(self) -> Arguments:
-        delays = {} if self.recurrent_delay is None else {"recurrent_delay": self.recurrent_delay}
+        delays = {"recurrent_delay": self.recurrent_delay, "input_delay": self.input_delay}
         return {
-            **delays,
+            **{name: delay for name, delay in delays.items() if delay is not None},
             "spikes": self.networks.spikes,
             "weight": self.networks.weight,
             "recurrent_weight": self.recurrent_weight,
@@ -49,7 +51,8 @@ class Recurrent:
             weight=arguments["weight"],
             constants=constants,
         )
-        return Recurrent(networks, arguments["recurrent_weight"], arguments.get("recurrent_delay"))
+        delays = arguments.get("recurrent_delay"), arguments.get("input_delay")
+        return Recurrent(networks, arguments["recurrent_weight"], *delays)
 
     def run(self, network: int) -> RecurrentRun:
         """What the reference says of one of them."""
@@ -61,7 +64,7 @@ class Recurrent:
             self.recurrent_weight[network].astype(np.float64),
             networks.max_spikes,
             networks.t_max,
-            None if self.recurrent_delay is None else self.recurrent_delay[network].tolist(),
+            *(None if x is None else x[network] for x in (self.recurrent_delay, self.input_delay)),
         )
 
 
@@ -83,14 +86,40 @@ def random_recurrent(
     return Recurrent(networks, recurrent_weight.astype(dtype), delay)
 
 
+def with_delays_of_connections(
+    layers: Recurrent, seed: int, least: float = 0.0, of_input: bool = True
+) -> Recurrent:
+    """The same with a delay for each connection, from 0 on a fifth of them, or above ``least``.
+
+    In every fourth network, if from 0, input and delays lie on a grid of 1/4: many arrive at once.
+    """
+    rng = np.random.default_rng([seed, 2])
+    networks, dtype = layers.networks, layers.networks.weight.dtype
+    spikes, on_grid = networks.spikes.copy(), (least == 0) & (rng.random(NETWORKS) < 0.25)
+    spikes[on_grid] = np.ceil(spikes[on_grid] * 4) / 4
+    delays = []
+    for shape in (layers.recurrent_weight.shape, networks.weight.shape):
+        delay = rng.uniform(least, 1.5, shape)
+        delay = np.where((least == 0) & (rng.random(shape) < 0.2), 0.0, delay)
+        delay[on_grid] = np.ceil(delay[on_grid] * 4) / 4
+        delays.append(delay.astype(dtype))
+    networks = replace(networks, spikes=spikes)
+    return Recurrent(networks, layers.recurrent_weight, delays[0], delays[1] if of_input else None)
+
+
+def layer(arguments: Arguments, **options: Any) -> jax.Array:
+    """The library's layer of such arguments."""
+    others = {name: value for name, value in arguments.items() if name != "input_delay"}
+    if "input_delay" in arguments:
+        options["connections"] = jax_core.SynapticDelays(arguments["input_delay"])
+    return jax_core.recurrent_lif(**others, **OPTIONS, **options)
+
+
 # Cached so that JAX, which knows functions by their identity, compiles each of them once.
 @functools.cache
 def _compiled(**options: Any) -> Any:
     def run(arguments, cotangent):
-        def layer(arguments):
-            return jax_core.recurrent_lif(**arguments, **OPTIONS, **options)
-
-        times, pull_back = jax.vjp(layer, arguments)
+        times, pull_back = jax.vjp(functools.partial(layer, **options), arguments)
         return times, pull_back(cotangent)[0]
 
     return jax.jit(jax.vmap(run))

@@ -7,7 +7,15 @@ import pytest
 from evtorch import jax_core
 
 from ..reference import RecurrentRun, state_at
-from ._recurrent_layers import NETWORKS, NEURONS, OPTIONS, Recurrent, random_recurrent
+from ._recurrent_layers import (
+    INPUTS,
+    NETWORKS,
+    NEURONS,
+    OPTIONS,
+    Recurrent,
+    random_recurrent,
+    with_delays_of_connections,
+)
 
 LOOKS = np.random.default_rng(51).uniform(0, 6, 40)
 
@@ -15,13 +23,18 @@ LOOKS = np.random.default_rng(51).uniform(0, 6, 40)
 def voltage(layers: Recurrent, run: RecurrentRun, network: int, post: int, look: float) -> float:
     """The voltage of one neuron, from event to event, given all spikes of the run."""
     neuron = layers.networks.neuron(network, post)
-    delays = (
-        np.zeros(NEURONS) if layers.recurrent_delay is None else layers.recurrent_delay[network]
-    )
+    delays, later = np.zeros(NEURONS), np.zeros(INPUTS)
+    if layers.recurrent_delay is not None:
+        delays = np.broadcast_to(layers.recurrent_delay[network], (NEURONS, NEURONS))[post]
+    if layers.input_delay is not None:
+        later = layers.input_delay[network, post]
     arrivals = [
-        (t, weight)
-        for row, weight in zip(
-            layers.networks.spikes[network], layers.networks.weight[network, post], strict=True
+        (t + delay, weight)
+        for row, weight, delay in zip(
+            layers.networks.spikes[network],
+            layers.networks.weight[network, post],
+            later,
+            strict=True,
         )
         for t in row
     ]
@@ -31,13 +44,19 @@ def voltage(layers: Recurrent, run: RecurrentRun, network: int, post: int, look:
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("delayed", [False, True])
+@pytest.mark.parametrize("delayed", [None, "neurons", "connections"])
 def test_trace_equals_the_reference_voltage(delayed):
-    layers = random_recurrent(seed=52, delayed=delayed)
+    layers = random_recurrent(seed=52, delayed=delayed == "neurons")
+    if delayed == "connections":
+        layers = with_delays_of_connections(layers, 53)
     runs = [layers.run(network) for network in range(NETWORKS)]
 
     def trace(arguments):
-        return jax_core.recurrent_lif_trace(**arguments, times=LOOKS, **OPTIONS)
+        delay = arguments.get("input_delay")
+        connections = None if delay is None else jax_core.SynapticDelays(delay)
+        others = {name: value for name, value in arguments.items() if name != "input_delay"}
+        options = {**OPTIONS, "connections": connections}
+        return jax_core.recurrent_lif_trace(**others, times=LOOKS, **options)
 
     found = np.asarray(jax.jit(jax.vmap(trace))(layers.arguments))
     compared = [network for network, run in enumerate(runs) if not run.overflow]
@@ -101,10 +120,11 @@ def test_neurons_are_reset_where_they_were_observed_to_spike(rng):
 
 
 @pytest.mark.usefixtures("x64")
-def test_gradients_of_the_recurrent_trace_equal_finite_differences(rng):
+@pytest.mark.parametrize("delays", [(3,), (3, 3)], ids=["neurons", "connections"])
+def test_gradients_of_the_recurrent_trace_equal_finite_differences(rng, delays):
     given = layer(rng, 3) | {
         "recurrent_weight": rng.normal(0, 1.5, (3, 3)),
-        "recurrent_delay": rng.uniform(0.1, 0.4, 3),
+        "recurrent_delay": rng.uniform(0.1, 0.4, delays),
     }
     looks = np.linspace(0.05, 3, 9)
     cotangent = rng.normal(size=(5, 3, 9))

@@ -42,28 +42,35 @@ def simulate_recurrent(
     recurrent_weight: np.ndarray,
     max_spikes: int = 1,
     t_max: float = math.inf,
-    delays: Sequence[float] | None = None,
+    delays: np.ndarray | None = None,
+    input_delays: np.ndarray | None = None,
 ) -> RecurrentRun:
     """Run neurons on input spikes ``(in, k)`` through ``weight (out, in)`` and on each other's.
 
-    ``delays`` are those of each neuron's spikes on their way to the others. The run ends where a
-    neuron has no room for a spike.
+    ``delays`` are those of spikes on their way to the others, by neuron that sends, ``(out,)``, or
+    by connection, ``(out, out)``; ``input_delays`` those of the input, ``(out, in)``. The run ends
+    where a neuron has no room for a spike.
     """
     everyone = range(len(neurons))
-    delays = delays or [0.0 for _ in everyone]
+    delays = np.zeros(len(neurons)) if delays is None else delays
+    input_delays = np.zeros_like(weight) if input_delays is None else input_delays
+    all_delays = np.concatenate(
+        [input_delays, np.broadcast_to(delays, recurrent_weight.shape)], axis=1
+    )
     columns = np.concatenate([weight, recurrent_weight], axis=1)
-    arrivals = sorted((t, i) for i, row in enumerate(times) for t in row if t < math.inf)
+    given = [(float(t), i) for i, row in enumerate(times) for t in row if t < math.inf]
+    arrivals = sorted((t + float(all_delays[j, i]), i, j) for t, i in given for j in everyone)
     run = RecurrentRun([[] for _ in everyone])
     v = [n.reset if n.threshold <= 0 else 0.0 for n in neurons]
     current = [0.0 for _ in everyone]
     held_until = [0.0 for _ in everyone]
-    t, inputs, events = 0.0, {t for t, _ in arrivals}, []
+    t, inputs, events = 0.0, {t for t, *_ in arrivals}, []
     while not run.overflow:
         while arrivals and arrivals[0][0] <= t:
-            _, source = arrivals.pop(0)
-            current = [c + w for c, w in zip(current, columns[:, source], strict=True)]
+            _, source, j = arrivals.pop(0)
+            current[j] += columns[j, source]
         releases = [held for held in held_until if held > t]
-        end = min([t_max, *(t for t, _ in arrivals[:1]), *releases])
+        end = min([t_max, *(t for t, *_ in arrivals[:1]), *releases])
         wait, winners = end - t, []
         for j in everyone:
             if held_until[j] > t:
@@ -95,9 +102,11 @@ def simulate_recurrent(
         fired = tuple(j for j in winners if j not in run.overflow)
         if fired:
             run.order.append(fired)
-        for source in fired:
-            bisect.insort(arrivals, (t + delays[source], weight.shape[1] + source))
-            events += [t + delays[source]] if delays[source] > 0 else []
+        for source in (weight.shape[1] + j for j in fired):
+            at = [t + float(delay) for delay in all_delays[:, source]]
+            for j in everyone:
+                bisect.insort(arrivals, (at[j], source, j))
+            events += [arrival for arrival in set(at) if arrival > t]
     happened = sorted([*inputs, *(event for event in events if event < math.inf)])
     run.gap = min(
         (b - a for a, b in pairwise(happened) if not (a in inputs and b in inputs)),

@@ -37,3 +37,4 @@ class RecurrentOptions(NeuronOptions, total=False):
     """Those of `recurrent_lif`."""
 
     recurrent_delay: Constant | None
+    connections: Connections | None

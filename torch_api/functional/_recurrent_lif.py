@@ -1,14 +1,14 @@
 """The recurrent LIF layer as functions of tensors."""
 
 import math
-from typing import Literal, Unpack, overload
+from typing import Any, Literal, Unpack, overload
 
 from torch import Tensor
 
 from ... import jax_core
-from ...jax_core import Events
+from ...jax_core import Connections, Events
 from ...jax_core.walk._walk import Quantity
-from .._validate import check_recurrent_weight
+from .._validate import check_recurrent_delay, check_recurrent_weight
 from ..layers._constants import Constant
 from ..layers._health import Health
 from ..layers._overflow import OnOverflow, report_overflow
@@ -51,19 +51,23 @@ def recurrent_lif(
     t_max: float = math.inf,
     min_slope: float = 1e-3,
     on_overflow: OnOverflow = "error",
+    connections: Connections | None = None,
     return_health: bool = False,
 ) -> Tensor | tuple[Tensor, Health]:
     """Spikes of a layer of leaky integrate-and-fire neurons that are connected to each other.
 
     As `lif`, with the spikes of the layer itself as further input: one of neuron ``i`` adds
     ``recurrent_weight[j, i]`` to the current of neuron ``j`` at once, or ``recurrent_delay[i]``
-    later. Gradients are exact, by EventProp, with respect to ``spikes``, both weights, and delays
-    and constants given as tensors; see `RecurrentLIF`.
+    or ``recurrent_delay[j, i]`` later. Gradients are exact, by EventProp, with respect to
+    ``spikes``, both weights, and delays and constants given as tensors; see `RecurrentLIF`.
 
     **Arguments:**
 
     - ``recurrent_weight``: shape ``(out, out)``.
-    - ``recurrent_delay``: seconds, >= 0, a number or a tensor ``(out,)``; ``None`` for no delay.
+    - ``recurrent_delay``: seconds, >= 0, a number or a tensor ``(out,)``, or ``(out, out)`` with
+      one for each connection, which costs more; ``None`` for no delay.
+    - ``connections``: as in `lif`, of the input, but ``jax_core.Sparse`` and ``SynapticDelays``
+      only.
 
     All others as in `lif`. A sample ends where a neuron has more than ``max_spikes`` spikes: no
     neuron spikes thereafter.
@@ -80,9 +84,8 @@ def recurrent_lif(
         "v_reset": v_reset,
         "refractory": refractory,
     }
-    delays = {} if recurrent_delay is None else {"recurrent_delay": recurrent_delay}
-    check_layer(spikes, weight, {**constants, **delays})
-    check_recurrent_weight(recurrent_weight, weight)
+    check_layer(spikes, weight, constants, connections)
+    delays = _check_recurrence(weight, recurrent_weight, recurrent_delay, connections)
     out, health = call_with_health(
         jax_core.recurrent_lif,
         spikes,
@@ -93,6 +96,7 @@ def recurrent_lif(
         max_spikes=max_spikes,
         t_max=t_max,
         min_slope=min_slope,
+        connections=connections,
     )
     if return_health:
         return out, health
@@ -120,6 +124,7 @@ def recurrent_lif_trace(
     t_max: float = math.inf,
     min_slope: float = 1e-3,
     on_overflow: OnOverflow = "error",
+    connections: Connections | None = None,
 ) -> Tensor:
     """Membrane voltage, or current, of the neurons of `recurrent_lif`, as `lif_trace`.
 
@@ -137,18 +142,30 @@ def recurrent_lif_trace(
         "v_reset": v_reset,
         "refractory": refractory,
     }
-    if recurrent_delay is not None:
-        constants["recurrent_delay"] = recurrent_delay
-    given = check_trace(spikes, weight, times, constants, quantity)
-    check_recurrent_weight(recurrent_weight, weight)
+    given = check_trace(spikes, weight, times, constants, quantity, connections)
+    delays = _check_recurrence(weight, recurrent_weight, recurrent_delay, connections)
     layer = spikes, weight, recurrent_weight
+    constants = {**constants, **delays, "connections": connections}
     if output is None:
         settings = {"max_spikes": max_spikes, "t_max": t_max, "min_slope": min_slope}
         output, health = call_with_health(jax_core.recurrent_lif, *layer, **constants, **settings)
         if not spikes_once(refractory):
             report_overflow(health.overflow, on_overflow, max_spikes, ends_sample=True)
     else:
-        check_output(output, weight, given)
+        check_output(output, weight, given, connections=connections)
     return call(
         jax_core.recurrent_lif_trace, *layer, times, **constants, output=output, quantity=quantity
     )
+
+
+def _check_recurrence(
+    weight: Tensor, recurrent_weight: Tensor, delay: Any, connections: Connections | None
+) -> dict[str, Any]:
+    """Check the connections within a layer; **returns** their delay, if any, by name."""
+    of_input: Any = connections
+    neurons = weight.shape[0] if connections is None else of_input.neurons(weight)
+    check_recurrent_weight(recurrent_weight, weight, neurons)
+    if delay is None:
+        return {}
+    check_recurrent_delay(delay, recurrent_weight)
+    return {"recurrent_delay": delay}

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -31,6 +32,7 @@ def register_delay(
     delay: Any,
     features: dict[str, int | tuple[int, int]],
     *,
+    pairs: np.ndarray | None = None,
     device: torch.device | str | None,
     dtype: torch.dtype,
 ) -> str | None:
@@ -38,7 +40,8 @@ def register_delay(
 
     **Arguments:** ``delay``: ``None``, one of the kinds, or a number or a tensor, seconds;
     ``features``: how many delays there are, or their shape, by their kind. A given delay is of the
-    first kind, a matrix of the one with that many axes.
+    first kind, a matrix of the one with that many axes. ``pairs``: the connections that there are,
+    ``(connections, 2)``, of which alone there are synaptic delays; ``None`` for all.
 
     **Returns:** the kind of the delay, ``None`` without.
     """
@@ -48,6 +51,7 @@ def register_delay(
         return None
     if isinstance(delay, str) and delay in features:
         initial = torch.zeros(features[delay], device=device, dtype=dtype)
+        initial = _of_pairs(initial, pairs) if delay == "synaptic" else initial
         module.register_parameter(name, nn.Parameter(initial))
         return delay
     if isinstance(delay, bool) or not isinstance(delay, float | int | Tensor):
@@ -63,8 +67,16 @@ def register_delay(
         )
     if isinstance(delay, Tensor) and delay.ndim == 2 and "synaptic" in features:
         kind = "synaptic"
-    module.register_buffer(name, _values(delay, features[kind], name, device, dtype))
+    value = _values(delay, features[kind], name, device, dtype)
+    module.register_buffer(name, _of_pairs(value, pairs) if kind == "synaptic" else value)
     return kind
+
+
+def _of_pairs(delay: Tensor, pairs: np.ndarray | None) -> Tensor:
+    if pairs is None:
+        return delay
+    at = torch.as_tensor(pairs, device=delay.device)
+    return delay[at[:, 0], at[:, 1]]
 
 
 def delay_repr(name: str, delay: Tensor, kind: str) -> str:

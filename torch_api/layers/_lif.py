@@ -158,13 +158,9 @@ class LIF(FeedForwardLIF):
     ) -> None:
         shape = self.out_features, self.in_features
         kinds = {"axonal": self.in_features, "dendritic": self.out_features, "synaptic": shape}
-        place: dict[str, Any] = {"device": device, "dtype": dtype}
-        self.delay_type = register_delay(self, "delay", delay, kinds, **place)
-        if self.delay_type == "synaptic" and self.delay is not None and pairs is not None:
-            at = torch.as_tensor(pairs, device=self.delay.device)
-            chosen = self.delay.detach()[at[:, 0], at[:, 1]]
-            is_learned = isinstance(self.delay, nn.Parameter)
-            self.delay = nn.Parameter(chosen) if is_learned else chosen
+        self.delay_type = register_delay(
+            self, "delay", delay, kinds, pairs=pairs, device=device, dtype=dtype
+        )
 
     def _check_combinations(self) -> None:
         if self.silent == "peak" and self.delay_type in ("dendritic", "synaptic"):

@@ -4,15 +4,16 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...jax_core import Events
+from ...jax_core import Connections, Events, SynapticDelays
 from .. import functional
 from .._validate import check_dtype, check_size
 from ..functional._lif import Quantity, check_settings, spikes_once
 from ..spikes._events import events_from_spike_times
-from ._connection_list import Connected, connection_list
+from ._connection_list import Connected, connection_list, times_of_events
 from ._constants import Constant, constants_repr, register_constants
 from ._delay_parameter import delay_repr, nonnegative, register_delay
 from ._initialisation import recurrent_weights_, spiking_weights_
@@ -36,22 +37,26 @@ class RecurrentLIF(NeuronLayer):
     **Arguments:**
 
     - ``in_features``, ``out_features``: numbers of input neurons and of neurons in the layer.
-    - ``delay``: ``None``; ``"axonal"``: each input has its learnable delay; or a fixed delay,
-      seconds, >= 0, a number or a tensor ``(in_features,)``, which becomes a buffer.
+    - ``delay``: ``None``; ``"axonal"``: each input has its learnable delay; ``"synaptic"``: each
+      connection has; or a fixed delay, seconds, >= 0, a number or a tensor ``(in_features,)``, or
+      ``(out_features, in_features)``, which becomes a buffer.
     - ``recurrent_delay``: ``None``; ``"axonal"``: each neuron has a learnable delay, for its
-      spikes on their way to the neurons of the layer (not to the next layer); or a fixed one, a
-      number or a tensor ``(out_features,)``. Learnable delays start at 0 and stay >= 0 as those of
-      `Delay`.
+      spikes on their way to the neurons of the layer (not to the next layer); ``"synaptic"``: each
+      recurrent connection has; or a fixed one, a number or a tensor ``(out_features,)``, or
+      ``(out_features, out_features)``. Learnable delays start at 0 and stay >= 0 as those of
+      `Delay`. With delays of connections, what arrives at neurons at different times is as many
+      events, where it is one otherwise, and each of them costs a pass over all neurons.
     - ``recurrent_mask``, ``recurrent_connections``: as ``mask`` and ``connections``, of shape
       ``(out_features, out_features)`` and from neuron to neuron of the layer, of which some may
-      hear none. There are weights of these connections only; the cost is that of all.
+      hear none. There are weights, and synaptic delays, of these connections only; the cost is
+      that of all.
     - All others as in `LIF`, which also has those that are not available here: ``gradient``,
-      ``backend``, dendritic and synaptic delays.
+      ``backend`` and dendritic delays.
 
     **Parameters:** ``weight``, shape ``(out_features, in_features)``, or ``(connections,)``;
     ``recurrent_weight``, shape ``(out_features, out_features)``, or ``(connections,)``; learnable
-    ``delay`` and ``recurrent_delay``, seconds, shapes ``(in_features,)`` and ``(out_features,)``;
-    those named in ``learn``.
+    ``delay`` and ``recurrent_delay``, seconds, shapes ``(in_features,)`` and ``(out_features,)`` if
+    axonal, those of ``weight`` and ``recurrent_weight`` if synaptic; those named in ``learn``.
 
     **Shapes:** spike times ``(..., in_features, k)`` or ``Events`` ``(..., M)`` give spike times
     ``(..., out_features, max_spikes)``, ascending, ``inf`` where there is no spike.
@@ -76,8 +81,8 @@ class RecurrentLIF(NeuronLayer):
         refractory: Constant = 0.0,
         max_spikes: int = 1,
         t_max: float = math.inf,
-        delay: Literal["axonal"] | float | Tensor | None = None,
-        recurrent_delay: Literal["axonal"] | float | Tensor | None = None,
+        delay: Literal["axonal", "synaptic"] | float | Tensor | None = None,
+        recurrent_delay: Literal["axonal", "synaptic"] | float | Tensor | None = None,
         mask: Tensor | None = None,
         connections: Tensor | Sequence[Sequence[int]] | None = None,
         recurrent_mask: Tensor | None = None,
@@ -109,33 +114,51 @@ class RecurrentLIF(NeuronLayer):
             "refractory": refractory,
         }
         register_constants(self, constants, learn, out_features, device=device, dtype=dtype)
-        self.sparse = self._connect("weight", mask, connections, in_features, device, dtype)
-        self.recurrent_sparse = self._connect(
-            *("recurrent_weight", recurrent_mask, recurrent_connections, out_features),
-            *(device, dtype),
+        place: dict[str, Any] = {"device": device, "dtype": dtype}
+        of_layer = recurrent_mask, recurrent_connections, out_features
+        self.sparse, pairs = self._connect("", mask, connections, in_features, **place)
+        self.recurrent_sparse, own_pairs = self._connect("recurrent_", *of_layer, **place)
+        kinds = self._kinds(in_features), self._kinds(out_features)
+        # Behind the weights, in an order that optimisers' checkpoints rely on.
+        self.delay_type = register_delay(self, "delay", delay, kinds[0], pairs=pairs, **place)
+        self.recurrent_delay_type = register_delay(
+            self, "recurrent_delay", recurrent_delay, kinds[1], pairs=own_pairs, **place
         )
-        delays = {"delay": (delay, in_features), "recurrent_delay": (recurrent_delay, out_features)}
-        for name, (given, features) in delays.items():
-            register_delay(self, name, given, {"axonal": features}, device=device, dtype=dtype)
+        self._check_combinations()
         self.reset_parameters()
+
+    def _kinds(self, senders: int) -> dict[str, int | tuple[int, int]]:
+        return {"axonal": senders, "synaptic": (self.out_features, senders)}
+
+    def _check_combinations(self) -> None:
+        kinds = {"delay": self.delay_type, "recurrent_delay": self.recurrent_delay_type}
+        for name, kind in kinds.items():
+            if self.silent == "peak" and kind == "synaptic":
+                raise ValueError(
+                    f"silent=\"peak\" does not go with {name}='synaptic'; choose {name}='axonal'"
+                )
 
     def _connect(
         self,
-        name: str,
+        of: str,
         mask: Any,
         connections: Any,
         inputs: int,
+        *,
         device: torch.device | str | None,
         dtype: torch.dtype,
-    ) -> Connected | None:
-        """Register weights from so many inputs; **returns** the connections that they are of."""
+    ) -> tuple[Connected | None, np.ndarray | None]:
+        """Register weights, whose name begins with ``of``, from so many inputs.
+
+        **Returns:** the connections that they are of, and their ends; ``None`` for all.
+        """
         shape = self.out_features, inputs
-        of = name.removesuffix("weight")
         pairs = connection_list(mask, connections, shape, of)
         full = shape if pairs is None else (len(pairs),)
         weight = nn.Parameter(torch.empty(full, device=device, dtype=dtype))
-        self.register_parameter(name, weight)
-        return None if pairs is None else Connected(pairs, shape, device, all_hear=not of)
+        self.register_parameter(f"{of}weight", weight)
+        sparse = None if pairs is None else Connected(pairs, shape, device, all_hear=not of)
+        return sparse, pairs
 
     def reset_parameters(self) -> None:
         """Draw new weights from torch's global random generator.
@@ -176,9 +199,7 @@ class RecurrentLIF(NeuronLayer):
         arriving = self.delay_input(spikes)
         out, health = functional.recurrent_lif(
             arriving,
-            self.dense_weight(),
-            self.dense_recurrent_weight(),
-            **self._connections(),
+            **self._network(),
             max_spikes=self.max_spikes,
             t_max=self.t_max,
             min_slope=self.min_slope,
@@ -191,8 +212,8 @@ class RecurrentLIF(NeuronLayer):
         self.remember_call(arriving, out)
         if self.silent == "inf":
             return out
-        weight = torch.cat([self.dense_weight(), self.dense_recurrent_weight()], dim=1)
-        return with_pseudo_spikes(self, self.heard(arriving, out), weight, out, self.silent_time)
+        arriving = self.heard(arriving, out)
+        return with_pseudo_spikes(self, arriving, self.all_weights(), out, self.silent_time)
 
     def trace(
         self,
@@ -218,30 +239,57 @@ class RecurrentLIF(NeuronLayer):
         """
         return functional.recurrent_lif_trace(
             self.delay_input(spikes),
-            self.dense_weight(),
-            self.dense_recurrent_weight(),
-            times,
+            times=times,
             output=output,
             quantity=quantity,
-            **self._connections(),
+            **self._network(),
             max_spikes=self.max_spikes,
             t_max=self.t_max,
             min_slope=self.min_slope,
             on_overflow=self.on_overflow,
         )
 
+    def connections(self) -> Connections | None:
+        """What the input is connected by, where that takes times of its own; ``None`` else."""
+        if self.delay is None or self.delay_type != "synaptic":
+            return None
+        delay: Any = nonnegative(self.delay)
+        return SynapticDelays(delay) if self.sparse is None else self.sparse.with_delay(delay)
+
     def delay_input(self, spikes: Tensor | Events) -> Tensor | Events:
-        """Input spikes as they arrive, later by their delays."""
-        return spikes if self.delay is None else functional.delay(spikes, nonnegative(self.delay))
+        """Input spikes as they arrive, later by axonal delays, in the form for connections."""
+        if self.delay is not None and self.delay_type == "axonal":
+            return functional.delay(spikes, nonnegative(self.delay))
+        if isinstance(spikes, Events) and self.delay_type == "synaptic":
+            return times_of_events(spikes, self.in_features, self.t_max)
+        return spikes
 
-    def delay_recurrent(self, out: Tensor) -> Tensor:
-        """The layer's own spikes as they arrive at its neurons."""
-        later = self.recurrent_delay
-        return out if later is None else functional.delay(out, nonnegative(later))
+    def dense_recurrent_delay(self) -> Tensor | None:
+        """Delays within the layer, ``(out_features,)`` or a matrix; ``None`` for none."""
+        if self.recurrent_delay is None:
+            return None
+        later = nonnegative(self.recurrent_delay)
+        if self.recurrent_sparse is None or self.recurrent_delay_type != "synaptic":
+            return later
+        return self.recurrent_sparse.dense(later)
 
-    def heard(self, arriving: Tensor | Events, out: Tensor) -> Events:
-        """All that arrives at the neurons, in order: input, and as further inputs their spikes."""
-        own = events_from_spike_times(self.delay_recurrent(out))
+    def delay_recurrent(self, out: Tensor, neuron: int = 0) -> Tensor:
+        """The layer's own spikes as they arrive at its neurons, at one where that differs."""
+        later = self.dense_recurrent_delay()
+        if later is None:
+            return out
+        return functional.delay(out, later if later.ndim == 1 else later[neuron])
+
+    def heard(self, arriving: Tensor | Events, out: Tensor, neuron: int = 0) -> Events:
+        """All that arrives at the neurons, in order: input, and as further inputs their spikes.
+
+        ``neuron``: at which, where each hears spikes at times of its own.
+        """
+        if self.delay is not None and self.delay_type == "synaptic":
+            later = nonnegative(self.delay)
+            later = later if self.sparse is None else self.sparse.dense(later)
+            arriving = functional.delay(arriving, later[neuron])
+        own = events_from_spike_times(self.delay_recurrent(out, neuron))
         given = arriving if isinstance(arriving, Events) else events_from_spike_times(arriving)
         time = torch.cat([given.time, own.time], dim=-1)
         behind = torch.where(own.index < 0, own.index, own.index + self.in_features)
@@ -249,14 +297,28 @@ class RecurrentLIF(NeuronLayer):
         time, order = time.sort(dim=-1, stable=True)
         return Events(time, index.gather(-1, order))
 
-    def dense_parts(self, arriving: Tensor | Events, output: Tensor) -> list[DensePart]:
-        weight = torch.cat([self.dense_weight(), self.dense_recurrent_weight()], dim=1)
-        return [DensePart(self.heard(arriving, output), weight, output)]
+    def all_weights(self) -> Tensor:
+        """Weights of input and layer, ``(out_features, in_features + out_features)``."""
+        return torch.cat([self.dense_weight(), self.dense_recurrent_weight()], dim=1)
 
-    def _connections(self) -> dict[str, Any]:
-        later = self.recurrent_delay
-        delays = {"recurrent_delay": None if later is None else nonnegative(later)}
-        return {**delays, **self.constants()}
+    def dense_parts(self, arriving: Tensor | Events, output: Tensor) -> list[DensePart]:
+        weight = self.all_weights()
+        if "synaptic" not in (self.delay_type, self.recurrent_delay_type):
+            return [DensePart(self.heard(arriving, output), weight, output)]
+        return [
+            DensePart(self.heard(arriving, output, n), row[None], output[..., n : n + 1, :], n)
+            for n, row in enumerate(weight)
+        ]
+
+    def _network(self) -> dict[str, Any]:
+        connections = self.connections()
+        return {
+            "weight": self.dense_weight() if connections is None else self.weight,
+            "recurrent_weight": self.dense_recurrent_weight(),
+            "recurrent_delay": self.dense_recurrent_delay(),
+            "connections": connections,
+            **self.constants(),
+        }
 
     def extra_repr(self) -> str:
         parts = [
@@ -265,7 +327,8 @@ class RecurrentLIF(NeuronLayer):
             f"max_spikes={self.max_spikes}, t_max={self.t_max:g}",
         ]
         for name in ("delay", "recurrent_delay"):
-            if getattr(self, name) is not None:
-                parts.append(delay_repr(name, getattr(self, name), "axonal"))
+            delay, kind = getattr(self, name), getattr(self, f"{name}_type")
+            if delay is not None:
+                parts.append(delay_repr(name, delay, kind))
         parts += silent_repr(self.silent, self.silent_time)
         return ", ".join(parts)

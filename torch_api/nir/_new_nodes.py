@@ -70,6 +70,13 @@ def _delay_of(layer: nn.Module, path: str) -> Tensor | None:
             f"layer {path!r} (LIF) has delays of single connections, which NIR does not have; make "
             f"it with delay='axonal' or delay='dendritic'"
         )
+    if isinstance(layer, RecurrentLIF):
+        kinds = {"delay": layer.delay_type, "recurrent_delay": layer.recurrent_delay_type}
+        for name in (name for name, kind in kinds.items() if kind == "synaptic"):
+            raise ValueError(
+                f"layer {path!r} (RecurrentLIF) has delays of single connections, which NIR does "
+                f"not have; make it with {name}='axonal'"
+            )
     return getattr(layer, "delay", None)
 
 
