@@ -14,6 +14,7 @@ from .layer._observed import lif_observed as lif_observed
 from .layer._projections import Projection as Projection
 from .layer._projections import lif_projections as lif_projections
 from .layer._recurrent_lif import recurrent_lif as recurrent_lif
+from .layer._recurrent_lif_state import RecurrentLIFState as RecurrentLIFState
 from .layer._recurrent_trace import recurrent_lif_trace as recurrent_lif_trace
 from .layer._spiking import LayerState as LayerState
 from .layer._spiking import spiking as spiking
@@ -46,6 +47,7 @@ __all__ = [
     "LayerState",
     "Neuron",
     "Projection",
+    "RecurrentLIFState",
     "Sparse",
     "SynapticDelays",
     "dense_from_events",

@@ -59,15 +59,12 @@ def replay(
     own = jnp.where(jnp.isfinite(spikes), lax.stop_gradient(spikes), jnp.inf)
     steps = _merge(lax.stop_gradient(events.time), own)
     floor = jnp.asarray(min_slope * lax.stop_gradient(neuron.scale))
-    layer = _Layer(events, weight, neuron, own, has_gradient, floor)
-    now = _Now(jnp.zeros_like(start.hold), start.state, start.hold)
+    motion = Motion(neuron, floor)
+    layer = _Layer(events, weight, motion, own, has_gradient)
+    now = Now(jnp.zeros_like(start.hold), start.state, start.hold)
     now, time = layer.walk(now, steps.place)
     time = jnp.take_along_axis(jnp.moveaxis(time, 0, -1), steps.rank, axis=-1)
-    # Without an end there is no state at it.
-    t_end = jnp.where(jnp.isfinite(t_max), t_max, now.clock).astype(own.dtype)
-    end = layer.go_on(now, t_end)
-    left = jnp.where(end.hold > t_end, end.hold - t_end, 0)
-    return jnp.where(jnp.isfinite(own), time, spikes), Start(end.state, left)
+    return jnp.where(jnp.isfinite(own), time, spikes), motion.finish(now, t_max)
 
 
 def _merge(events: Array, own: Array) -> Steps:
@@ -84,11 +81,57 @@ def _merge(events: Array, own: Array) -> Steps:
     return Steps(jnp.moveaxis(place, -1, 0), rank)
 
 
-class _Now(NamedTuple):
+class Now(NamedTuple):
+    """Neurons, each at a time of its own, ``(batch, out)``."""
+
     clock: Array
     state: Any
     hold: Array
     """When the refractory period ends."""
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """How neurons move from one known time to the next."""
+
+    neuron: Neuron
+    floor: Array
+    """The least slope at a spike that gradients divide by."""
+
+    def go_on(self, now: Now, time: Array) -> Now:
+        """Move on to a time; while refractory, the voltage is held."""
+        u = time - now.clock
+        rest = jnp.where(now.hold > now.clock, now.hold - now.clock, 0)
+        is_held = rest > 0
+        # Of two that are equal the period, as a time of 0 has a derivative, too.
+        pause = jnp.where(rest <= u, rest, u)
+        paused = self.neuron.hold(self.neuron.go(now.state, self.neuron.flow(pause)))
+        state = where(is_held, paused, now.state)
+        return now._replace(
+            clock=jnp.broadcast_to(time, now.clock.shape),
+            state=self.neuron.go(state, self.neuron.flow(u - pause)),
+        )
+
+    def spike(self, now: Now, spiking: Array, able: Array) -> Now:
+        """Let neurons spike: at known times, which move with the state."""
+        excess = self.neuron.excess(now.state)
+        slope = jnp.maximum(self.neuron.slope(lax.stop_gradient(now.state)), self.floor)
+        slope = lax.stop_gradient(slope)
+        change = excess - lax.stop_gradient(excess)
+        shift = jnp.where(spiking & able, -change / jnp.where(slope > 0, slope, 1), 0)
+        moved = self.neuron.go(now.state, self.neuron.flow(shift))
+        clock = now.clock + shift
+        return Now(
+            clock,
+            where(spiking, self.neuron.jump(moved), now.state),
+            jnp.where(spiking, clock + self.neuron.refractory, now.hold),
+        )
+
+    def finish(self, now: Now, t_max: Array | float) -> Start:
+        """The state at ``t_max``, if that is finite; else there is none."""
+        t_end = jnp.where(jnp.isfinite(t_max), t_max, now.clock).astype(now.clock.dtype)
+        end = self.go_on(now, t_end)
+        return Start(end.state, jnp.where(end.hold > t_end, end.hold - t_end, 0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,22 +140,15 @@ class _Layer:
 
     events: Input
     weight: Array
-    neuron: Neuron
+    motion: Motion
     own: Array
     has_gradient: Array
-    floor: Array
 
-    def walk(self, now: _Now, places: Array) -> tuple[_Now, Array]:
+    def walk(self, now: Now, places: Array) -> tuple[Now, Array]:
         """Through all steps; **returns** the last state, and the times of all steps."""
-        count, *shape = places.shape
-        strides = -(-count // _STRIDE)
-        nothing = jnp.full((strides * _STRIDE - count, *shape), -1, jnp.int32)
-        places = jnp.concatenate([places, nothing]).reshape(strides, _STRIDE, *shape)
-        run = jax.checkpoint(lambda now, places: lax.scan(self.step, now, places))
-        now, time = lax.scan(run, now, places)
-        return now, time.reshape(-1, *shape)
+        return in_strides(self.step, now, places, -1)
 
-    def step(self, now: _Now, place: Array) -> tuple[_Now, Array]:
+    def step(self, now: Now, place: Array) -> tuple[Now, Array]:
         """Go on to the next event or spike of each neuron, and let it happen."""
         width = self.events.time.shape[1]
         is_event, is_spike = (place >= 0) & (place < width), place >= width
@@ -123,26 +159,13 @@ class _Layer:
             when = jnp.where(is_event, arrival, when)
         happens = (place >= 0) & jnp.isfinite(when)
         time = jnp.where(happens, when, now.clock)
-        now = self.go_on(now, time)
+        now = self.motion.go_on(now, time)
         if width > 0:
             now = now._replace(state=self.arrive(now.state, m, is_event & happens))
         is_spike &= happens
         able = jnp.take_along_axis(self.has_gradient, k[..., None], axis=-1)[..., 0]
-        now = self.spike(now, is_spike, able)
+        now = self.motion.spike(now, is_spike, able)
         return now, jnp.where(is_spike, now.clock, time)
-
-    def go_on(self, now: _Now, time: Array) -> _Now:
-        """Move on to a time; while refractory, the voltage is held."""
-        u = time - now.clock
-        rest = jnp.where(now.hold > now.clock, now.hold - now.clock, 0)
-        is_held = rest > 0
-        pause = jnp.where(rest < u, rest, u)
-        paused = self.neuron.hold(self.neuron.go(now.state, self.neuron.flow(pause)))
-        state = where(is_held, paused, now.state)
-        return now._replace(
-            clock=jnp.broadcast_to(time, now.clock.shape),
-            state=self.neuron.go(state, self.neuron.flow(u - pause)),
-        )
 
     def arrive(self, state: Any, m: Array, is_event: Array) -> Any:
         inputs = self.weight.shape[1]
@@ -152,19 +175,21 @@ class _Layer:
         neurons = jnp.arange(self.weight.shape[0])
         drive = jnp.where(known, self.weight[neurons, source] if inputs else 0, 0)
         port = jnp.int32(0) if self.events.ports is None else self.events.ports[source]
-        return where(known, self.neuron.receive(state, drive, port), state)
+        return where(known, self.motion.neuron.receive(state, drive, port), state)
 
-    def spike(self, now: _Now, spiking: Array, able: Array) -> _Now:
-        """Let neurons spike: at known times, which move with the state."""
-        excess = self.neuron.excess(now.state)
-        slope = jnp.maximum(self.neuron.slope(lax.stop_gradient(now.state)), self.floor)
-        slope = lax.stop_gradient(slope)
-        change = excess - lax.stop_gradient(excess)
-        shift = jnp.where(spiking & able, -change / jnp.where(slope > 0, slope, 1), 0)
-        moved = self.neuron.go(now.state, self.neuron.flow(shift))
-        clock = now.clock + shift
-        return _Now(
-            clock,
-            where(spiking, self.neuron.jump(moved), now.state),
-            jnp.where(spiking, clock + self.neuron.refractory, now.hold),
-        )
+
+def in_strides(step: Any, start: Any, steps: Any, absent: int) -> tuple[Any, Any]:
+    """`lax.scan`, of which only the state at the begin of each stride is kept for derivatives.
+
+    **Arguments:** ``absent``: what fills up ``steps``, int32, to whole strides.
+    """
+    count = jax.tree.leaves(steps)[0].shape[0]
+    strides = -(-count // _STRIDE)
+
+    def cut(x: Array) -> Array:
+        more = jnp.full((strides * _STRIDE - count, *x.shape[1:]), absent, x.dtype)
+        return jnp.concatenate([x, more]).reshape(strides, _STRIDE, *x.shape[1:])
+
+    run = jax.checkpoint(lambda state, steps: lax.scan(step, state, steps))
+    state, found = lax.scan(run, start, jax.tree.map(cut, steps))
+    return state, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), found)

@@ -15,7 +15,7 @@ from ..neuron._protocol import Neuron
 from ..simulate._start import Start
 from ._differentiable import Health, Settings
 from ._prepared import Layer
-from ._spiking import check_state, check_window, run_layer
+from ._spiking import Window, check_state, check_window, run_layer
 
 
 class LIFState(NamedTuple):
@@ -28,6 +28,10 @@ class LIFState(NamedTuple):
     """Synaptic current; of several projections one each, by name."""
     refractory: Array
     """How much is left of the refractory period, seconds; ``inf`` after a neuron's only spike."""
+
+
+Run = Callable[[Layer, Window, Start], tuple[Any, Health, Start | None]]
+"""What finds spikes, health and, if asked for, the last state: `run_layer`."""
 
 
 class Model(NamedTuple):
@@ -48,9 +52,12 @@ def run_with_state(
     return_state: bool,
     validate: bool,
     model: Model | None = None,
-    ports: np.ndarray | None = None,
-) -> tuple[Array, Health, LIFState | None]:
-    """Spikes, health and, if asked for, the state at the end; by default of `CubaLIF`."""
+    run: Run = run_layer,
+) -> tuple[Any, Health, LIFState | None]:
+    """Spikes, health and, if asked for, the state at the end.
+
+    **Arguments:** ``model``: of the neurons, `CubaLIF` by default; ``run``: what does the work.
+    """
     if settings.gradient != "eventprop":
         raise ValueError(
             "gradient='fast_and_deep' covers layers that start at rest without a current; choose "
@@ -69,8 +76,7 @@ def run_with_state(
     state = rest if state is None else check_state(state, rest, layer, validate)
     start = Start(model.state(state.v - origin, state.i), state.refractory)
     window = check_window(settings.t_max, settings.min_slope, settings.max_spikes, return_state)
-    start = jax.tree.map(layer.flatten, start)
-    out, health, end = run_layer(layer, window, start, ports)
+    out, health, end = run(layer, window, jax.tree.map(layer.flatten, start))
     if end is None:
         return out, health, None
     return out, health, LIFState(end.state.v + origin, model.currents(end.state), end.hold)

@@ -10,6 +10,7 @@ from ..connect._protocol import Connections
 from ..neuron._constants import Constant, Form
 from ._differentiable import Gradient
 from ._lif_state import LIFState
+from ._recurrent_lif_state import RecurrentLIFState
 
 DEFAULTS: dict[str, Any] = {
     "tau_mem": 2e-2,
@@ -53,6 +54,8 @@ class RecurrentOptions(NeuronOptions, total=False):
     max_spikes: int
     on_overflow: OnOverflow
     connections: Connections | None
+    current: Constant | None
+    state: RecurrentLIFState | None
 
 
 class LIFOptions(NeuronOptions, total=False):

@@ -19,7 +19,7 @@ from ..neuron._multisynapse_lif import MultisynapseLIF, VIs
 from ._lif import lif
 from ._lif_state import LIFState, Model, run_with_state
 from ._prepared import Given, check_settings, prepare, too_many
-from ._spiking import chosen
+from ._spiking import chosen, run_layer
 
 
 class Projection(NamedTuple):
@@ -138,9 +138,9 @@ def lif_ports(
         lambda v, i: VIs(v, tuple(i[name] for name in names)),
         lambda state: dict(zip(names, state.i, strict=True)),
     )
-    ports = check_ports(ports, layer.weight.shape[-1])
+    run = partial(run_layer, ports=check_ports(ports, layer.weight.shape[-1]))
     stateful = current, state, return_state, validate
-    out, health, end = run_with_state(layer, settings, *stateful, model, ports)
+    out, health, end = run_with_state(layer, settings, *stateful, model, run)
     if not (return_health or settings.form.spikes_once):
         handle_overflow(health.overflow, on_overflow, too_many(max_spikes))
     return chosen(out, health, end, return_health)

@@ -26,6 +26,8 @@ from ._differentiable import Health, Settings, count, pad_slots, without_derivat
 from ._options import RecurrentOptions
 from ._prepared import Given, Layer, check_settings
 from ._recurrent_connections import constants_together, prepare_recurrent, run_connections
+from ._recurrent_lif_state import RecurrentLIFState, run_recurrent_with_state
+from ._spiking import chosen
 
 
 @overload
@@ -34,6 +36,7 @@ def recurrent_lif(
     weight: Array | np.ndarray,
     recurrent_weight: Array | np.ndarray,
     *,
+    return_state: Literal[False] = ...,
     return_health: Literal[False] = ...,
     **options: Unpack[RecurrentOptions],
 ) -> Array: ...
@@ -43,9 +46,30 @@ def recurrent_lif(
     weight: Array | np.ndarray,
     recurrent_weight: Array | np.ndarray,
     *,
+    return_state: Literal[False] = ...,
     return_health: Literal[True],
     **options: Unpack[RecurrentOptions],
 ) -> tuple[Array, Health]: ...
+@overload
+def recurrent_lif(
+    spikes: Array | np.ndarray | Events,
+    weight: Array | np.ndarray,
+    recurrent_weight: Array | np.ndarray,
+    *,
+    return_state: Literal[True],
+    return_health: Literal[False] = ...,
+    **options: Unpack[RecurrentOptions],
+) -> tuple[Array, RecurrentLIFState]: ...
+@overload
+def recurrent_lif(
+    spikes: Array | np.ndarray | Events,
+    weight: Array | np.ndarray,
+    recurrent_weight: Array | np.ndarray,
+    *,
+    return_state: Literal[True],
+    return_health: Literal[True],
+    **options: Unpack[RecurrentOptions],
+) -> tuple[Array, Health, RecurrentLIFState]: ...
 def recurrent_lif(
     spikes: Array | np.ndarray | Events,
     weight: Array | np.ndarray,
@@ -64,9 +88,12 @@ def recurrent_lif(
     on_overflow: OnOverflow = "error",
     form: Form | None = None,
     connections: Connections | None = None,
+    current: Constant | None = None,
+    state: RecurrentLIFState | None = None,
+    return_state: bool = False,
     return_health: bool = False,
     validate: bool = True,
-) -> Array | tuple[Array, Health]:
+) -> Any:
     """Spikes of a layer of LIF neurons that are also connected to each other.
 
     Neurons, input and options are those of `lif`. In addition, a spike of neuron ``i`` adds
@@ -96,10 +123,14 @@ def recurrent_lif(
     - ``connections``: as in `lif`, of the input: `Sparse`, `SynapticDelays`, or others that give
       each neuron a list of inputs of its own. `Sparse` without delays costs what a matrix does.
 
+    - ``state``: a `RecurrentLIFState`, with the spikes that are on their way; not with delays of
+      connections.
+
     All others as in `lif`.
 
     **Returns:** spike times, seconds, shape ``(..., out, max_spikes)``, ascending, ``inf`` where
-    there is no spike; with ``return_health`` a tuple of them and `Health`.
+    there is no spike; with ``return_health`` or ``return_state`` a tuple of them, `Health` and
+    `RecurrentLIFState`, in this order.
 
     **Raises:** ``TypeError`` or ``ValueError`` naming the argument. Under ``jit`` an overflow makes
     the computation fail with a ``jax.errors.JaxRuntimeError``.
@@ -113,13 +144,25 @@ def recurrent_lif(
     recurrent, delay = prepare_recurrence(
         recurrent_weight, recurrent_delay, weight, layer.neurons, validate
     )
-    out, health = run_layer(settings, layer, recurrent, delay)
-    out = out.reshape(*layer.leading, *out.shape[1:])
-    if return_health:
-        return out, health
-    if not settings.form.spikes_once:
+    end = None
+    if current is None and state is None and not return_state:
+        out, health = run_layer(settings, layer, recurrent, delay)
+        out = out.reshape(*layer.leading, *out.shape[1:])
+    else:
+        _check_stateful(connections, delay)
+        stateful = given, settings, current, state, return_state, validate
+        out, health, end = run_recurrent_with_state(spikes, weight, recurrent, delay, *stateful)
+    if not (return_health or settings.form.spikes_once):
         handle_overflow(health.overflow, on_overflow, ends_samples(max_spikes))
-    return out
+    return chosen(out, health, end, return_health)
+
+
+def _check_stateful(connections: Connections | None, delay: Array | None) -> None:
+    if connections is not None or (delay is not None and delay.ndim == 2):
+        raise ValueError(
+            "state, return_state and current do not go with connections or delays of connections "
+            "in recurrent layers; leave these out, or run the stream in one piece"
+        )
 
 
 def prepare_recurrence(

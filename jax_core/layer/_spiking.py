@@ -247,7 +247,12 @@ def _simulate(
         spikes = first_spikes(order, weight, neuron, **common)
     else:
         spikes = all_spikes(order, weight, neuron, window.max_spikes, **common)
-    room = window.max_spikes - spikes.time.shape[-1]
+    return _in_room(spikes, window.max_spikes)
+
+
+def _in_room(spikes: Spikes, max_spikes: int) -> Spikes:
+    """The same with ``max_spikes`` slots per neuron."""
+    room = max_spikes - spikes.time.shape[-1]
     if room == 0:
         return spikes
 
@@ -255,8 +260,7 @@ def _simulate(
         return jnp.pad(x, ((0, 0), (0, 0), (0, room)), constant_values=absent)
 
     time, *others = spikes
-    more = [pad(x, 0) if x.ndim == 3 else x for x in others]
-    return Spikes(pad(time, jnp.inf), *more)
+    return Spikes(pad(time, jnp.inf), *(pad(x, 0) if x.ndim == 3 else x for x in others))
 
 
 def _replayed(
@@ -294,4 +298,6 @@ def _run(
     elif neuron.once or neuron.pauses:
         held = where(start.hold > 0, neuron.hold(start.state), start.state)
         start = start._replace(state=held)
+    else:
+        start = start._replace(hold=jnp.zeros_like(start.hold))
     return _differentiable(window, events, weight, neuron, ports, start)

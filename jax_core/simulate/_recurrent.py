@@ -17,7 +17,8 @@ from ..neuron._crossing import advance
 from ..neuron._kernel import propagator
 from ._earliest import Population, earliest_crossings
 from ._events import Input, Spikes, undefined_neurons
-from ._recurrent_state import Order, Record, State, Way, state_at_start
+from ._recurrent_state import Order, Record, State, Way, in_the_middle, state_at_start
+from ._start import Start
 
 
 class _Emission(NamedTuple):
@@ -227,6 +228,7 @@ def simulate_recurrent(
     is_double: bool,
     is_refractory: bool,
     spikes_once: bool,
+    begin: Start | None = None,
 ) -> tuple[Spikes, Order]:
     """Simulate until nothing can happen any more, in each sample up to its first overflow.
 
@@ -255,6 +257,8 @@ def simulate_recurrent(
     )
     start = constants.start.astype(weight.dtype)
     state = state_at_start(start, batch, out, max_spikes, delay is not None)
+    if begin is not None:
+        state = in_the_middle(state, begin, constants)
     if out > 0:
         state = lax.while_loop(lambda state: ~jnp.all(state.done), simulation.walk, state)
     shape = (batch, out, max_spikes)

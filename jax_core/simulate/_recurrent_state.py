@@ -5,6 +5,9 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
+from ..neuron._constants import Constants
+from ._start import Start
+
 NEVER = jnp.iinfo(jnp.int32).max
 
 
@@ -88,4 +91,18 @@ def state_at_start(start: Array, batch: int, out: int, max_spikes: int, delayed:
         overflow=jnp.zeros((batch, out), bool),
         way=Way(count, jnp.full_like(zero, jnp.inf)) if delayed else None,
         spikes=Record(jnp.full_like(none, jnp.inf), none, none, never, never),
+    )
+
+
+def in_the_middle(state: State, begin: Start, constants: Constants) -> State:
+    """The same, with neurons that something has happened to before."""
+    (v, i), hold = begin
+    pauses = (hold > 0) & jnp.isfinite(hold)
+    rest = jnp.where(pauses, hold, 0)
+    return state._replace(
+        v=jnp.where(pauses, constants.reset, v),
+        i=i * jnp.exp(-rest / constants.tau_syn),
+        hold=rest,
+        # After its only spike a neuron is done.
+        fired=jnp.isinf(hold).astype(jnp.int32),
     )
