@@ -12,6 +12,7 @@ from .functional import first_to_spike as first_to_spike
 from .functional import latency_penalty as latency_penalty
 from .functional import rate_penalty as rate_penalty
 from .functional._lif_state import LIFState as LIFState
+from .functional._recurrent_lif_state import RecurrentLIFState as RecurrentLIFState
 from .layers._checkpoint import CheckpointWarning as CheckpointWarning
 from .layers._delay import Delay as Delay
 from .layers._health import Health as Health
@@ -87,6 +88,7 @@ __all__ = [
     "Projection",
     "Projections",
     "RecurrentLIF",
+    "RecurrentLIFState",
     "RegularEncoder",
     "Repeat",
     "SpikeCount",

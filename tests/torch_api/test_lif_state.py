@@ -114,3 +114,36 @@ def test_layers_that_cannot_stop_in_the_middle_say_so(options):
 def test_an_end_is_needed():
     with pytest.raises(ValueError, match="t_max must be finite with return_state"):
         snn.LIF(7, 6)(stream().float(), return_state=True)
+
+
+@pytest.mark.parametrize("options", [{}, {"recurrent_delay": "axonal"}, {"recurrent_delay": 0.05}])
+def test_recurrent_layers_run_in_pieces(options):
+    spikes = stream(3)
+    torch.manual_seed(0)
+    layer = snn.RecurrentLIF(7, 6, t_max=END, max_spikes=60, dtype=torch.float64, **options)
+    if layer.recurrent_delay is not None and layer.recurrent_delay.requires_grad:
+        torch.nn.init.uniform_(layer.recurrent_delay, 0, 0.05)
+    whole = layer(spikes)
+    whole[whole.isfinite()].square().sum().backward()
+    expected = [parameter.grad.clone() for parameter in layer.parameters()]
+    layer.zero_grad()
+    layer.t_max = END / PIECES
+    state, found = None, []
+    for begin, piece in pieces_of(spikes):
+        out, state = layer(piece, state=state, return_state=True)
+        found.append(out + begin)
+    assert isinstance(state, snn.RecurrentLIFState)
+    assert (state.arrivals.shape[-1] > 0) == bool(options)
+    pieces = torch.cat(found, dim=-1).sort(dim=-1).values[..., :60]
+    torch.testing.assert_close(pieces, whole, rtol=1e-10, atol=0)
+    pieces[pieces.isfinite()].square().sum().backward()
+    for parameter, gradient in zip(layer.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-7, atol=1e-9)
+
+
+def test_recurrent_layers_say_what_is_wrong_with_a_state():
+    layer = snn.RecurrentLIF(7, 6, t_max=END, dtype=torch.float64)
+    with pytest.raises(TypeError, match="state must be the RecurrentLIFState"):
+        layer(stream(), state=STATE)
+    with pytest.raises(ValueError, match="layers without delay"):
+        snn.RecurrentLIF(7, 6, t_max=END, delay=1e-3)(stream().float(), current=0.1)

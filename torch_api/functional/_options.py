@@ -7,6 +7,7 @@ from ...jax_core.layer._differentiable import Gradient
 from ..layers._constants import Constant
 from ..layers._overflow import OnOverflow
 from ._lif_state import LIFState
+from ._recurrent_lif_state import RecurrentLIFState
 
 
 class NeuronOptions(TypedDict, total=False):
@@ -38,3 +39,5 @@ class RecurrentOptions(NeuronOptions, total=False):
 
     recurrent_delay: Constant | None
     connections: Connections | None
+    current: Constant | None
+    state: RecurrentLIFState | None

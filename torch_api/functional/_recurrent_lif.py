@@ -15,6 +15,7 @@ from ..layers._overflow import OnOverflow, report_overflow
 from ._layer import call, call_with_health, check_layer, check_output, check_trace
 from ._lif import check_settings, spikes_once
 from ._options import RecurrentOptions
+from ._recurrent_lif_state import RecurrentLIFState, recurrent_lif_with_state
 
 
 @overload
@@ -23,6 +24,7 @@ def recurrent_lif(
     weight: Tensor,
     recurrent_weight: Tensor,
     *,
+    return_state: Literal[False] = ...,
     return_health: Literal[False] = ...,
     **options: Unpack[RecurrentOptions],
 ) -> Tensor: ...
@@ -32,9 +34,30 @@ def recurrent_lif(
     weight: Tensor,
     recurrent_weight: Tensor,
     *,
+    return_state: Literal[False] = ...,
     return_health: Literal[True],
     **options: Unpack[RecurrentOptions],
 ) -> tuple[Tensor, Health]: ...
+@overload
+def recurrent_lif(
+    spikes: Tensor | Events,
+    weight: Tensor,
+    recurrent_weight: Tensor,
+    *,
+    return_state: Literal[True],
+    return_health: Literal[False] = ...,
+    **options: Unpack[RecurrentOptions],
+) -> tuple[Tensor, RecurrentLIFState]: ...
+@overload
+def recurrent_lif(
+    spikes: Tensor | Events,
+    weight: Tensor,
+    recurrent_weight: Tensor,
+    *,
+    return_state: Literal[True],
+    return_health: Literal[True],
+    **options: Unpack[RecurrentOptions],
+) -> tuple[Tensor, Health, RecurrentLIFState]: ...
 def recurrent_lif(
     spikes: Tensor | Events,
     weight: Tensor,
@@ -52,8 +75,11 @@ def recurrent_lif(
     min_slope: float = 1e-3,
     on_overflow: OnOverflow = "error",
     connections: Connections | None = None,
+    current: Constant | None = None,
+    state: RecurrentLIFState | None = None,
+    return_state: bool = False,
     return_health: bool = False,
-) -> Tensor | tuple[Tensor, Health]:
+) -> Any:
     """Spikes of a layer of leaky integrate-and-fire neurons that are connected to each other.
 
     As `lif`, with the spikes of the layer itself as further input: one of neuron ``i`` adds
@@ -68,12 +94,14 @@ def recurrent_lif(
       one for each connection, which costs more; ``None`` for no delay.
     - ``connections``: as in `lif`, of the input, but ``jax_core.Sparse`` and ``SynapticDelays``
       only.
+    - ``state``: a `RecurrentLIFState`, with the spikes that are on their way. Like ``current`` not
+      with delays of connections.
 
     All others as in `lif`. A sample ends where a neuron has more than ``max_spikes`` spikes: no
     neuron spikes thereafter.
 
-    **Returns:** spike times, shape ``(..., out, max_spikes)``, ``inf`` where there is no spike;
-    with ``return_health`` a tuple of them and `Health`.
+    **Returns:** spike times, shape ``(..., out, max_spikes)``, ``inf`` where there is no spike; or
+    a tuple of them, and of health and state if asked for.
     """
     check_settings(max_spikes, t_max, "eventprop", min_slope, on_overflow, refractory)
     constants = {
@@ -86,23 +114,26 @@ def recurrent_lif(
     }
     check_layer(spikes, weight, constants, connections)
     delays = _check_recurrence(weight, recurrent_weight, recurrent_delay, connections)
-    out, health = call_with_health(
-        jax_core.recurrent_lif,
-        spikes,
-        weight,
-        recurrent_weight,
+    options = {
         **delays,
         **constants,
-        max_spikes=max_spikes,
-        t_max=t_max,
-        min_slope=min_slope,
-        connections=connections,
-    )
-    if return_health:
-        return out, health
-    if not spikes_once(refractory):
+        "max_spikes": max_spikes,
+        "t_max": t_max,
+        "min_slope": min_slope,
+        "connections": connections,
+    }
+    end = None
+    if current is None and state is None and not return_state:
+        layer = spikes, weight, recurrent_weight
+        out, health = call_with_health(jax_core.recurrent_lif, *layer, **options)
+    else:
+        given = options, current, state, return_state
+        out, health, end = recurrent_lif_with_state(spikes, (weight, recurrent_weight), *given)
+    if not (return_health or spikes_once(refractory)):
         report_overflow(health.overflow, on_overflow, max_spikes, ends_sample=True)
-    return out
+    if not (return_health or return_state):
+        return out
+    return (out, *([health] if return_health else []), *([end] if return_state else []))
 
 
 def recurrent_lif_trace(

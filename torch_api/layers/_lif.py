@@ -22,7 +22,7 @@ from ._constants import Constant, constants_repr
 from ._delay_parameter import delay_repr, nonnegative, register_delay
 from ._feed_forward import FeedForwardLIF
 from ._initialisation import spiking_weights_
-from ._neuron_layer import CONSTANTS, DensePart
+from ._neuron_layer import CONSTANTS, DensePart, check_stateful
 from ._options import DEFAULTS
 from ._overflow import OnOverflow, report_overflow
 from ._pseudo_spikes import Silent, check_silent, silent_repr, with_pseudo_spikes
@@ -211,17 +211,13 @@ class LIF(FeedForwardLIF):
         return run_stack(Stack([self]), spikes, self.backend, scaling)
 
     def check_stateful(self) -> None:
-        present = {
-            "delay": self.delay_type is not None,
-            "backend": self.backend is not None,
-            "silent='peak'": self.silent == "peak",
-        }
-        for name, is_there in present.items():
-            if is_there:
-                raise ValueError(
-                    f"state, return_state and current are for layers without {name}; leave that "
-                    f"out, or run the stream in one piece"
-                )
+        check_stateful(
+            {
+                "delay": self.delay_type is not None,
+                "backend": self.backend is not None,
+                "silent='peak'": self.silent == "peak",
+            }
+        )
 
     def report(self, overflow: Tensor) -> None:
         delayed = self.delay_type == "dendritic"

@@ -130,3 +130,13 @@ class NeuronLayer(WeightedLayer):
     def dense_parts(self, arriving: Tensor | Events, output: Tensor) -> list[DensePart]:
         """The layer as parts that are fully connected, with what arrived and what it gave."""
         return [DensePart(arriving, self.dense_weight(), output)]
+
+
+def check_stateful(present: dict[str, bool]) -> None:
+    """Raise if a layer has something with which it cannot stop and start in the middle."""
+    for name, is_there in present.items():
+        if is_there:
+            raise ValueError(
+                f"state, return_state and current are for layers without {name}; leave that out, "
+                f"or run the stream in one piece"
+            )

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
@@ -12,12 +12,13 @@ from ...jax_core import Connections, Events, SynapticDelays
 from .. import functional
 from .._validate import check_dtype, check_size
 from ..functional._lif import Quantity, check_settings, spikes_once
+from ..functional._recurrent_lif_state import RecurrentLIFState
 from ..spikes._events import events_from_spike_times
 from ._connection_list import Connected, connection_list, times_of_events
 from ._constants import Constant, constants_repr, register_constants
 from ._delay_parameter import delay_repr, nonnegative, register_delay
 from ._initialisation import recurrent_weights_, spiking_weights_
-from ._neuron_layer import CONSTANTS, DensePart, NeuronLayer
+from ._neuron_layer import CONSTANTS, DensePart, NeuronLayer, check_stateful
 from ._overflow import OnOverflow, report_overflow
 from ._pseudo_spikes import Silent, check_silent, silent_repr, with_pseudo_spikes
 
@@ -195,20 +196,61 @@ class RecurrentLIF(NeuronLayer):
         sparse = self.recurrent_sparse
         return self.recurrent_weight if sparse is None else sparse.dense(self.recurrent_weight)
 
-    def forward(self, spikes: Tensor | Events) -> Tensor:
+    @overload
+    def forward(
+        self,
+        spikes: Tensor | Events,
+        *,
+        current: Constant | None = ...,
+        state: RecurrentLIFState | None = ...,
+        return_state: Literal[False] = ...,
+    ) -> Tensor: ...
+    @overload
+    def forward(
+        self,
+        spikes: Tensor | Events,
+        *,
+        current: Constant | None = ...,
+        state: RecurrentLIFState | None = ...,
+        return_state: Literal[True],
+    ) -> tuple[Tensor, RecurrentLIFState]: ...
+    def forward(
+        self,
+        spikes: Tensor | Events,
+        *,
+        current: Constant | None = None,
+        state: RecurrentLIFState | None = None,
+        return_state: bool = False,
+    ) -> Tensor | tuple[Tensor, RecurrentLIFState]:
+        """Spikes of the layer; with ``return_state`` a tuple of them and the state at ``t_max``.
+
+        **Arguments:** ``spikes``: the input; ``current``, ``state``, ``return_state``: see
+        `functional.recurrent_lif`; not with ``delay`` or ``silent="peak"``.
+        """
+        options: dict[str, Any] = {}
+        if return_state or state is not None or current is not None:
+            check_stateful(
+                {"delay": self.delay is not None, "silent='peak'": self.silent == "peak"}
+            )
+            options = {"current": current, "state": state, "return_state": return_state}
         arriving = self.delay_input(spikes)
-        out, health = functional.recurrent_lif(
+        out, health, *end = functional.recurrent_lif(
             arriving,
             **self._network(),
             max_spikes=self.max_spikes,
             t_max=self.t_max,
             min_slope=self.min_slope,
             return_health=True,
+            **options,
         )
         self.remember(out.shape[:-2].numel(), health)
         self.remember_late(arriving)
         if not spikes_once(self.refractory):
             report_overflow(health.overflow, self.on_overflow, self.max_spikes, ends_sample=True)
+        if options:
+            # What is remembered is read as that of a layer at rest.
+            self.last_call = None
+            return (out, *end) if return_state else out
         self.remember_call(arriving, out)
         if self.silent == "inf":
             return out
