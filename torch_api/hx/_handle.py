@@ -146,11 +146,14 @@ class SynapseHandle(Handle):
     names = ("graded_spikes",)
     events: tuple[Tensor, Tensor] | None = None
     """Spike times ``(batch, in, k)`` and the weights ``(out, in)`` through which they act."""
+    synapse: Any = None
+    """Who handed them on, if it is a `SparseSynapse`."""
 
     def clone(self, handle: Handle) -> None:
         """Take over the spike times and weights too."""
         super().clone(handle)
         self.events = getattr(handle, "events", None)
+        self.synapse = getattr(handle, "synapse", None)
 
 
 class LIFObservables(Handle):

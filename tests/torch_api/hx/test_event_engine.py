@@ -14,7 +14,7 @@ from evtorch.torch_api.hx.engines._hardware_layer import hardware_weight
 from evtorch.torch_api.hx.engines._raster import exact_times, times_of
 from evtorch.torch_api.hx.engines._traces import integrator_trace, looks
 
-from ._networks import TAU, Network, encoded, exact
+from ._networks import CONSTANTS, TAU, Network, encoded, exact
 
 
 def test_spikes_are_those_of_the_event_based_layer():
@@ -220,6 +220,36 @@ def test_sparse_synapses_and_per_neuron_conductance():
     )
     scale = float(grid.membrane.abs().max())
     assert float((out.membrane_cadc.detach() - grid.membrane).abs().max()) < 0.1 * scale
+
+
+def test_few_connections_are_what_a_matrix_with_zeros_is():
+    torch.manual_seed(0)
+    connections = (torch.rand(64, 12) < 0.05).int()
+    connections[:, 3] = 0  # a neuron without any
+    raster = (torch.rand(40, 5, 64) < 0.05).double()
+
+    def run(by_lists):
+        torch.manual_seed(1)
+        exp = hx.Experiment(mock=True)
+        synapse = hx.SparseSynapse(connections, exp, dtype=torch.float64)
+        assert synapse.lists is not None
+        if not by_lists:
+            synapse.lists = None
+        with torch.no_grad():
+            synapse.weight.copy_(synapse.mask * torch.rand(12, 64) * 4)
+        reset, threshold = hx.ModelParameter(0.0), hx.MixedHXModelParameter(1.0, 150)
+        neurons = hx.LIF(12, exp, reset=reset, threshold=threshold, **CONSTANTS)
+        out = neurons(synapse(hx.LIFObservables(spikes=raster)))
+        hx.run(exp, 40)
+        times = out.times(1e-6)
+        times[times.isfinite()].square().sum().mul(1e10).backward()
+        return times.detach(), synapse.weight.grad, set(synapse.state_dict())
+
+    lists, matrix = run(True), run(False)
+    torch.testing.assert_close(lists[0], matrix[0], rtol=1e-12, atol=0)
+    assert torch.isfinite(lists[0]).sum() > 10
+    torch.testing.assert_close(lists[1], matrix[1], rtol=1e-9, atol=1e-12)
+    assert lists[2] == {"weight"}
 
 
 def test_hardware_spikes_have_the_gradients_of_the_model():

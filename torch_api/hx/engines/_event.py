@@ -75,15 +75,21 @@ class EventEngine(Engine):
         module.check_dtype(times)
         output.fill(graded_spikes=lambda: module.func(inputs).graded_spikes)
         output.events = (times, weight)
+        output.synapse = module if getattr(module, "lists", None) is not None else None
 
     def spike(self, call: Call) -> None:
         neurons = call.module
         neurons.check_terms()
         times, weight = arriving(neurons, call.inputs)
+        synapse = call.inputs[0].synapse if len(call.inputs) == 1 else None
+        given, connections = weight, None
+        if synapse is not None:
+            given, connections = synapse.of_connections(weight), synapse.lists
         simulate = partial(
             functional.lif,
             times,
-            weight,
+            given,
+            connections=connections,
             **neurons.event_constants(times),
             t_max=self.clock.duration,
             return_health=True,

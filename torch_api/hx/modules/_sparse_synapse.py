@@ -6,15 +6,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ....jax_core import Sparse
 from .._experiment import Experiment
 from ..transforms.weight_transforms import linear_saturating
 from .types._projection import Projection
+
+# Neurons that hear all of their inputs at once are fast, so that lists must be this much shorter.
+_FEW_OF = 8
 
 
 class SparseSynapse(Projection):
     """Synapses where ``connections`` ``(in, out)``, dense or sparse, are not zero."""
 
     mask: Tensor
+    post: Tensor
+    source: Tensor
+    lists: Sparse | None = None
+    """The connections, where neurons have so few that going by them pays."""
 
     def __init__(
         self,
@@ -43,9 +51,20 @@ class SparseSynapse(Projection):
             transform,
         )
         self.register_buffer("mask", mask, persistent=False)
+        post, source = mask.nonzero().T
+        self.register_buffer("post", post, persistent=False)
+        self.register_buffer("source", source, persistent=False)
+        pairs = torch.stack([post, source], dim=1).cpu().numpy()
+        lists = Sparse.of(pairs, self.in_features, self.out_features)
+        if lists.pre.shape[1] * _FEW_OF <= self.in_features:
+            self.lists = lists
         with torch.no_grad():
             self.weight.copy_(self.used_weight())
 
     def used_weight(self) -> Tensor:
         """The weights where there are connections, 0 elsewhere."""
         return torch.where(self.mask, self.weight, 0)
+
+    def of_connections(self, weight: Tensor) -> Tensor:
+        """The elements ``(connections,)`` of a matrix ``(out, in)``, in the order of `lists`."""
+        return weight[self.post, self.source]
