@@ -17,8 +17,10 @@ from ..adjoint._fast_and_deep import with_derivative
 from ..adjoint._linear_map import linear_map
 from ..neuron._constants import Constants, Form
 from ..simulate._all_spikes import all_spikes
+from ..simulate._chunked import spikes_in_chunks
 from ..simulate._events import Spikes, sort_input
 from ..simulate._first_spikes import first_spikes
+from ..simulate._solver import Solver, simulates_in_chunks
 
 Gradient = Literal["eventprop", "fast_and_deep"]
 
@@ -46,7 +48,7 @@ class Health(NamedTuple):
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["t_max", "min_slope"],
-    meta_fields=["max_spikes", "gradient", "form"],
+    meta_fields=["max_spikes", "gradient", "form", "solver"],
 )
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -58,6 +60,7 @@ class Settings:
     max_spikes: int
     gradient: Gradient
     form: Form
+    solver: Solver = "auto"
 
 
 def simulate(settings: Settings, events: Events, weight: Array, constants: Constants) -> Spikes:
@@ -65,6 +68,10 @@ def simulate(settings: Settings, events: Events, weight: Array, constants: Const
     order, _ = sort_input(events, weight)
     form = settings.form
     is_double = form.ratio == 2
+    batch, slots = order.time.shape
+    lanes, room = batch * weight.shape[0], settings.max_spikes
+    if simulates_in_chunks(settings.solver, slots, lanes, room, form):
+        return spikes_in_chunks(order, weight, constants, room, settings.t_max, is_double, form)
     if form.spikes_once:
         return first_spikes(order, weight, constants, settings.t_max, is_double)
     return all_spikes(
