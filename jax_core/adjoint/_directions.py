@@ -15,7 +15,9 @@ from jax import Array
 from .._events import Events
 from ..neuron._constants import Constants
 from ..simulate._events import Spikes
+from ..simulate._solver import goes_in_chunks
 from ._eventprop import adjoint_at_spikes, of_neurons
+from ._through_chunks import through_chunks
 from ._through_events import Part, Total, all_at_once, through_events
 
 if TYPE_CHECKING:
@@ -31,7 +33,11 @@ _ThroughEvents = Callable[[Part, Array, Constants, bool], Total]
 def adjoint(residuals: Residuals, upstream: Array) -> Moves:
     """Gradients of a loss, from that with respect to the spike times, ``(batch, out, K)``."""
     weight, spikes = residuals[2], residuals[4]
-    time, of_weight, constants = _pull_back(residuals, upstream, through_events)
+    settings, events = residuals[:2]
+    batch, out, room = spikes.time.shape
+    chunked = goes_in_chunks(settings.solver, events.time.shape[1], batch * out, room)
+    through = through_chunks if chunked else through_events
+    time, of_weight, constants = _pull_back(residuals, upstream, through)
     undefined = jnp.any(jnp.isnan(spikes.time), axis=-1)
     if weight.shape[0] == 0:
         return time, of_weight, constants

@@ -19,8 +19,10 @@ from ..adjoint._method import GradientMethod, by_method
 from ..neuron._constants import Constants, Form
 from ..neuron._cuba_lif import CubaLIF, current
 from ..simulate._all_spikes import all_spikes
+from ..simulate._chunked import spikes_in_chunks
 from ..simulate._events import Spikes, sort_input
 from ..simulate._first_spikes import first_spikes
+from ..simulate._solver import Solver, simulates_in_chunks
 
 Gradient = Literal["eventprop", "fast_and_deep"] | GradientMethod
 
@@ -48,7 +50,7 @@ class Health(NamedTuple):
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["t_max", "min_slope"],
-    meta_fields=["max_spikes", "gradient", "form"],
+    meta_fields=["max_spikes", "gradient", "form", "solver"],
 )
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -60,15 +62,20 @@ class Settings:
     max_spikes: int
     gradient: Gradient
     form: Form
+    solver: Solver = "auto"
 
 
 def simulate(settings: Settings, events: Events, weight: Array, constants: Constants) -> Spikes:
     """Spikes by simulation, with one slot per neuron where it spikes once at most."""
     order, _ = sort_input(events, weight)
     neuron = CubaLIF(constants, settings.form)
+    batch, slots = order.time.shape
+    lanes, room = batch * weight.shape[0], settings.max_spikes
+    if simulates_in_chunks(settings.solver, slots, lanes, room, settings.form):
+        return spikes_in_chunks(order, weight, neuron, room, settings.t_max)
     if neuron.once:
         return first_spikes(order, weight, neuron, settings.t_max, current)
-    return all_spikes(order, weight, neuron, settings.max_spikes, settings.t_max, current)
+    return all_spikes(order, weight, neuron, room, settings.t_max, current)
 
 
 def count(settings: Settings, spikes: Spikes, constants: Constants) -> Health:

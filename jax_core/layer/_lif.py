@@ -11,6 +11,7 @@ from .._events import Events
 from .._overflow import OnOverflow, check_policy, handle_overflow
 from ..connect._protocol import Connections
 from ..neuron._constants import Constant, Form
+from ..simulate._solver import Solver
 from ._differentiable import Gradient, Health, run
 from ._lif_state import LIFState, run_with_state
 from ._options import LIFOptions
@@ -69,6 +70,7 @@ def lif(
     gradient: Gradient = "eventprop",
     min_slope: float | Array = 1e-3,
     on_overflow: OnOverflow = "error",
+    solver: Solver = "auto",
     form: Form | None = None,
     connections: Connections | None = None,
     current: Constant | None = None,
@@ -106,6 +108,9 @@ def lif(
       fraction of ``|v_threshold - v_leak|``; 0 for unbounded gradients of grazing spikes.
     - ``on_overflow``: what to do if a neuron has more than ``max_spikes`` spikes: ``"error"``,
       ``"warn"``, or ``"truncate"`` (keep the first ones).
+    - ``solver``: ``"lockstep"`` takes all neurons from event to event together, ``"chunked"`` only
+      those that may spike, which is faster for many neurons and events; both find the same, to
+      rounding. ``"auto"`` chooses by their numbers, inside of ``jax.vmap`` by those of one element.
     - ``form``: what is known of the constants where they are no numbers, as inside of ``jit``;
       ``None``: see `Form`.
     - ``connections``: ``None``, all-to-all; or which inputs act on which neurons: `Conv`,
@@ -135,11 +140,11 @@ def lif(
     """
     check_policy(on_overflow)
     given = Given(tau_mem, tau_syn, v_threshold, v_leak, v_reset, refractory)
-    settings = check_settings(given, max_spikes, t_max, gradient, min_slope, form)
+    settings = check_settings(given, max_spikes, t_max, gradient, min_slope, form, solver)
     layer = prepare(spikes, weight, given, validate, connections)
     end = None
     if current is None and state is None and not return_state:
-        out, health = layer.over(partial(run, settings))
+        out, health = layer.over(partial(run, layer.suited(settings)))
         out, health = layer.unflatten(out), layer.counts(health)
     else:
         given_state = current, state, return_state

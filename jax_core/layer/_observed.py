@@ -20,6 +20,7 @@ from ..connect._protocol import Connections
 from ..neuron._constants import Constant, Constants, Form
 from ..simulate._currents import currents_at
 from ..simulate._events import Spikes, sort_input
+from ..simulate._solver import Solver
 from ._differentiable import (
     Gradient,
     Health,
@@ -67,6 +68,7 @@ def lif_observed(
     gradient: Gradient = "eventprop",
     min_slope: float | Array = 1e-3,
     count_missing: bool = False,
+    solver: Solver = "auto",
     form: Form | None = None,
     connections: Connections | None = None,
     return_health: bool = False,
@@ -107,8 +109,9 @@ def lif_observed(
     given = Given(tau_mem, tau_syn, v_threshold, v_leak, v_reset, refractory)
     layer = prepare(spikes, weight, given, validate, connections)
     check_observed(observed, layer, validate)
-    settings = check_settings(given, max(observed.shape[-1], 1), t_max, gradient, min_slope, form)
-    run = partial(run_observed, bool(count_missing), settings)
+    room = max(observed.shape[-1], 1)
+    settings = check_settings(given, room, t_max, gradient, min_slope, form, solver)
+    run = partial(run_observed, bool(count_missing), layer.suited(settings))
     out, health = layer.over(run, layer.flatten(observed))
     out, health = layer.unflatten(out), layer.counts(health)
     return (out, health) if return_health else out

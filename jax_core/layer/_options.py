@@ -8,6 +8,7 @@ from jax import Array
 from .._overflow import OnOverflow
 from ..connect._protocol import Connections
 from ..neuron._constants import Constant, Form
+from ..simulate._solver import Solver
 from ._differentiable import Gradient
 from ._lif_state import LIFState
 from ._recurrent_lif_state import RecurrentLIFState
@@ -24,6 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "gradient": "eventprop",
     "min_slope": 1e-3,
     "on_overflow": "error",
+    "solver": "auto",
     "connections": None,
     "current": None,
     "state": None,
@@ -43,6 +45,7 @@ class NeuronOptions(TypedDict, total=False):
     refractory: Constant
     t_max: float | Array
     min_slope: float | Array
+    solver: Solver
     form: Form | None
     validate: bool
 

@@ -1,9 +1,10 @@
 """The input of a layer, checked and brought into one form for all kinds of connections."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, get_args
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,7 @@ from .._validate import (
 )
 from ..connect._protocol import Connections
 from ..neuron._constants import Constant, Constants, Form, as_array, checked_form
+from ..simulate._solver import Solver
 from ..spikes._resolution import warn_if_late
 from ._differentiable import Gradient, Health, Settings
 
@@ -107,6 +109,14 @@ class Layer(NamedTuple):
             (),
         )
 
+    def suited(self, settings: Settings) -> Settings:
+        """The settings with a solver that suits how `over` goes over groups."""
+        is_mapped = self.places is not None and self.weight.shape[0] > 1
+        if is_mapped and settings.solver == "auto":
+            # Groups are small, and a chunk goes on for all of them until the last is done.
+            return dataclasses.replace(settings, solver="lockstep")
+        return settings
+
     def over(self, function: Callable[..., T], *of_spikes: Any) -> T:
         """``function(events, weight, constants, *of_spikes)``, for each group.
 
@@ -183,6 +193,7 @@ def check_settings(
     gradient: Gradient,
     min_slope: float | Array,
     form: Form | None = None,
+    solver: Solver = "auto",
 ) -> Settings:
     """Check settings, and find out what can be exploited at compile time."""
     check_integer(max_spikes, "max_spikes", 1)
@@ -198,7 +209,9 @@ def check_settings(
             'gradient="fast_and_deep" covers first spikes only: set max_spikes=1 or '
             'refractory=inf, or use gradient="eventprop"'
         )
-    return Settings(t_max, min_slope, int(max_spikes), gradient, form)
+    if solver not in get_args(Solver):
+        raise ValueError(f'solver must be "auto", "lockstep" or "chunked", got {solver!r}')
+    return Settings(t_max, min_slope, int(max_spikes), gradient, form, solver)
 
 
 def prepare(

@@ -17,11 +17,14 @@ from .._validate import check_recurrent_delay, check_recurrent_weight
 from ..adjoint._directions import adjoint, pull_back_all
 from ..adjoint._linear_map import linear_map
 from ..adjoint._recurrent import go_back, go_back_to_start, time_constant_gradients, total_gradients
+from ..adjoint._through_chunks import tau_through_chunks
 from ..connect._protocol import Connections
 from ..neuron._constants import Constant, Constants, Form
 from ..simulate._events import Spikes, sort_input
-from ..simulate._recurrent import simulate_recurrent
+from ..simulate._recurrent import Simulation, simulate_recurrent
+from ..simulate._recurrent_chunked import HurriedSimulation
 from ..simulate._recurrent_state import Order
+from ..simulate._solver import Solver, goes_in_chunks
 from ._differentiable import Health, Settings, count, pad_slots, without_derivative
 from ._options import RecurrentOptions
 from ._prepared import Given, Layer, check_settings
@@ -86,6 +89,7 @@ def recurrent_lif(
     t_max: float | Array = math.inf,
     min_slope: float | Array = 1e-3,
     on_overflow: OnOverflow = "error",
+    solver: Solver = "auto",
     form: Form | None = None,
     connections: Connections | None = None,
     current: Constant | None = None,
@@ -126,7 +130,8 @@ def recurrent_lif(
     - ``state``: a `RecurrentLIFState`, with the spikes that are on their way; not with delays of
       connections.
 
-    All others as in `lif`.
+    All others as in `lif`; the chunked solver hurries through inputs between which nobody spikes,
+    unless there is a ``recurrent_delay``.
 
     **Returns:** spike times, seconds, shape ``(..., out, max_spikes)``, ascending, ``inf`` where
     there is no spike; with ``return_health`` or ``return_state`` a tuple of them, `Health` and
@@ -139,7 +144,7 @@ def recurrent_lif(
     """
     check_policy(on_overflow)
     given = Given(tau_mem, tau_syn, v_threshold, v_leak, v_reset, refractory)
-    settings = check_settings(given, max_spikes, t_max, "eventprop", min_slope, form)
+    settings = check_settings(given, max_spikes, t_max, "eventprop", min_slope, form, solver)
     layer = prepare_recurrent(spikes, weight, given, validate, connections)
     recurrent, delay = prepare_recurrence(
         recurrent_weight, recurrent_delay, weight, layer.neurons, validate
@@ -234,43 +239,60 @@ def _simulate(
     delay: Array | None,
     constants: Constants,
 ) -> tuple[Spikes, Order]:
+    batch, slots = events.time.shape
+    lanes, room = batch * weight.shape[0], 1 if settings.form.spikes_once else settings.max_spikes
+    hurries = delay is None and goes_in_chunks(settings.solver, slots, lanes, room)
     return simulate_recurrent(
         sort_input(events, weight)[0],
         weight,
         recurrent_weight,
         delay,
         constants,
-        1 if settings.form.spikes_once else settings.max_spikes,
+        room,
         settings.t_max,
         settings.form.ratio == 2,
         settings.form.pauses,
         settings.form.spikes_once,
+        HurriedSimulation if hurries else Simulation,
     )
 
 
 def _adjoint(residuals: tuple, upstream: Array) -> tuple:
     """Gradients with respect to input times, both weights, the delay and the constants."""
-    return _pull_back(residuals, upstream, adjoint, go_back)
+    batch, out, room = residuals[-2].time.shape
+    chunked = goes_in_chunks(residuals[0].solver, out * room, batch * out, room)
+    of_tau = tau_through_chunks if chunked else time_constant_gradients
+    return _pull_back(residuals, upstream, adjoint, go_back, of_tau)
 
 
 def _tangent(residuals: tuple, moves: tuple) -> Array:
     """How spike times move; the transpose of `_adjoint`."""
     spikes = residuals[-2]
-    backwards = partial(_pull_back, residuals, of_input=pull_back_all, go_back=go_back_to_start)
+    backwards = partial(
+        _pull_back,
+        residuals,
+        of_input=pull_back_all,
+        go_back=go_back_to_start,
+        of_tau=time_constant_gradients,
+    )
     _, transpose = jax.vjp(backwards, jnp.zeros_like(spikes.time))
     (moved,) = transpose(moves)
     return jnp.where(jnp.isnan(spikes.time), jnp.nan, moved)
 
 
 def _pull_back(
-    residuals: tuple, upstream: Array, of_input: Callable[..., Any], go_back: Callable[..., Any]
+    residuals: tuple,
+    upstream: Array,
+    of_input: Callable[..., Any],
+    go_back: Callable[..., Any],
+    of_tau: Callable[..., Any],
 ) -> tuple:
     settings, events, weight, recurrent_weight, delay, constants, spikes, order = residuals
     common = spikes, order, recurrent_weight, delay, constants
     options = settings.min_slope, settings.form.pauses
     total, *recurrent = total_gradients(*common, upstream, *options, go_back)
     time, of_weight, of_constants = of_input((settings, events, weight, constants, spikes), total)
-    tau_mem, tau_syn = time_constant_gradients(*common, total, *options)
+    tau_mem, tau_syn = of_tau(*common, total, *options)
     of_constants = of_constants._replace(
         tau_mem=of_constants.tau_mem + tau_mem, tau_syn=of_constants.tau_syn + tau_syn
     )

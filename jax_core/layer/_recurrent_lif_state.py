@@ -180,7 +180,7 @@ def _simulate(
         form.ratio == 2,
         neuron.pauses,
         neuron.once,
-        start,
+        begin=start,
     )
 
 

@@ -75,7 +75,7 @@ def lif_trace(
     elif quantity == "current":
         own = None
     else:
-        own, health = layer.over(partial(run, settings))
+        own, health = layer.over(partial(run, layer.suited(settings)))
         if not settings.form.spikes_once:
             handle_overflow(health.overflow, on_overflow, too_many(max_spikes))
     return look(layer, own, times, quantity, settings.form.is_refractory)

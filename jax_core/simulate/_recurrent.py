@@ -228,6 +228,7 @@ def simulate_recurrent(
     is_double: bool,
     is_refractory: bool,
     spikes_once: bool,
+    kind: type[Simulation] = Simulation,
     begin: Start | None = None,
 ) -> tuple[Spikes, Order]:
     """Simulate until nothing can happen any more, in each sample up to its first overflow.
@@ -242,7 +243,7 @@ def simulate_recurrent(
     known = present & (events.pre >= 0) & (events.pre < inputs)
     # One more than there are events, where a sample waits that has none left.
     one_more = ((0, 0), (0, 1))
-    simulation = Simulation(
+    simulation = kind(
         jnp.pad(jnp.where(present, events.time, jnp.inf), one_more, constant_values=jnp.inf),
         jnp.pad(jnp.where(known, events.pre, nothing), one_more, constant_values=nothing),
         jnp.pad(jnp.concatenate([weight.T, recurrent_weight.T]), ((0, 1), (0, 0))),

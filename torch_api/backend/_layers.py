@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ...jax_core import Events, hardware
 from ..functional._li import Readout
-from ..functional._lif import Gradient
+from ..functional._lif import Gradient, Solver
 from ..layers._health import LayerHealth
 from ..layers._overflow import OnOverflow
 from ._run import Remembers
@@ -47,6 +47,7 @@ class Spiking(Layer, Remembers, Protocol):
     on_overflow: OnOverflow
     gradient: Gradient
     min_slope: float
+    solver: Solver
 
     @property
     def silent(self) -> str:

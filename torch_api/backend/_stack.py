@@ -137,6 +137,7 @@ def _observed(
         t_max=layer.t_max,
         gradient=layer.gradient,
         min_slope=layer.min_slope,
+        solver=layer.solver,
         count_missing=count_missing,
     )
     layer.remember_late(arriving)

@@ -1,7 +1,7 @@
 """The LIF layer as a function of tensors."""
 
 import math
-from typing import Any, Literal, Unpack, overload
+from typing import Any, Literal, Unpack, get_args, overload
 
 from torch import Tensor
 
@@ -9,6 +9,7 @@ from ... import jax_core
 from ...jax_core import Connections, Events
 from ...jax_core._validate import check_duration, check_integer
 from ...jax_core.layer._differentiable import Gradient as Gradient
+from ...jax_core.simulate._solver import Solver as Solver
 from ...jax_core.walk._walk import Quantity
 from ..layers._constants import Constant
 from ..layers._health import Health
@@ -69,6 +70,7 @@ def lif(
     gradient: Gradient = "eventprop",
     min_slope: float = 1e-3,
     on_overflow: OnOverflow = "error",
+    solver: Solver = "auto",
     connections: Connections | None = None,
     current: Constant | None = None,
     state: LIFState | None = None,
@@ -102,6 +104,9 @@ def lif(
       `SpikeOverflowError`, ``"warn"`` warns and ``"truncate"`` silently keeps the first ones.
     - ``connections``: ``None``, all-to-all; or ``jax_core.Conv``, ``Sparse`` or ``SynapticDelays``
       with tensors in it, which say what the shapes of spike times and weights are then.
+    - ``solver``: ``"lockstep"`` takes all neurons from event to event together, ``"chunked"`` only
+      those that may spike, which is faster for many neurons and events; both find the same, to
+      rounding. ``"auto"`` chooses by their numbers.
     - ``current``: a constant input current, in the unit of the weights, from time 0 on: a number,
       or a tensor of the neurons' shape or of all samples'. It is not part of what a neuron rests
       with.
@@ -117,7 +122,7 @@ def lif(
     **Returns:** spike times, shape ``(..., out, max_spikes)``, ``inf`` where there is no spike; or
     a tuple of them, and of health and state if asked for.
     """
-    check_settings(max_spikes, t_max, gradient, min_slope, on_overflow, refractory)
+    check_settings(max_spikes, t_max, gradient, min_slope, on_overflow, refractory, solver)
     constants = {
         "tau_mem": tau_mem,
         "tau_syn": tau_syn,
@@ -132,6 +137,7 @@ def lif(
         "t_max": t_max,
         "gradient": gradient,
         "min_slope": min_slope,
+        "solver": solver,
     }
     end = None
     if current is None and state is None and not return_state:
@@ -234,12 +240,15 @@ def check_settings(
     min_slope: float,
     on_overflow: str,
     refractory: Constant,
+    solver: Solver = "auto",
 ) -> None:
     """Check the settings of a layer."""
     check_integer(max_spikes, "max_spikes", 1)
     check_duration(t_max, "t_max", positive=True)
     check_duration(min_slope, "min_slope", infinite=False)
     check_policy(on_overflow)
+    if solver not in get_args(Solver):
+        raise ValueError(f"solver must be 'auto', 'lockstep' or 'chunked', got {solver!r}")
     if gradient not in ("eventprop", "fast_and_deep") and not callable(gradient):
         raise ValueError(
             f"gradient must be 'eventprop' or 'fast_and_deep', or a function, got {gradient!r}"

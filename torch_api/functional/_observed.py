@@ -11,7 +11,7 @@ from ...jax_core.walk._walk import Quantity
 from ..layers._constants import Constant
 from ..layers._late import warn_if_late
 from ._layer import call, call_with_health, check_layer, check_output, check_trace
-from ._lif import Gradient, check_settings
+from ._lif import Gradient, Solver, check_settings
 
 
 def lif_observed(
@@ -29,6 +29,7 @@ def lif_observed(
     gradient: Gradient = "eventprop",
     min_slope: float = 1e-3,
     count_missing: bool = False,
+    solver: Solver = "auto",
     connections: jax_core.Connections | None = None,
     return_health: bool = False,
 ) -> Any:
@@ -51,7 +52,8 @@ def lif_observed(
 
     **Returns:** ``observed``, and ``Health`` if asked for.
     """
-    check_settings(max(observed.shape[-1], 1), t_max, gradient, min_slope, "error", refractory)
+    room = max(observed.shape[-1], 1)
+    check_settings(room, t_max, gradient, min_slope, "error", refractory, solver)
     constants = {
         "tau_mem": tau_mem,
         "tau_syn": tau_syn,
@@ -73,6 +75,7 @@ def lif_observed(
         gradient=gradient,
         min_slope=min_slope,
         count_missing=count_missing,
+        solver=solver,
         connections=connections,
     )
     return (out, health) if return_health else out

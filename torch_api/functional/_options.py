@@ -4,6 +4,7 @@ from typing import TypedDict
 
 from ...jax_core import Connections
 from ...jax_core.layer._differentiable import Gradient
+from ...jax_core.simulate._solver import Solver
 from ..layers._constants import Constant
 from ..layers._overflow import OnOverflow
 from ._lif_state import LIFState
@@ -23,6 +24,7 @@ class NeuronOptions(TypedDict, total=False):
     t_max: float
     min_slope: float
     on_overflow: OnOverflow
+    solver: Solver
 
 
 class LIFOptions(NeuronOptions, total=False):

@@ -13,7 +13,7 @@ from ..layers._constants import Constant
 from ..layers._health import Health
 from ..layers._overflow import OnOverflow, report_overflow
 from ._layer import call, call_with_health, check_layer, check_output, check_trace
-from ._lif import check_settings, spikes_once
+from ._lif import Solver, check_settings, spikes_once
 from ._options import RecurrentOptions
 from ._recurrent_lif_state import RecurrentLIFState, recurrent_lif_with_state
 
@@ -74,6 +74,7 @@ def recurrent_lif(
     t_max: float = math.inf,
     min_slope: float = 1e-3,
     on_overflow: OnOverflow = "error",
+    solver: Solver = "auto",
     connections: Connections | None = None,
     current: Constant | None = None,
     state: RecurrentLIFState | None = None,
@@ -103,7 +104,7 @@ def recurrent_lif(
     **Returns:** spike times, shape ``(..., out, max_spikes)``, ``inf`` where there is no spike; or
     a tuple of them, and of health and state if asked for.
     """
-    check_settings(max_spikes, t_max, "eventprop", min_slope, on_overflow, refractory)
+    check_settings(max_spikes, t_max, "eventprop", min_slope, on_overflow, refractory, solver)
     constants = {
         "tau_mem": tau_mem,
         "tau_syn": tau_syn,
@@ -120,6 +121,7 @@ def recurrent_lif(
         "max_spikes": max_spikes,
         "t_max": t_max,
         "min_slope": min_slope,
+        "solver": solver,
         "connections": connections,
     }
     end = None

@@ -8,7 +8,7 @@ from torch import Tensor
 from ...jax_core import Connections, Events
 from .. import functional
 from .._validate import check_dtype
-from ..functional._lif import Gradient, Quantity, check_settings, spikes_once
+from ..functional._lif import Gradient, Quantity, Solver, check_settings, spikes_once
 from ..functional._lif_state import LIFState
 from ._constants import Constant, register_constants
 from ._neuron_layer import CONSTANTS, NeuronLayer
@@ -21,17 +21,28 @@ class FeedForwardLIF(NeuronLayer):
     max_spikes: int
     gradient: Gradient
     min_slope: float
+    # Modules saved as a whole before there was a choice have none of their own.
+    solver: Solver = "auto"
 
     def set_options(self, options: dict[str, Any], neurons: int) -> tuple[Any, torch.dtype]:
         """Check and take the options of `Options`; **returns** device and dtype."""
         dtype = check_dtype(options["dtype"])
         self.sparse = None
-        settings = "max_spikes", "t_max", "gradient", "min_slope", "on_overflow", "refractory"
+        settings = (
+            "max_spikes",
+            "t_max",
+            "gradient",
+            "min_slope",
+            "on_overflow",
+            "refractory",
+            "solver",
+        )
         check_settings(*(options[name] for name in settings))
         self.max_spikes, self.t_max = options["max_spikes"], float(options["t_max"])
         self.gradient = options["gradient"]
         self.on_overflow: OnOverflow = options["on_overflow"]
         self.min_slope = float(options["min_slope"])
+        self.solver = options["solver"]
         constants = {name: options[name] for name in CONSTANTS}
         device = options["device"]
         register_constants(self, constants, options["learn"], neurons, device=device, dtype=dtype)
@@ -92,6 +103,7 @@ class FeedForwardLIF(NeuronLayer):
             t_max=self.t_max,
             gradient=self.gradient,
             min_slope=self.min_slope,
+            solver=self.solver,
             connections=self.connections(),
             return_health=True,
             **options,

@@ -14,7 +14,7 @@ from .. import functional
 from .._validate import check_size, values_are_checked
 from ..backend._scaling import check_backend
 from ..backend._stack import Stack, run_stack
-from ..functional._lif import Gradient, Quantity
+from ..functional._lif import Gradient, Quantity, Solver
 from ..functional._lists import lists_of
 from ..functional._observed import delayed_trace
 from ._connection_list import Connected, connection_list, times_of_events
@@ -74,6 +74,9 @@ class LIF(FeedForwardLIF):
       wait for the device.
     - ``min_slope``: lower bound that gradients put on ``tau_mem dV/dt`` at a spike, as a fraction
       of ``|v_threshold - v_leak|``.
+    - ``solver``: ``"lockstep"`` takes all neurons from event to event together, ``"chunked"`` only
+      those that may spike, which is faster for many neurons and events; both find the same, to
+      rounding. ``"auto"`` chooses by their numbers.
     - ``silent``: what a neuron without a spike gives in its first slot, in training and evaluation:
       ``"inf"``, or with ``"peak"``, for layers whose output goes to a loss and not to another
       layer, the time ``h t_peak + (1 - h) silent_time``, where ``h`` from 0 to 1 is the height of
@@ -121,6 +124,7 @@ class LIF(FeedForwardLIF):
         gradient: Gradient = "eventprop",
         on_overflow: OnOverflow = "error",
         min_slope: float = 1e-3,
+        solver: Solver = "auto",
         silent: Silent = "inf",
         silent_time: float | None = None,
         backend: Backend | None = None,

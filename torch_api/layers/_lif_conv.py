@@ -192,8 +192,8 @@ class LIFConv2d(_LIFConv):
       ``groups``: as in ``torch.nn.Conv2d``. ``padding="same"`` is for strides of 1 and kernels that
       cover an odd number of positions.
     - options of `LIF`: the constants, ``max_spikes``, ``t_max``, ``learn``, ``gradient``,
-      ``on_overflow``, ``min_slope``, ``device`` and ``dtype``. A constant is a number, or a tensor
-      ``(out_channels,)``.
+      ``on_overflow``, ``min_slope``, ``solver``, ``device`` and ``dtype``. A constant is a number,
+      or a tensor ``(out_channels,)``.
 
     **Parameters:** ``weight``, shape ``(out_channels, in_channels / groups, *kernel_size)``; those
     named in ``learn``, ``(out_channels,)``.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ...jax_core import Connections, Events, SynapticDelays
 from .. import functional
 from .._validate import check_dtype, check_size
-from ..functional._lif import Quantity, check_settings, spikes_once
+from ..functional._lif import Quantity, Solver, check_settings, spikes_once
 from ..functional._recurrent_lif_state import RecurrentLIFState
 from ..spikes._events import events_from_spike_times
 from ._connection_list import Connected, connection_list, times_of_events
@@ -68,6 +68,8 @@ class RecurrentLIF(NeuronLayer):
     recurrent_weight: nn.Parameter
     delay: Tensor | None
     recurrent_delay: Tensor | None
+    # Modules saved as a whole before there was a choice have none of their own.
+    solver: Solver = "auto"
 
     def __init__(
         self,
@@ -91,6 +93,7 @@ class RecurrentLIF(NeuronLayer):
         learn: Iterable[str] = (),
         on_overflow: OnOverflow = "error",
         min_slope: float = 1e-3,
+        solver: Solver = "auto",
         silent: Silent = "inf",
         silent_time: float | None = None,
         device: torch.device | str | None = None,
@@ -98,12 +101,13 @@ class RecurrentLIF(NeuronLayer):
     ) -> None:
         super().__init__()
         dtype = check_dtype(dtype)
-        check_settings(max_spikes, t_max, "eventprop", min_slope, on_overflow, refractory)
+        check_settings(max_spikes, t_max, "eventprop", min_slope, on_overflow, refractory, solver)
         self.in_features = check_size(in_features, "in_features")
         self.out_features = check_size(out_features, "out_features")
         self.max_spikes, self.t_max = max_spikes, float(t_max)
         self.on_overflow: OnOverflow = on_overflow
         self.min_slope = float(min_slope)
+        self.solver = solver
         self.silent: Silent = silent
         self.silent_time = check_silent(silent, silent_time, self.t_max)
         constants = {
@@ -240,6 +244,7 @@ class RecurrentLIF(NeuronLayer):
             max_spikes=self.max_spikes,
             t_max=self.t_max,
             min_slope=self.min_slope,
+            solver=self.solver,
             return_health=True,
             **options,
         )
