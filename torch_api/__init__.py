@@ -14,6 +14,7 @@ from .functional import rate_penalty as rate_penalty
 from .functional._lif_state import LIFState as LIFState
 from .layers._checkpoint import CheckpointWarning as CheckpointWarning
 from .layers._delay import Delay as Delay
+from .layers._fuse import fuse as fuse
 from .layers._health import Health as Health
 from .layers._health import HealthReport as HealthReport
 from .layers._health import LayerHealth as LayerHealth
@@ -114,6 +115,7 @@ __all__ = [
     "events_from_spike_times",
     "first_to_spike",
     "functional",
+    "fuse",
     "hardware",
     "health_report",
     "hx",

@@ -85,7 +85,7 @@ def recurrent_lif(
         "refractory": refractory,
     }
     check_layer(spikes, weight, constants, connections)
-    delays = _check_recurrence(weight, recurrent_weight, recurrent_delay, connections)
+    delays = check_recurrence(weight, recurrent_weight, recurrent_delay, connections)
     out, health = call_with_health(
         jax_core.recurrent_lif,
         spikes,
@@ -143,7 +143,7 @@ def recurrent_lif_trace(
         "refractory": refractory,
     }
     given = check_trace(spikes, weight, times, constants, quantity, connections)
-    delays = _check_recurrence(weight, recurrent_weight, recurrent_delay, connections)
+    delays = check_recurrence(weight, recurrent_weight, recurrent_delay, connections)
     layer = spikes, weight, recurrent_weight
     constants = {**constants, **delays, "connections": connections}
     if output is None:
@@ -158,7 +158,7 @@ def recurrent_lif_trace(
     )
 
 
-def _check_recurrence(
+def check_recurrence(
     weight: Tensor, recurrent_weight: Tensor, delay: Any, connections: Connections | None
 ) -> dict[str, Any]:
     """Check the connections within a layer; **returns** their delay, if any, by name."""

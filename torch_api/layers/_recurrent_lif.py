@@ -16,6 +16,7 @@ from ..spikes._events import events_from_spike_times
 from ._connection_list import Connected, connection_list, times_of_events
 from ._constants import Constant, constants_repr, register_constants
 from ._delay_parameter import delay_repr, nonnegative, register_delay
+from ._health import Health
 from ._initialisation import recurrent_weights_, spiking_weights_
 from ._neuron_layer import CONSTANTS, DensePart, NeuronLayer
 from ._overflow import OnOverflow, report_overflow
@@ -197,23 +198,24 @@ class RecurrentLIF(NeuronLayer):
 
     def forward(self, spikes: Tensor | Events) -> Tensor:
         arriving = self.delay_input(spikes)
-        out, health = functional.recurrent_lif(
-            arriving,
-            **self._network(),
-            max_spikes=self.max_spikes,
-            t_max=self.t_max,
-            min_slope=self.min_slope,
-            return_health=True,
-        )
+        out, health = functional.recurrent_lif(arriving, **self.arguments(), return_health=True)
+        self.note(arriving, out, health)
+        return self.finish(arriving, out)
+
+    def note(self, arriving: Tensor | Events, out: Tensor, health: Health) -> None:
         self.remember(out.shape[:-2].numel(), health)
         self.remember_late(arriving)
         if not spikes_once(self.refractory):
             report_overflow(health.overflow, self.on_overflow, self.max_spikes, ends_sample=True)
         self.remember_call(arriving, out)
+
+    def finish(
+        self, arriving: Tensor | Events, out: Tensor, weight: Tensor | None = None
+    ) -> Tensor:
         if self.silent == "inf":
             return out
-        arriving = self.heard(arriving, out)
-        return with_pseudo_spikes(self, arriving, self.all_weights(), out, self.silent_time)
+        weight = self.all_weights() if weight is None else weight
+        return with_pseudo_spikes(self, self.heard(arriving, out), weight, out, self.silent_time)
 
     def trace(
         self,
@@ -242,10 +244,7 @@ class RecurrentLIF(NeuronLayer):
             times=times,
             output=output,
             quantity=quantity,
-            **self._network(),
-            max_spikes=self.max_spikes,
-            t_max=self.t_max,
-            min_slope=self.min_slope,
+            **self.arguments(),
             on_overflow=self.on_overflow,
         )
 
@@ -310,7 +309,7 @@ class RecurrentLIF(NeuronLayer):
             for n, row in enumerate(weight)
         ]
 
-    def _network(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, Any]:
         connections = self.connections()
         return {
             "weight": self.dense_weight() if connections is None else self.weight,
@@ -318,6 +317,9 @@ class RecurrentLIF(NeuronLayer):
             "recurrent_delay": self.dense_recurrent_delay(),
             "connections": connections,
             **self.constants(),
+            "max_spikes": self.max_spikes,
+            "t_max": self.t_max,
+            "min_slope": self.min_slope,
         }
 
     def extra_repr(self) -> str:
