@@ -222,7 +222,7 @@ class Doubled(snn.LIF):
 
 
 def test_layers_with_a_forward_of_their_own_run_by_themselves():
-    model = nn.Sequential(*small()[:1], Doubled(6, 4, **ONCE), *small())
+    model = nn.Sequential(small()[0], Doubled(6, 4, **ONCE), *small())
     torch.testing.assert_close(snn.fuse(model)(times(model)), model(times(model)))
     with pytest.raises(ValueError, match="'0', Doubled, has a forward of its own; '1', LI, has no"):
         snn.fuse(nn.Sequential(Doubled(4, 5), snn.LI(5, 3)))

@@ -32,24 +32,24 @@ _KINDS = (FeedForwardLIF, RecurrentLIF, LI, Delay, FlattenSpikes)
 def fuse(model: nn.Sequential) -> nn.Sequential:
     """The same model, whose layers in a row run as one JAX function with one backward pass.
 
-    Between torch and JAX each layer has a fixed cost, which small ones consist of; here a row of
-    layers pays it once. Spikes, gradients, health reports, overflow errors, and what `silent_loss`
-    needs are those of the layers, which stay where they are, under the same names, with the same
-    parameters, in both models: optimisers, checkpoints, `initialise_`, `rescue_silent_` and the
-    like see no difference.
+    Between torch and JAX each layer has a fixed cost; here a row of layers pays it once. A training
+    step takes 0.64 (four layers of 20, batch 8) to 0.9 times as long (Yin-Yang, 5-100-3, batch 64).
+    Spikes, gradients, health reports, overflow errors, and what `silent_loss` needs are those of
+    the layers, which stay what and where they are, in both models: optimisers, checkpoints,
+    `initialise_`, `rescue_silent_` and the like see no difference.
 
-    A row consists of `LIF`, `LIFConv1d`, `LIFConv2d` and `RecurrentLIF`, and `Delay` and
-    `FlattenSpikes` between them; it ends with an `LI`, and with a layer that has
-    ``silent="peak"`` or dendritic delays. All other modules run as they are, and so do, at each
-    call, layers that have hooks at that time, a backend, or a forward of their own, and everything
-    under `torch.compile`.
+    A row consists of `LIF`, `LIFConv1d`, `LIFConv2d` and `RecurrentLIF`, with `Delay` and
+    `FlattenSpikes` between them; an `LI`, ``silent="peak"`` or dendritic delays end it. All other
+    modules run as they are, and so do layers with a backend or a forward of their own, with hooks
+    at the time of the call, and everything under `torch.compile`.
 
     **Arguments:** ``model``: an ``nn.Sequential``, also with others in it, without hooks of its
     own.
 
     **Returns:** an ``nn.Sequential`` of the same modules. Values are equal up to rounding, as the
     compiler sees more at once. The first call with new shapes compiles, for as long as all of the
-    layers together. Of the spikes within a row only dtype and number are checked, not their values.
+    layers together. Of the spikes within a row values are not checked, and late ones are counted in
+    the health report without a warning.
 
     **Raises:** ``ValueError``, with a reason for each module, if no two layers stand in a row.
     """
