@@ -15,6 +15,7 @@ from .functional._lif_state import LIFState as LIFState
 from .functional._recurrent_lif_state import RecurrentLIFState as RecurrentLIFState
 from .layers._checkpoint import CheckpointWarning as CheckpointWarning
 from .layers._delay import Delay as Delay
+from .layers._fuse import fuse as fuse
 from .layers._health import Health as Health
 from .layers._health import HealthReport as HealthReport
 from .layers._health import LayerHealth as LayerHealth
@@ -116,6 +117,7 @@ __all__ = [
     "events_from_spike_times",
     "first_to_spike",
     "functional",
+    "fuse",
     "hardware",
     "health_report",
     "hx",

@@ -29,9 +29,9 @@ from ..layers._late import warn_if_late
 from ._connections import OBJECTS, put_together, taken_apart
 
 # Layers beyond this number that differ in more than numbers and shapes compile anew in turns.
-_MAX_BRIDGED = 128
+MAX_BRIDGED = 128
 # Numbers that say how many there are of something, and so are part of the program.
-_COUNTS = frozenset({"max_spikes", "max_events", "neurons", "steps"})
+_COUNTS = frozenset({"axes", "max_spikes", "max_events", "neurons", "steps"})
 
 
 def check_layer(
@@ -106,15 +106,32 @@ def counting(function: Callable[..., Any], *arguments: Any, **named: Any) -> tup
 def _call(
     function: Callable[..., Any], counts: bool, arguments: tuple[Any, ...], named: dict[str, Any]
 ) -> Any:
+    like = arguments[0].time if isinstance(arguments[0], Events) else arguments[0]
+    tensors, options, names, values = parted(named, like.device)
+    packed = as_packed(values, like)
+    if torch.compiler.is_compiling():
+        # Importing torch's compiler takes a second; here it is loaded already.
+        from .. import _compile
+
+        return _compile.bridged(function, counts)(names, packed, *arguments, **tensors, **options)
+    return _bridged(function, counts, names, tuple(options.items()))(packed, *arguments, **tensors)
+
+
+def parted(
+    named: dict[str, Any], device: torch.device
+) -> tuple[dict[str, Tensor], dict[str, Any], tuple[str, ...], list[float]]:
+    """Arguments by what becomes of them: tensors, what is compiled in, and run-time numbers.
+
+    **Returns:** the first two by name, names of the numbers, and these.
+    """
     tensors: dict[str, Tensor] = {}
     options: dict[str, Any] = {}
     names, values = [], []
-    like = arguments[0].time if isinstance(arguments[0], Events) else arguments[0]
     for name, value in named.items():
         if isinstance(value, Tensor):
             tensors[name] = value
         elif name in OBJECTS:
-            arrays, options[name] = taken_apart(name, value, like.device)
+            arrays, options[name] = taken_apart(name, value, device)
             tensors.update(arrays)
         elif _is_value(name, value):
             names.append(name)
@@ -123,19 +140,16 @@ def _call(
             options[name] = value
     if "refractory" in named:
         options["form"] = form_of(*(named[name] for name in ("tau_mem", "tau_syn", "refractory")))
-    # In one tensor, as each array has its price at the bridge. It is made anew each time: one made
-    # in inference mode, or while torch traces, is of no use outside of that.
-    packed = torch.tensor(values, dtype=like.dtype, device=like.device)
-    if torch.compiler.is_compiling():
-        # Importing torch's compiler takes a second; here it is loaded already.
-        from .. import _compile
+    return tensors, options, tuple(names), values
 
-        return _compile.bridged(function, counts)(
-            tuple(names), packed, *arguments, **tensors, **options
-        )
-    return _bridged(function, counts, tuple(names), tuple(options.items()))(
-        packed, *arguments, **tensors
-    )
+
+def as_packed(values: list[float], like: Tensor) -> Tensor:
+    """Numbers in one tensor, as each array has its price at the bridge.
+
+    It is made anew each time: one made in inference mode, or while torch traces, is of no use
+    outside of that.
+    """
+    return torch.tensor(values, dtype=like.dtype, device=like.device)
 
 
 def _is_value(name: str, option: Any) -> bool:
@@ -146,7 +160,7 @@ def _is_value(name: str, option: Any) -> bool:
     return -math.inf < number < math.inf
 
 
-@functools.lru_cache(maxsize=_MAX_BRIDGED)
+@functools.lru_cache(maxsize=MAX_BRIDGED)
 def _bridged(
     function: Callable[..., Any],
     counts: bool,

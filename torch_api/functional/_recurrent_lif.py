@@ -114,7 +114,7 @@ def recurrent_lif(
         "refractory": refractory,
     }
     check_layer(spikes, weight, constants, connections)
-    delays = _check_recurrence(weight, recurrent_weight, recurrent_delay, connections)
+    delays = check_recurrence(weight, recurrent_weight, recurrent_delay, connections)
     options = {
         **delays,
         **constants,
@@ -176,7 +176,7 @@ def recurrent_lif_trace(
         "refractory": refractory,
     }
     given = check_trace(spikes, weight, times, constants, quantity, connections)
-    delays = _check_recurrence(weight, recurrent_weight, recurrent_delay, connections)
+    delays = check_recurrence(weight, recurrent_weight, recurrent_delay, connections)
     layer = spikes, weight, recurrent_weight
     constants = {**constants, **delays, "connections": connections}
     if output is None:
@@ -191,7 +191,7 @@ def recurrent_lif_trace(
     )
 
 
-def _check_recurrence(
+def check_recurrence(
     weight: Tensor, recurrent_weight: Tensor, delay: Any, connections: Connections | None
 ) -> dict[str, Any]:
     """Check the connections within a layer; **returns** their delay, if any, by name."""

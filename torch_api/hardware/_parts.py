@@ -12,6 +12,7 @@ from ..backend._stack import Stack
 from ..layers._li import LI
 from ..layers._lif import LIF
 from ..layers._neuron_layer import NeuronLayer
+from ..layers._plain import has_hooks, has_own_forward
 
 
 def as_sequential(model: nn.Module) -> nn.Sequential:
@@ -120,17 +121,12 @@ class Plan:
     def _check_plain(self, module: nn.Module, name: str, kind: type[nn.Module]) -> None:
         """Refuse what the hardware would skip, as no module's forward is called there."""
         shown = f"model: {name!r}" if name else "model"
-        if getattr(module.forward, "__func__", None) is not kind.forward:
+        if has_own_forward(module, kind):
             raise ValueError(
                 f"{shown}, {type(module).__name__}, has a forward of its own, which a run on "
                 f"hardware would skip; {_remedy(name)}"
             )
-        if (
-            module._forward_hooks
-            or module._forward_pre_hooks
-            or module._backward_hooks
-            or module._backward_pre_hooks
-        ):
+        if has_hooks(module):
             raise ValueError(
                 f"{shown} has hooks, which a run on hardware would not call; remove them"
                 f"{f', or {_remedy(name)}' if name else ''}"

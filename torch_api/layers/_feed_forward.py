@@ -11,6 +11,7 @@ from .._validate import check_dtype
 from ..functional._lif import Gradient, Quantity, Solver, check_settings, spikes_once
 from ..functional._lif_state import LIFState
 from ._constants import Constant, register_constants
+from ._health import Health
 from ._neuron_layer import CONSTANTS, NeuronLayer
 from ._overflow import OnOverflow, report_overflow
 
@@ -96,28 +97,33 @@ class FeedForwardLIF(NeuronLayer):
             return observed
         arriving = self.delay_input(spikes)
         out, health, *end = functional.lif(
-            arriving,
-            self.weight,
-            **self.constants(),
-            max_spikes=self.max_spikes,
-            t_max=self.t_max,
-            gradient=self.gradient,
-            min_slope=self.min_slope,
-            solver=self.solver,
-            connections=self.connections(),
-            return_health=True,
-            **options,
+            arriving, **self.arguments(), return_health=True, **options
         )
-        self.remember(out.shape[:-1].numel() // max(self.out_features, 1), health)
-        self.remember_late(arriving)
-        if not spikes_once(self.refractory):
-            self.report(health.overflow)
+        self.note(arriving, out, health)
         if options:
             # What is remembered is read as that of a layer at rest.
             self.last_call = None
             return (out, *end) if return_state else out
-        self.remember_call(arriving, out)
         return self.finish(arriving, out)
+
+    def arguments(self) -> dict[str, Any]:
+        return {
+            "weight": self.weight,
+            **self.constants(),
+            "max_spikes": self.max_spikes,
+            "t_max": self.t_max,
+            "gradient": self.gradient,
+            "min_slope": self.min_slope,
+            "solver": self.solver,
+            "connections": self.connections(),
+        }
+
+    def note(self, arriving: Tensor | Events, out: Tensor, health: Health) -> None:
+        self.remember(out.shape[:-1].numel() // max(self.out_features, 1), health)
+        self.remember_late(arriving)
+        if not spikes_once(self.refractory):
+            self.report(health.overflow)
+        self.remember_call(arriving, out)
 
     def from_backend(self, spikes: Tensor | Events) -> Tensor | None:
         """Spikes of the hardware that runs the layer; ``None`` without such."""
@@ -129,15 +135,6 @@ class FeedForwardLIF(NeuronLayer):
     def report(self, overflow: Tensor) -> None:
         """Do what is to be done about neurons with more spikes than there is room for."""
         report_overflow(overflow, self.on_overflow, self.max_spikes)
-
-    def finish(
-        self, arriving: Tensor | Events, out: Tensor, weight: Tensor | None = None
-    ) -> Tensor:
-        """What the layer gives, of the spikes that its neurons have.
-
-        ``weight``: the matrix ``(out, in)`` that they have them with, if not the layer's own.
-        """
-        return out
 
     def trace(
         self,

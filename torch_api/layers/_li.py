@@ -114,18 +114,23 @@ class LI(WeightedLayer):
         return critical_weight(spikes, self.tau_mem, self.tau_syn, 1.0)
 
     def forward(self, spikes: Tensor | Events) -> Tensor:
-        out = functional.li(
-            spikes,
-            self.weight,
-            **self.constants(),
-            readout=self.readout,
-            t_max=self.t_max,
-            tau_weight=self.tau_weight,
-        )
-        self.remember_silent(out)
-        self.remember_late(spikes)
-        self.remember_call(spikes, out)
+        out = functional.li(spikes, **self.arguments())
+        self.note(spikes, out)
         return out
+
+    def arguments(self) -> dict[str, Any]:
+        return {
+            "weight": self.weight,
+            **self.constants(),
+            "readout": self.readout,
+            "t_max": self.t_max,
+            "tau_weight": self.tau_weight,
+        }
+
+    def note(self, arriving: Tensor | Events, out: Tensor, health: None = None) -> None:
+        self.remember_silent(out)
+        self.remember_late(arriving)
+        self.remember_call(arriving, out)
 
     @property
     def has_health(self) -> bool:

@@ -44,6 +44,26 @@ class WeightedLayer(SpikingLayer, RecordsNumbers):
         """Input spikes as they arrive."""
         return spikes
 
+    def arguments(self) -> dict[str, Any]:
+        """What the layer's function takes beside the spikes that arrive, by name."""
+        raise NotImplementedError
+
+    def note(self, arriving: Tensor | Events, out: Tensor, health: Any) -> None:
+        """Keep what a forward found, and report neurons with more spikes than room.
+
+        ``health``: `Health` of layers that spike.
+        """
+        raise NotImplementedError
+
+    def finish(
+        self, arriving: Tensor | Events, out: Tensor, weight: Tensor | None = None
+    ) -> Tensor:
+        """What the layer gives, of what its neurons do.
+
+        ``weight``: the matrix ``(out, in)`` that they do it with, if not the layer's own.
+        """
+        return out
+
     def counts_of_inputs(self, spikes: Tensor | Events) -> Tensor:
         """How many spikes arrive from each input of a neuron, float64 ``(samples, inputs)``."""
         arriving = self.delay_input(spikes)

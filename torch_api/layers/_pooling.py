@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ...jax_core import Events
 from ...jax_core._validate import check_integer
 from .._validate import check_spike_tensor, check_spikes, values_are_checked
+from ..functional._chain import flattened
 from ._connection_list import times_of_events
 
 
@@ -103,12 +104,7 @@ class FlattenSpikes(nn.Module):
 
     def forward(self, spikes: Tensor) -> Tensor:
         check_spike_tensor(spikes)
-        if spikes.ndim < self.axes + 1:
-            raise ValueError(
-                f"spikes must have at least {self.axes + 1} axes, neurons and their spikes, got "
-                f"shape {tuple(spikes.shape)}"
-            )
-        return spikes.flatten(-1 - self.axes, -2)
+        return flattened(spikes, self.axes)
 
     def extra_repr(self) -> str:
         return f"axes={self.axes}"

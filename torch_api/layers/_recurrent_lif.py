@@ -17,6 +17,7 @@ from ..spikes._events import events_from_spike_times
 from ._connection_list import Connected, connection_list, times_of_events
 from ._constants import Constant, constants_repr, register_constants
 from ._delay_parameter import delay_repr, nonnegative, register_delay
+from ._health import Health
 from ._initialisation import recurrent_weights_, spiking_weights_
 from ._neuron_layer import CONSTANTS, DensePart, NeuronLayer, check_stateful
 from ._overflow import OnOverflow, report_overflow
@@ -239,28 +240,29 @@ class RecurrentLIF(NeuronLayer):
             options = {"current": current, "state": state, "return_state": return_state}
         arriving = self.delay_input(spikes)
         out, health, *end = functional.recurrent_lif(
-            arriving,
-            **self._network(),
-            max_spikes=self.max_spikes,
-            t_max=self.t_max,
-            min_slope=self.min_slope,
-            solver=self.solver,
-            return_health=True,
-            **options,
+            arriving, **self.arguments(), return_health=True, **options
         )
-        self.remember(out.shape[:-2].numel(), health)
-        self.remember_late(arriving)
-        if not spikes_once(self.refractory):
-            report_overflow(health.overflow, self.on_overflow, self.max_spikes, ends_sample=True)
+        self.note(arriving, out, health)
         if options:
             # What is remembered is read as that of a layer at rest.
             self.last_call = None
             return (out, *end) if return_state else out
+        return self.finish(arriving, out)
+
+    def note(self, arriving: Tensor | Events, out: Tensor, health: Health) -> None:
+        self.remember(out.shape[:-2].numel(), health)
+        self.remember_late(arriving)
+        if not spikes_once(self.refractory):
+            report_overflow(health.overflow, self.on_overflow, self.max_spikes, ends_sample=True)
         self.remember_call(arriving, out)
+
+    def finish(
+        self, arriving: Tensor | Events, out: Tensor, weight: Tensor | None = None
+    ) -> Tensor:
         if self.silent == "inf":
             return out
-        arriving = self.heard(arriving, out)
-        return with_pseudo_spikes(self, arriving, self.all_weights(), out, self.silent_time)
+        weight = self.all_weights() if weight is None else weight
+        return with_pseudo_spikes(self, self.heard(arriving, out), weight, out, self.silent_time)
 
     def trace(
         self,
@@ -289,10 +291,7 @@ class RecurrentLIF(NeuronLayer):
             times=times,
             output=output,
             quantity=quantity,
-            **self._network(),
-            max_spikes=self.max_spikes,
-            t_max=self.t_max,
-            min_slope=self.min_slope,
+            **self.arguments(),
             on_overflow=self.on_overflow,
         )
 
@@ -357,7 +356,7 @@ class RecurrentLIF(NeuronLayer):
             for n, row in enumerate(weight)
         ]
 
-    def _network(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, Any]:
         connections = self.connections()
         return {
             "weight": self.dense_weight() if connections is None else self.weight,
@@ -365,6 +364,10 @@ class RecurrentLIF(NeuronLayer):
             "recurrent_delay": self.dense_recurrent_delay(),
             "connections": connections,
             **self.constants(),
+            "max_spikes": self.max_spikes,
+            "t_max": self.t_max,
+            "min_slope": self.min_slope,
+            "solver": self.solver,
         }
 
     def extra_repr(self) -> str:
