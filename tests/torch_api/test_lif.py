@@ -188,8 +188,8 @@ def test_an_unknown_delay_is_refused_with_the_alternatives():
         ValueError, match=r"delay must be None, 'axonal'.*'dendritic'.*'synaptic'.*'somatic'"
     ):
         snn.LIF(5, 3, delay=kind)
-    kind = "synaptic"
-    with pytest.raises(ValueError, match=r"delay must be None, 'axonal' \(.*got 'synaptic'"):
+    kind = "dendritic"
+    with pytest.raises(ValueError, match=r"delay must be None, 'axonal' \(.*got 'dendritic'"):
         snn.RecurrentLIF(5, 3, delay=kind)
 
 
