@@ -98,6 +98,13 @@ class Motion:
     floor: Array
     """The least slope at a spike that gradients divide by."""
 
+    @property
+    def pause(self) -> Array | float:
+        """For how long a neuron is held after a spike."""
+        if self.neuron.once:
+            return jnp.inf
+        return self.neuron.refractory if self.neuron.pauses else 0.0
+
     def go_on(self, now: Now, time: Array) -> Now:
         """Move on to a time; while refractory, the voltage is held."""
         u = time - now.clock
@@ -124,7 +131,7 @@ class Motion:
         return Now(
             clock,
             where(spiking, self.neuron.jump(moved), now.state),
-            jnp.where(spiking, clock + self.neuron.refractory, now.hold),
+            jnp.where(spiking, clock + self.pause, now.hold),
         )
 
     def finish(self, now: Now, t_max: Array | float) -> Start:

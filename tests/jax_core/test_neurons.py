@@ -255,6 +255,25 @@ def test_options_of_layers_of_any_model(x64):
         jax_core.spiking(spikes, weight, neuron)
 
 
+@partial(jax.tree_util.register_dataclass, data_fields=["tau_syn", "threshold"], meta_fields=[])
+@dataclasses.dataclass(frozen=True)
+class SpikesOnce(NonLeaky):
+    @property
+    def once(self):
+        return True
+
+
+def test_a_model_that_spikes_once_is_done_after_that(x64):
+    _, spikes, weight = draw(3)
+    several = jax_core.spiking(spikes, weight, NonLeaky(1e-2, 1.0), max_spikes=ROOM, t_max=0.1)
+    options = {"t_max": 0.1, "return_state": True}
+    first, state = jax_core.spiking(spikes, weight, SpikesOnce(1e-2, 1.0), **options)
+    assert np.array_equal(first, several[..., :1])
+    assert np.array_equal(np.isinf(state.refractory), np.isfinite(first[..., 0]))
+    again = jax_core.spiking(spikes, weight, SpikesOnce(1e-2, 1.0), state=state, t_max=0.1)
+    assert np.isinf(again[np.isfinite(first)]).all()
+
+
 WRONG = [
     (NonLeaky, {}, TypeError, "neuron must be a Neuron"),
     (NonLeaky(np.full(3, 1e-2), 1.0), {}, ValueError, r"neuron\.tau_syn must be a number or have"),
