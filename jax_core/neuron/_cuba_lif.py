@@ -11,7 +11,7 @@ from jax import Array
 from ._constants import Constants, Form
 from ._crossing import Bracket, advance, crosses_double, find_bracket, solve_crossing
 from ._kernel import Propagator, propagator
-from ._protocol import Neuron
+from ._leaky import Leaky
 
 
 class VI(NamedTuple):
@@ -25,27 +25,11 @@ class VI(NamedTuple):
 
 @partial(jax.tree_util.register_dataclass, data_fields=["constants"], meta_fields=["form"])
 @dataclasses.dataclass(frozen=True)
-class CubaLIF(Neuron[VI]):
+class CubaLIF(Leaky[VI]):
     """``tau_mem dV/dt = v_leak - V + I``, ``tau_syn dI/dt = -I``; see `Constants`."""
 
     constants: Constants
     form: Form
-
-    @property
-    def once(self) -> bool:
-        return self.form.spikes_once
-
-    @property
-    def pauses(self) -> bool:
-        return self.form.pauses
-
-    @property
-    def refractory(self) -> Array:
-        return self.constants.refractory
-
-    @property
-    def scale(self) -> Array:
-        return jnp.abs(self.constants.threshold) / self.constants.tau_mem
 
     @property
     def is_shared(self) -> bool:
@@ -62,9 +46,6 @@ class CubaLIF(Neuron[VI]):
 
     def receive(self, state: VI, drive: Array, port: Array) -> VI:
         return VI(state.v, state.i + drive)
-
-    def excess(self, state: VI) -> Array:
-        return state.v - self.constants.threshold
 
     def slope(self, state: VI) -> Array:
         return (state.i - state.v) / self.constants.tau_mem
@@ -89,12 +70,6 @@ class CubaLIF(Neuron[VI]):
     def at(self, state: VI, u: Array) -> VI:
         i = state.i * jnp.exp(-u / self.constants.tau_syn)
         return VI(jnp.broadcast_to(self.constants.threshold, i.shape), i)
-
-    def hold(self, state: VI) -> VI:
-        return VI(jnp.broadcast_to(self.constants.reset, state.v.shape), state.i)
-
-    def jump(self, state: VI) -> VI:
-        return self.hold(state)
 
     def _at_end(self, state: VI, u_end: Array, flow: Propagator) -> Array:
         v_end, _ = advance(*state, flow)

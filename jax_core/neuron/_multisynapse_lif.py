@@ -19,7 +19,7 @@ from jax import Array
 
 from ._constants import Constants, Form
 from ._kernel import Propagator, propagator
-from ._protocol import Neuron
+from ._leaky import Leaky
 from ._root import root_between, roots_between_turns, roots_of_exponentials
 
 
@@ -44,29 +44,13 @@ class Rise(NamedTuple):
     jax.tree_util.register_dataclass, data_fields=["constants", "tau_syn"], meta_fields=["form"]
 )
 @dataclasses.dataclass(frozen=True)
-class MultisynapseLIF(Neuron[VIs]):
+class MultisynapseLIF(Leaky[VIs]):
     """A LIF neuron with one synaptic time constant for each port."""
 
     constants: Constants
     """Of which ``tau_syn`` has no meaning."""
     tau_syn: tuple[Array, ...]
     form: Form
-
-    @property
-    def once(self) -> bool:
-        return self.form.spikes_once
-
-    @property
-    def pauses(self) -> bool:
-        return self.form.pauses
-
-    @property
-    def refractory(self) -> Array:
-        return self.constants.refractory
-
-    @property
-    def scale(self) -> Array:
-        return jnp.abs(self.constants.threshold) / self.constants.tau_mem
 
     def start(self) -> VIs:
         start = self.constants.start
@@ -84,9 +68,6 @@ class MultisynapseLIF(Neuron[VIs]):
     def receive(self, state: VIs, drive: Array, port: Array) -> VIs:
         arriving = (jnp.where(port == p, drive, 0) for p in range(len(state.i)))
         return VIs(state.v, tuple(i + x for i, x in zip(state.i, arriving, strict=True)))
-
-    def excess(self, state: VIs) -> Array:
-        return state.v - self.constants.threshold
 
     def slope(self, state: VIs) -> Array:
         return self._drive(state) / self.constants.tau_mem
@@ -121,12 +102,6 @@ class MultisynapseLIF(Neuron[VIs]):
     def at(self, state: VIs, u: Array) -> VIs:
         moved = self._at(state, u)
         return VIs(jnp.broadcast_to(self.constants.threshold, moved.v.shape), moved.i)
-
-    def hold(self, state: VIs) -> VIs:
-        return VIs(jnp.broadcast_to(self.constants.reset, state.v.shape), state.i)
-
-    def jump(self, state: VIs) -> VIs:
-        return self.hold(state)
 
     def _at(self, state: VIs, u: Array) -> VIs:
         return self.go(state, self.flow(u))

@@ -11,7 +11,7 @@ from ._lif_state import LIFState
 from ._recurrent_lif_state import RecurrentLIFState
 
 
-class NeuronOptions(TypedDict, total=False):
+class CommonOptions(TypedDict, total=False):
     """Neuron constants, and how far a simulation goes."""
 
     tau_mem: Constant
@@ -20,11 +20,16 @@ class NeuronOptions(TypedDict, total=False):
     v_leak: Constant
     v_reset: Constant
     refractory: Constant
-    max_spikes: int
     t_max: float
     min_slope: float
     on_overflow: OnOverflow
     solver: Solver
+
+
+class NeuronOptions(CommonOptions, total=False):
+    """The same, with room for spikes."""
+
+    max_spikes: int
 
 
 class LIFOptions(NeuronOptions, total=False):

@@ -14,12 +14,14 @@ from ._constants import Constant, register_constants
 from ._health import Health
 from ._neuron_layer import CONSTANTS, NeuronLayer
 from ._overflow import OnOverflow, report_overflow
+from ._room import set_room, with_room
 
 
 class FeedForwardLIF(NeuronLayer):
     """Base of `LIF` and of layers with other connections: the forward, and the voltage."""
 
     max_spikes: int
+    grows: bool
     gradient: Gradient
     min_slope: float
     # Modules saved as a whole before there was a choice have none of their own.
@@ -29,17 +31,10 @@ class FeedForwardLIF(NeuronLayer):
         """Check and take the options of `Options`; **returns** device and dtype."""
         dtype = check_dtype(options["dtype"])
         self.sparse = None
-        settings = (
-            "max_spikes",
-            "t_max",
-            "gradient",
-            "min_slope",
-            "on_overflow",
-            "refractory",
-            "solver",
-        )
-        check_settings(*(options[name] for name in settings))
-        self.max_spikes, self.t_max = options["max_spikes"], float(options["t_max"])
+        set_room(self, options["max_spikes"], options["refractory"])
+        settings = "t_max", "gradient", "min_slope", "on_overflow", "refractory", "solver"
+        check_settings(self.max_spikes, *(options[name] for name in settings))
+        self.t_max = float(options["t_max"])
         self.gradient = options["gradient"]
         self.on_overflow: OnOverflow = options["on_overflow"]
         self.min_slope = float(options["min_slope"])
@@ -96,15 +91,21 @@ class FeedForwardLIF(NeuronLayer):
         if observed is not None:
             return observed
         arriving = self.delay_input(spikes)
-        out, health, *end = functional.lif(
-            arriving, **self.arguments(), return_health=True, **options
-        )
+        out, health, *end = self.simulated(arriving, **options)
         self.note(arriving, out, health)
         if options:
             # What is remembered is read as that of a layer at rest.
             self.last_call = None
             return (out, *end) if return_state else out
         return self.finish(arriving, out)
+
+    def simulated(self, arriving: Tensor | Events, **options: Any) -> tuple[Any, ...]:
+        """Spikes, health, and the state if asked for, with room that grows if it may."""
+
+        def run() -> tuple[Any, ...]:
+            return functional.lif(arriving, **self.arguments(), return_health=True, **options)
+
+        return with_room(self, run)
 
     def arguments(self) -> dict[str, Any]:
         return {
@@ -159,8 +160,12 @@ class FeedForwardLIF(NeuronLayer):
 
         **Returns:** voltages or currents, with the axes of the output's neurons, ``(..., T)``.
         """
+        arriving = self.delay_input(spikes)
+        if self.grows and output is None:
+            with torch.no_grad():
+                self.simulated(arriving)
         return functional.lif_trace(
-            self.delay_input(spikes),
+            arriving,
             self.weight,
             times,
             output=output,

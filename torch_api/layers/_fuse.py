@@ -128,6 +128,8 @@ def _reason(module: nn.Module) -> str | None:
         return "has a forward of its own"
     if has_hooks(module):
         return "has hooks"
+    if getattr(module, "grows", False):
+        return "sizes its own output (max_spikes='auto')"
     return None if getattr(module, "backend", None) is None else "runs on a backend"
 
 

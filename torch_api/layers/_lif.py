@@ -26,6 +26,7 @@ from ._neuron_layer import CONSTANTS, DensePart, check_stateful
 from ._options import DEFAULTS
 from ._overflow import OnOverflow, report_overflow
 from ._pseudo_spikes import Silent, check_silent, silent_repr, with_pseudo_spikes
+from ._room import Room, room_repr
 
 
 class LIF(FeedForwardLIF):
@@ -50,7 +51,8 @@ class LIF(FeedForwardLIF):
     - ``refractory``: seconds, >= 0; ``inf`` for at most one spike per neuron. All of these are
       numbers or tensors ``(out_features,)``. Numbers of which ``tau_mem`` is equal to ``tau_syn``
       or twice that select a closed form; tensors become buffers.
-    - ``max_spikes``: room for this many output spikes per neuron.
+    - ``max_spikes``: room for this many output spikes per neuron; with ``"auto"`` it grows by
+      factors of two to what the data need, which costs a run and a compilation each time.
     - ``t_max``: end of the simulation, seconds; later spikes are not emitted.
     - ``delay``: ``None``; a fixed delay of all inputs, seconds, >= 0, a number or a tensor
       ``(in_features,)``, which becomes a buffer; ``"axonal"``: each input has its learnable delay;
@@ -115,7 +117,7 @@ class LIF(FeedForwardLIF):
         v_leak: Constant = 0.0,
         v_reset: Constant = 0.0,
         refractory: Constant = 0.0,
-        max_spikes: int = 1,
+        max_spikes: Room = 1,
         t_max: float = math.inf,
         delay: Literal["axonal", "dendritic", "synaptic"] | float | Tensor | None = None,
         mask: Tensor | None = None,
@@ -171,6 +173,8 @@ class LIF(FeedForwardLIF):
             raise ValueError(
                 f"silent=\"peak\" does not go with delay={self.delay_type!r}; choose delay='axonal'"
             )
+        if self.backend is not None and self.grows:
+            raise ValueError("max_spikes='auto' is for simulations; choose a number with a backend")
         if self.backend is not None and self.delay_type == "synaptic":
             raise ValueError(
                 "backend does not go with delay='synaptic': hardware has no delays of single "
@@ -239,7 +243,7 @@ class LIF(FeedForwardLIF):
             return super().trace(spikes, times, output=output, quantity=quantity)
         constants, weight = self.constants(), self.dense_weight()
         if output is None:
-            out = functional.lif(spikes, weight, **constants, **self.limits())
+            out, _ = self.simulated(spikes)
             output = self.delay_output(out)
         self._check_rest()
         arguments = spikes, weight, output, times, nonnegative(self.delay)
@@ -255,7 +259,7 @@ class LIF(FeedForwardLIF):
         parts = [
             f"{self.in_features}, {self.out_features}",
             constants_repr(self, CONSTANTS),
-            f"max_spikes={self.max_spikes}, t_max={self.t_max:g}, gradient={self.gradient!r}",
+            f"{room_repr(self)}, t_max={self.t_max:g}, gradient={self.gradient!r}",
         ]
         if self.delay is not None and self.delay_type is not None:
             parts.append(delay_repr("delay", self.delay, self.delay_type))

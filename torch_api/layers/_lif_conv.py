@@ -14,6 +14,7 @@ from ._initialisation import spiking_weights_
 from ._input_counts import input_counts
 from ._neuron_layer import CONSTANTS, DensePart
 from ._options import DEFAULTS, Options
+from ._room import room_repr
 
 Sizes = int | tuple[int, ...]
 
@@ -162,7 +163,7 @@ class _LIFConv(FeedForwardLIF):
             f"stride={conv.stride}, padding={conv.padding}, dilation={conv.dilation}",
             f"groups={conv.groups}",
             constants_repr(self, CONSTANTS),
-            f"max_spikes={self.max_spikes}, t_max={self.t_max:g}, gradient={self.gradient!r}",
+            f"{room_repr(self)}, t_max={self.t_max:g}, gradient={self.gradient!r}",
         ]
         return ", ".join(parts)
 

@@ -7,7 +7,8 @@ import torch
 
 from ...jax_core.layer._differentiable import Gradient
 from ...jax_core.layer._options import DEFAULTS as OF_NEURONS
-from ..functional._options import NeuronOptions
+from ..functional._options import CommonOptions
+from ._room import Room
 
 # What layers are called with, or have in a form of their own.
 _OF_CALLS = {"connections", "current", "state", "return_state"}
@@ -20,9 +21,10 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-class Options(NeuronOptions, total=False):
+class Options(CommonOptions, total=False):
     """Options of `LIF` that layers with other connections take, too."""
 
+    max_spikes: Room
     gradient: Gradient
     learn: Iterable[str]
     device: torch.device | str | None

@@ -22,6 +22,7 @@ from ._initialisation import recurrent_weights_, spiking_weights_
 from ._neuron_layer import CONSTANTS, DensePart, NeuronLayer, check_stateful
 from ._overflow import OnOverflow, report_overflow
 from ._pseudo_spikes import Silent, check_silent, silent_repr, with_pseudo_spikes
+from ._room import Room, room_repr, set_room, with_room
 
 
 class RecurrentLIF(NeuronLayer):
@@ -66,6 +67,8 @@ class RecurrentLIF(NeuronLayer):
     **References:** Wunderlich & Pehle 2021, doi:10.1038/s41598-021-91786-z (EventProp).
     """
 
+    max_spikes: int
+    grows: bool
     recurrent_weight: nn.Parameter
     delay: Tensor | None
     recurrent_delay: Tensor | None
@@ -83,7 +86,7 @@ class RecurrentLIF(NeuronLayer):
         v_leak: Constant = 0.0,
         v_reset: Constant = 0.0,
         refractory: Constant = 0.0,
-        max_spikes: int = 1,
+        max_spikes: Room = 1,
         t_max: float = math.inf,
         delay: Literal["axonal", "synaptic"] | float | Tensor | None = None,
         recurrent_delay: Literal["axonal", "synaptic"] | float | Tensor | None = None,
@@ -102,10 +105,12 @@ class RecurrentLIF(NeuronLayer):
     ) -> None:
         super().__init__()
         dtype = check_dtype(dtype)
-        check_settings(max_spikes, t_max, "eventprop", min_slope, on_overflow, refractory, solver)
+        set_room(self, max_spikes, refractory)
+        settings = t_max, "eventprop", min_slope, on_overflow, refractory, solver
+        check_settings(self.max_spikes, *settings)
         self.in_features = check_size(in_features, "in_features")
         self.out_features = check_size(out_features, "out_features")
-        self.max_spikes, self.t_max = max_spikes, float(t_max)
+        self.t_max = float(t_max)
         self.on_overflow: OnOverflow = on_overflow
         self.min_slope = float(min_slope)
         self.solver = solver
@@ -239,15 +244,22 @@ class RecurrentLIF(NeuronLayer):
             )
             options = {"current": current, "state": state, "return_state": return_state}
         arriving = self.delay_input(spikes)
-        out, health, *end = functional.recurrent_lif(
-            arriving, **self.arguments(), return_health=True, **options
-        )
+        out, health, *end = self.simulated(arriving, **options)
         self.note(arriving, out, health)
         if options:
             # What is remembered is read as that of a layer at rest.
             self.last_call = None
             return (out, *end) if return_state else out
         return self.finish(arriving, out)
+
+    def simulated(self, arriving: Tensor | Events, **options: Any) -> tuple[Any, ...]:
+        """Spikes, health, and the state if asked for, with room that grows if it may."""
+
+        def run() -> tuple[Any, ...]:
+            named = self.arguments()
+            return functional.recurrent_lif(arriving, **named, return_health=True, **options)
+
+        return with_room(self, run)
 
     def note(self, arriving: Tensor | Events, out: Tensor, health: Health) -> None:
         self.remember(out.shape[:-2].numel(), health)
@@ -286,12 +298,18 @@ class RecurrentLIF(NeuronLayer):
 
         **Returns:** voltages or currents, shape ``(..., out_features, T)``.
         """
+        arriving = self.delay_input(spikes)
+        if self.grows and output is None:
+            with torch.no_grad():
+                self.simulated(arriving)
+        named = self.arguments()
+        del named["solver"]
         return functional.recurrent_lif_trace(
-            self.delay_input(spikes),
+            arriving,
             times=times,
             output=output,
             quantity=quantity,
-            **self.arguments(),
+            **named,
             on_overflow=self.on_overflow,
         )
 
@@ -374,7 +392,7 @@ class RecurrentLIF(NeuronLayer):
         parts = [
             f"{self.in_features}, {self.out_features}",
             constants_repr(self, CONSTANTS),
-            f"max_spikes={self.max_spikes}, t_max={self.t_max:g}",
+            f"{room_repr(self)}, t_max={self.t_max:g}",
         ]
         for name in ("delay", "recurrent_delay"):
             delay, kind = getattr(self, name), getattr(self, f"{name}_type")
