@@ -29,8 +29,8 @@ class Block(nn.Module):
 
 
 class Doubled(snn.LIF):
-    def forward(self, spikes, **options):
-        return 2 * super().forward(spikes, **options)
+    def forward(self, *arguments, **named):
+        return 2 * super().forward(*arguments, **named)
 
 
 class Reversed(nn.Sequential):

@@ -217,8 +217,8 @@ def test_layers_with_hooks_run_by_themselves():
 
 
 class Doubled(snn.LIF):
-    def forward(self, spikes, **options):
-        return 2 * super().forward(spikes, **options)
+    def forward(self, *arguments, **named):
+        return 2 * super().forward(*arguments, **named)
 
 
 def test_layers_with_a_forward_of_their_own_run_by_themselves():

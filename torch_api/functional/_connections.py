@@ -29,7 +29,7 @@ def taken_apart(name: str, given: Any, device: torch.device) -> tuple[dict[str, 
     if torch.compiler.is_compiling():
         if _KINDS.get(kind.__name__) is not kind:
             raise TypeError(
-                f"{name} of type {kind.__name__} is not available under torch.compile, only those "
+                f"{name} of type {kind.__name__} are not available under torch.compile, only those "
                 f"of evtorch.jax_core; leave the layer eager"
             )
         kind = kind.__name__

@@ -21,7 +21,7 @@ class FeedForwardLIF(NeuronLayer):
     """Base of `LIF` and of layers with other connections: the forward, and the voltage."""
 
     max_spikes: int
-    grows: bool
+    grows: bool = False
     gradient: Gradient
     min_slope: float
     # Modules saved as a whole before there was a choice have none of their own.
@@ -56,26 +56,25 @@ class FeedForwardLIF(NeuronLayer):
     def forward(
         self,
         spikes: Tensor | Events,
-        *,
-        current: Constant | None = ...,
         state: LIFState | None = ...,
+        current: Constant | None = ...,
+        *,
         return_state: Literal[False] = ...,
     ) -> Tensor: ...
     @overload
     def forward(
         self,
         spikes: Tensor | Events,
-        *,
-        current: Constant | None = ...,
         state: LIFState | None = ...,
+        current: Constant | None = ...,
+        *,
         return_state: Literal[True],
     ) -> tuple[Tensor, LIFState]: ...
     def forward(
         self,
         spikes: Tensor | Events,
-        *,
-        current: Constant | None = None,
         state: LIFState | None = None,
+        current: Constant | None = None,
         return_state: bool = False,
     ) -> Tensor | tuple[Tensor, LIFState]:
         """Spikes of the layer; with ``return_state`` a tuple of them and the state at ``t_max``.
@@ -93,10 +92,12 @@ class FeedForwardLIF(NeuronLayer):
         arriving = self.delay_input(spikes)
         out, health, *end = self.simulated(arriving, **options)
         self.note(arriving, out, health)
+        self.report_lost(health)
         if options:
             # What is remembered is read as that of a layer at rest.
             self.last_call = None
             return (out, *end) if return_state else out
+        self.remember_call(arriving, out)
         return self.finish(arriving, out)
 
     def simulated(self, arriving: Tensor | Events, **options: Any) -> tuple[Any, ...]:
@@ -122,9 +123,10 @@ class FeedForwardLIF(NeuronLayer):
     def note(self, arriving: Tensor | Events, out: Tensor, health: Health) -> None:
         self.remember(out.shape[:-1].numel() // max(self.out_features, 1), health)
         self.remember_late(arriving)
+
+    def report_lost(self, health: Health) -> None:
         if not spikes_once(self.refractory):
             self.report(health.overflow)
-        self.remember_call(arriving, out)
 
     def from_backend(self, spikes: Tensor | Events) -> Tensor | None:
         """Spikes of the hardware that runs the layer; ``None`` without such."""

@@ -162,6 +162,9 @@ def _taken(
     if layer is None:
         return out
     layer.note(arriving, out, health)
+    if health is not None:
+        layer.report_lost(health)
+    layer.remember_call(arriving, out)
     return layer.finish(arriving, out)
 
 

@@ -116,6 +116,7 @@ class LI(WeightedLayer):
     def forward(self, spikes: Tensor | Events) -> Tensor:
         out = functional.li(spikes, **self.arguments())
         self.note(spikes, out)
+        self.remember_call(spikes, out)
         return out
 
     def arguments(self) -> dict[str, Any]:
@@ -130,7 +131,6 @@ class LI(WeightedLayer):
     def note(self, arriving: Tensor | Events, out: Tensor, health: None = None) -> None:
         self.remember_silent(out)
         self.remember_late(arriving)
-        self.remember_call(arriving, out)
 
     @property
     def has_health(self) -> bool:

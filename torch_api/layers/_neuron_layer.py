@@ -49,11 +49,14 @@ class WeightedLayer(SpikingLayer, RecordsNumbers):
         raise NotImplementedError
 
     def note(self, arriving: Tensor | Events, out: Tensor, health: Any) -> None:
-        """Keep what a forward found, and report neurons with more spikes than room.
-
-        ``health``: `Health` of layers that spike.
-        """
+        """Keep the counts of a forward; ``health``: `Health` of layers that spike."""
         raise NotImplementedError
+
+    def report_lost(self, health: Any) -> None:
+        """Raise or warn of neurons with more spikes than room, as the layer was told to.
+
+        By itself, as torch's compiler cannot go on in what called this with spikes at hand.
+        """
 
     def finish(
         self, arriving: Tensor | Events, out: Tensor, weight: Tensor | None = None

@@ -68,7 +68,7 @@ class RecurrentLIF(NeuronLayer):
     """
 
     max_spikes: int
-    grows: bool
+    grows: bool = False
     recurrent_weight: nn.Parameter
     delay: Tensor | None
     recurrent_delay: Tensor | None
@@ -210,26 +210,25 @@ class RecurrentLIF(NeuronLayer):
     def forward(
         self,
         spikes: Tensor | Events,
-        *,
-        current: Constant | None = ...,
         state: RecurrentLIFState | None = ...,
+        current: Constant | None = ...,
+        *,
         return_state: Literal[False] = ...,
     ) -> Tensor: ...
     @overload
     def forward(
         self,
         spikes: Tensor | Events,
-        *,
-        current: Constant | None = ...,
         state: RecurrentLIFState | None = ...,
+        current: Constant | None = ...,
+        *,
         return_state: Literal[True],
     ) -> tuple[Tensor, RecurrentLIFState]: ...
     def forward(
         self,
         spikes: Tensor | Events,
-        *,
-        current: Constant | None = None,
         state: RecurrentLIFState | None = None,
+        current: Constant | None = None,
         return_state: bool = False,
     ) -> Tensor | tuple[Tensor, RecurrentLIFState]:
         """Spikes of the layer; with ``return_state`` a tuple of them and the state at ``t_max``.
@@ -246,10 +245,12 @@ class RecurrentLIF(NeuronLayer):
         arriving = self.delay_input(spikes)
         out, health, *end = self.simulated(arriving, **options)
         self.note(arriving, out, health)
+        self.report_lost(health)
         if options:
             # What is remembered is read as that of a layer at rest.
             self.last_call = None
             return (out, *end) if return_state else out
+        self.remember_call(arriving, out)
         return self.finish(arriving, out)
 
     def simulated(self, arriving: Tensor | Events, **options: Any) -> tuple[Any, ...]:
@@ -264,9 +265,10 @@ class RecurrentLIF(NeuronLayer):
     def note(self, arriving: Tensor | Events, out: Tensor, health: Health) -> None:
         self.remember(out.shape[:-2].numel(), health)
         self.remember_late(arriving)
+
+    def report_lost(self, health: Health) -> None:
         if not spikes_once(self.refractory):
             report_overflow(health.overflow, self.on_overflow, self.max_spikes, ends_sample=True)
-        self.remember_call(arriving, out)
 
     def finish(
         self, arriving: Tensor | Events, out: Tensor, weight: Tensor | None = None
