@@ -3,6 +3,7 @@
 import copy
 import math
 from collections import OrderedDict
+from typing import Any
 
 import pytest
 import torch
@@ -29,7 +30,7 @@ class Block(nn.Module):
 
 
 class Doubled(snn.LIF):
-    def forward(self, *arguments, **named):
+    def forward(self, *arguments: Any, **named: Any) -> Any:
         return 2 * super().forward(*arguments, **named)
 
 

@@ -217,7 +217,7 @@ def test_layers_with_hooks_run_by_themselves():
 
 
 class Doubled(snn.LIF):
-    def forward(self, *arguments, **named):
+    def forward(self, *arguments: Any, **named: Any) -> Any:
         return 2 * super().forward(*arguments, **named)
 
 
