@@ -67,7 +67,7 @@ def in_pieces(given, refractory, room=ROOM, as_events=False):
     return jnp.sort(jnp.concatenate(found, axis=-1), axis=-1)[..., :room], state
 
 
-CASES = [(None, 0.0), (0.004, 0.0), (0.1, 0.0), (None, 0.003), (0.03, 0.003), (0.004, np.inf)]
+CASES = [(None, 0.0), (0.03, 0.003), (0.1, 0.0), (0.004, np.inf)]
 
 
 @pytest.mark.parametrize(("delay", "refractory"), CASES)
@@ -89,7 +89,7 @@ def test_pieces_are_what_one_run_is(x64, delay, refractory):
         assert np.isinf(last.arrivals[..., count:]).all()
 
 
-@pytest.mark.parametrize(("delay", "refractory"), CASES[:5])
+@pytest.mark.parametrize(("delay", "refractory"), CASES[:2])
 def test_going_through_the_spikes_again_has_the_gradients_of_eventprop(x64, delay, refractory):
     """With a current of 0, against a method that shares the neurons' motion only."""
     given = draw(2, delay, refractory)

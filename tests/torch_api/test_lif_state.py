@@ -116,7 +116,7 @@ def test_an_end_is_needed():
         snn.LIF(7, 6)(stream().float(), return_state=True)
 
 
-@pytest.mark.parametrize("options", [{}, {"recurrent_delay": "axonal"}, {"recurrent_delay": 0.05}])
+@pytest.mark.parametrize("options", [{}, {"recurrent_delay": "axonal"}])
 def test_recurrent_layers_run_in_pieces(options):
     spikes = stream(3)
     torch.manual_seed(0)

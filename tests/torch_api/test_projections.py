@@ -61,7 +61,7 @@ def test_one_time_constant_is_a_layer_with_all_inputs():
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize("delays", [{}, {"delay": "axonal"}, {"delay": "synaptic"}])
+@pytest.mark.parametrize("delays", [{"delay": "axonal"}, {"delay": "synaptic"}])
 def test_gradients_of_all_parameters(delays):
     made = layer({"learn": True, **delays}, {"learn": True}, learn=("tau_mem", "v_leak"))
     with torch.no_grad():
@@ -71,7 +71,7 @@ def test_gradients_of_all_parameters(delays):
     spikes = {name: x.requires_grad_() for name, x in inputs().items()}
     total(made(spikes)).backward()
     tensors = {**dict(made.named_parameters()), **spikes}
-    assert len(tensors) == (9 if delays else 8)
+    assert len(tensors) == 9
     for name, tensor in tensors.items():
         direction = torch.randn_like(tensor)
         step = 1e-6 * float(tensor.detach().abs().mean() or 1.0)
