@@ -61,7 +61,7 @@ def check_spike_times(
         raise TypeError(f"{name} must be float32 or float64, got {spikes.dtype}; {NOT_A_RASTER}")
     if values and hasattr(spikes, "dtype") and known(spikes):
         refuse_raster(np.asarray(spikes), name)
-    _check_float(spikes, name, "an array of spike times (..., neurons, spikes) or Events")
+    check_float(spikes, name, "an array of spike times (..., neurons, spikes) or Events")
     if spikes.ndim < 2:
         raise ValueError(
             f"{name} must have at least two axes (..., neurons, spikes), got shape {spikes.shape}; "
@@ -105,7 +105,7 @@ def check_events(
 ) -> None:
     """Check ``Events``: equal shapes ``(..., M)``, sorted, padded with ``inf`` / ``-1``."""
     time, index = events
-    _check_float(time, f"{name}.time", "an array of event times (..., events)")
+    check_float(time, f"{name}.time", "an array of event times (..., events)")
     if not hasattr(index, "dtype") or not np.issubdtype(index.dtype, np.integer):
         kind = getattr(index, "dtype", type(index).__name__)
         raise TypeError(f"{name}.index must hold integers (int32), got {kind}; convert it")
@@ -135,7 +135,7 @@ def check_weight(
     - ``name``: the argument's name in messages.
     - ``values``: whether to check values too; reading them waits for the device.
     """
-    _check_float(weight, name, "an array of shape (out, in)")
+    check_float(weight, name, "an array of shape (out, in)")
     if weight.ndim != 2:
         raise ValueError(f"{name} must have shape (out, in), got shape {weight.shape}")
     if pre is not None and weight.shape[1] != pre:
@@ -150,11 +150,11 @@ def check_weight_values(
     weight: Any, dtype: Any, name: str = "weight", *, values: bool = True
 ) -> None:
     """Check weights of any shape: finite, dtype of the spikes."""
-    _check_float(weight, name, "an array of weights")
-    _check_same_dtype(weight, dtype, name)
+    check_float(weight, name, "an array of weights")
+    check_same_dtype(weight, dtype, name)
     if values and known(weight):
         checked = np.asarray(weight)
-        _refuse(~np.isfinite(checked), checked, name, "must be finite", "replace NaN and inf")
+        refuse(~np.isfinite(checked), checked, name, "must be finite", "replace NaN and inf")
 
 
 def check_connection_delays(
@@ -163,17 +163,17 @@ def check_connection_delays(
     """Check delays of connections, if there are any: finite, >= 0, shape and dtype of weights."""
     if delay is None:
         return
-    _check_float(delay, name, "an array with one delay per connection")
+    check_float(delay, name, "an array with one delay per connection")
     if delay.shape != weight.shape:
         raise ValueError(
             f"{name} must have one value per connection, the shape {tuple(weight.shape)} of "
             f"weight, got {tuple(delay.shape)}"
         )
-    _check_same_dtype(delay, weight.dtype, name)
+    check_same_dtype(delay, weight.dtype, name)
     if values and known(delay):
         checked = np.asarray(delay)
         wrong = ~(np.isfinite(checked) & (checked >= 0))
-        _refuse(wrong, checked, name, "must be finite and >= 0", "choose delays in seconds")
+        refuse(wrong, checked, name, "must be finite and >= 0", "choose delays in seconds")
 
 
 def check_recurrent_weight(
@@ -230,24 +230,24 @@ def check_constant(
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
         checked = np.asarray(float(value))
     else:
-        _check_float(value, name, f"a number or an array of shape () or ({neurons},)")
+        check_float(value, name, f"a number or an array of shape () or ({neurons},)")
         if value.shape not in ((), (neurons,)):
             raise ValueError(
                 f"{name} must be a number or have one value per neuron, shape ({neurons},), "
                 f"got shape {value.shape}"
             )
         if not getattr(value, "weak_type", False):
-            _check_same_dtype(value, dtype, name)
+            check_same_dtype(value, dtype, name)
         if not (values and known(value)):
             return
         checked = np.asarray(value)
-    _refuse(np.isnan(checked), checked, name, "must not be NaN", "replace it")
+    refuse(np.isnan(checked), checked, name, "must not be NaN", "replace it")
     if not infinite:
-        _refuse(np.isinf(checked), checked, name, "must be finite", "choose a finite value")
+        refuse(np.isinf(checked), checked, name, "must be finite", "choose a finite value")
     if positive:
-        _refuse(checked <= 0, checked, name, "must be > 0", "choose a positive value")
+        refuse(checked <= 0, checked, name, "must be > 0", "choose a positive value")
     if nonnegative:
-        _refuse(checked < 0, checked, name, "must be >= 0", "choose 0 or a positive value")
+        refuse(checked < 0, checked, name, "must be >= 0", "choose 0 or a positive value")
 
 
 def check_less(lower: Any, upper: Any, lower_name: str, upper_name: str) -> None:
@@ -289,55 +289,21 @@ def check_duration(value: Any, name: str, *, infinite: bool = True, positive: bo
         raise ValueError(f"{name} must be finite, got {value}")
 
 
-def check_ports(ports: Any, inputs: int, name: str = "ports") -> np.ndarray:
-    """Check through which kind of synapses each input neuron acts; **returns** int32 ``(in,)``."""
-    ports = np.asarray(ports)
-    if ports.dtype.kind not in "iu" or ports.shape != (inputs,) or (ports < 0).any():
-        raise ValueError(
-            f"{name} must be whole numbers >= 0, one per input neuron, shape ({inputs},), got "
-            f"{ports.dtype} of shape {ports.shape}"
-        )
-    return ports.astype(np.int32)
-
-
-def check_per_neuron(
-    value: Any, name: str, shape: tuple[int, ...], dtype: Any, *, values: bool = True
-) -> None:
-    """Check something that each neuron of each sample has, of the shape ``(..., out)``."""
-    _check_float(value, name, f"an array of shape {shape}")
-    _check_same_dtype(value, dtype, name)
-    if tuple(value.shape) != shape:
-        raise ValueError(
-            f"{name} has shape {tuple(value.shape)}, but one value per neuron is {shape}; it must "
-            f"be of this layer and of as many samples"
-        )
-    if values and known(value):
-        checked = np.asarray(value)
-        _refuse(np.isnan(checked), checked, name, "must not be NaN", "replace it")
-
-
-def check_not_negative(value: Any, name: str) -> None:
-    """Check that values, if known, are >= 0."""
-    if known(value):
-        checked = np.asarray(value)
-        _refuse(checked < 0, checked, name, "must be >= 0", "choose 0 or a positive value")
-
-
 def check_query_times(
     times: Any, batch: tuple[int, ...], dtype: Any, name: str = "times", *, values: bool = True
 ) -> None:
     """Check times to look at a voltage: finite, >= 0, shape ``(T,)`` or ``(*batch, T)``."""
-    _check_float(times, name, "an array of shape (T,) or (..., T)")
+    check_float(times, name, "an array of shape (T,) or (..., T)")
     if times.ndim == 0 or times.shape[:-1] not in ((), batch):
         raise ValueError(
             f"{name} must have shape (T,), or (..., T) with the spikes' leading dimensions "
             f"{batch}, got {times.shape}"
         )
-    _check_same_dtype(times, dtype, name)
+    check_same_dtype(times, dtype, name)
     if values and known(times):
         checked = np.asarray(times)
-        _refuse(~np.isfinite(checked), checked, name, "must be finite", "choose finite times")
-        _refuse(checked < 0, checked, name, "must be >= 0", "time starts at 0")
+        refuse(~np.isfinite(checked), checked, name, "must be finite", "choose finite times")
+        refuse(checked < 0, checked, name, "must be >= 0", "time starts at 0")
 
 
 def check_raster(raster: Any, name: str = "raster", *, values: bool = True) -> None:
@@ -354,7 +320,7 @@ def check_raster(raster: Any, name: str = "raster", *, values: bool = True) -> N
     if values and known(raster):
         checked = np.asarray(raster)
         wrong = (checked != 0) & (checked != 1)
-        _refuse(wrong, checked, name, "must hold only 0 and 1", "make dt small enough")
+        refuse(wrong, checked, name, "must hold only 0 and 1", "make dt small enough")
 
 
 def check_steps(steps: int, is_double: bool, name: str = "raster") -> None:
@@ -366,7 +332,7 @@ def check_steps(steps: int, is_double: bool, name: str = "raster") -> None:
         )
 
 
-def _check_float(x: Any, name: str, expected: str) -> None:
+def check_float(x: Any, name: str, expected: str) -> None:
     if not (hasattr(x, "dtype") and hasattr(x, "shape")):
         raise TypeError(
             f"{name} must be {expected}, got {type(x).__name__}; convert it to an array"
@@ -375,7 +341,7 @@ def _check_float(x: Any, name: str, expected: str) -> None:
         raise TypeError(f"{name} must be float32 or float64, got {x.dtype}; convert it")
 
 
-def _check_same_dtype(x: Any, dtype: Any, name: str) -> None:
+def check_same_dtype(x: Any, dtype: Any, name: str) -> None:
     if x.dtype != dtype and canonical_dtype(x) != jax.dtypes.canonicalize_dtype(dtype):
         raise TypeError(
             f"{name} has dtype {x.dtype}, but the spikes have {np.dtype(dtype)}; convert one of "
@@ -384,8 +350,8 @@ def _check_same_dtype(x: Any, dtype: Any, name: str) -> None:
 
 
 def _check_times(times: np.ndarray, name: str) -> None:
-    _refuse(np.isnan(times), times, name, "must not be NaN", "mark a missing spike with inf")
-    _refuse(times < 0, times, name, "must be >= 0", "shift all times so that the first is >= 0")
+    refuse(np.isnan(times), times, name, "must not be NaN", "mark a missing spike with inf")
+    refuse(times < 0, times, name, "must be >= 0", "shift all times so that the first is >= 0")
     descends = times[..., 1:] < times[..., :-1]
     if descends.any():
         at = tuple(int(i) for i in np.argwhere(descends)[0])
@@ -398,7 +364,7 @@ def _check_times(times: np.ndarray, name: str) -> None:
 
 def _check_index(index: np.ndarray, neurons: int | None, name: str) -> None:
     top = np.iinfo(np.int32).max if neurons is None else neurons
-    _refuse(
+    refuse(
         (index < -1) | (index >= top),
         index,
         name,
@@ -417,7 +383,7 @@ def _check_padding(time: np.ndarray, index: np.ndarray, name: str) -> None:
         )
 
 
-def _refuse(wrong: np.ndarray, values: np.ndarray, name: str, rule: str, remedy: str) -> None:
+def refuse(wrong: np.ndarray, values: np.ndarray, name: str, rule: str, remedy: str) -> None:
     """Raise if anything is ``wrong``, naming the first such place and its value."""
     if np.any(wrong):
         at = tuple(int(i) for i in np.argwhere(wrong)[0])

@@ -46,7 +46,9 @@ def replay_recurrent(
     floor = jnp.asarray(min_slope * lax.stop_gradient(neuron.scale))
     motion = Motion(neuron, floor)
     layer = _Layer(events, weight.T, recurrent_weight.T, delay, motion, room)
-    now = _Now(Now(jnp.zeros_like(start.hold), start.state, start.hold), own.reshape(batch, -1))
+    now = _Now(
+        Now(jnp.zeros_like(start.hold), start.state, start.hold), own.reshape(batch, out * room)
+    )
     now, _ = in_strides(layer.step, now, steps, -1)
     times = now.times.reshape(batch, out, room)
     later = times if delay is None else times + jnp.broadcast_to(delay, (out,))[:, None]
@@ -71,9 +73,9 @@ def _merge(events: Array, own: Array, order: Order, delay: Array | None) -> Arra
         jnp.where(happened, 2 * order.emitted, NEVER),
         jnp.where(arrives, 2 * order.heard + 1, NEVER),
     )
-    moment = jnp.concatenate([x.reshape(batch, -1) for x in moments], axis=1)
+    moment = jnp.concatenate([x.reshape(batch, count) for x in moments], axis=1)
     later = own if delay is None else own + delay[..., None]
-    time = jnp.concatenate([x.reshape(batch, -1) for x in (own, later)], axis=1)
+    time = jnp.concatenate([x.reshape(batch, count) for x in (own, later)], axis=1)
     by_moment = jnp.argsort(moment, axis=1, stable=True)
     moment, time = (jnp.take_along_axis(x, by_moment, axis=1) for x in (moment, time))
     time = jnp.where(moment == NEVER, jnp.inf, time)

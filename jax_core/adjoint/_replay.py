@@ -72,7 +72,9 @@ def _merge(events: Array, own: Array) -> Steps:
     batch, out, room = own.shape
     width = events.shape[1]
     at_event = jnp.arange(width, dtype=jnp.int32) + count_before(own, events, "left")
-    before = jax.vmap(partial(jnp.searchsorted, side="right"))(events, own.reshape(batch, -1))
+    before = jax.vmap(partial(jnp.searchsorted, side="right"))(
+        events, own.reshape(batch, out * room)
+    )
     rank = before.reshape(own.shape).astype(jnp.int32) + jnp.arange(room, dtype=jnp.int32)
     place = jnp.zeros((batch, out, width + room), jnp.int32)
     samples, neurons = jnp.arange(batch)[:, None, None], jnp.arange(out)[:, None]
@@ -125,7 +127,9 @@ class Motion:
         slope = jnp.maximum(self.neuron.slope(lax.stop_gradient(now.state)), self.floor)
         slope = lax.stop_gradient(slope)
         change = excess - lax.stop_gradient(excess)
-        shift = jnp.where(spiking & able, -change / jnp.where(slope > 0, slope, 1), 0)
+        # Without a slope the derivative is infinite, as it should be; the value stays 0.
+        slope = jnp.maximum(slope, jnp.finfo(slope.dtype).tiny)
+        shift = jnp.where(spiking & able, -change / slope, 0)
         moved = self.neuron.go(now.state, self.neuron.flow(shift))
         clock = now.clock + shift
         return Now(
@@ -199,4 +203,4 @@ def in_strides(step: Any, start: Any, steps: Any, absent: int) -> tuple[Any, Any
 
     run = jax.checkpoint(lambda state, steps: lax.scan(step, state, steps))
     state, found = lax.scan(run, start, jax.tree.map(cut, steps))
-    return state, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), found)
+    return state, jax.tree.map(lambda x: x.reshape(strides * _STRIDE, *x.shape[2:]), found)

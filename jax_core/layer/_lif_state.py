@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from .._validate import check_per_neuron
+from .._validate import check_constant
+from .._validate_layer import check_per_neuron
 from ..neuron._constants import Constants, is_number
 from ..neuron._cuba_lif import VI, CubaLIF
 from ..neuron._protocol import Neuron
@@ -27,7 +28,8 @@ class LIFState(NamedTuple):
     i: Any
     """Synaptic current; of several projections one each, by name."""
     refractory: Array
-    """How much is left of the refractory period, seconds; ``inf`` after a neuron's only spike."""
+    """How much is left of the refractory period, seconds; ``inf`` after a neuron's only spike.
+    Without effect where neurons have no such period."""
 
 
 Run = Callable[[Layer, Window, Start], tuple[Any, Health, Start | None]]
@@ -60,8 +62,8 @@ def run_with_state(
     """
     if settings.gradient != "eventprop":
         raise ValueError(
-            "gradient='fast_and_deep' covers layers that start at rest without a current; choose "
-            "gradient='eventprop' with state, return_state or current"
+            f"gradient={settings.gradient!r} covers layers that start at rest without a current; "
+            f"choose gradient='eventprop' with state, return_state or current"
         )
     if model is None:
         form = settings.form
@@ -86,10 +88,14 @@ def check_current(current: Any, layer: Layer, validate: bool) -> Array:
     """A constant current as an array that broadcasts against ``(..., out)``."""
     if current is None:
         return jnp.zeros((), layer.weight.dtype)
-    if not is_number(current) and tuple(current.shape) not in ((), layer.shape):
-        shape = (*layer.leading, *layer.shape)
-        check_per_neuron(current, "current", shape, layer.weight.dtype, values=validate)
-    return jnp.asarray(current, layer.weight.dtype)
+    dtype, shape = layer.weight.dtype, (*layer.leading, *layer.shape)
+    if is_number(current) or getattr(current, "shape", None) == ():
+        check_constant(current, "current", layer.neurons, dtype, values=validate)
+    else:
+        if getattr(current, "shape", None) == layer.shape:
+            shape = layer.shape
+        check_per_neuron(current, "current", shape, dtype, infinite=False, values=validate)
+    return jnp.asarray(current, dtype)
 
 
 def _moved(layer: Layer, drive: Array) -> Array:

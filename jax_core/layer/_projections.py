@@ -12,7 +12,8 @@ from jax.typing import DTypeLike
 
 from .._events import Events
 from .._overflow import OnOverflow, check_policy, handle_overflow
-from .._validate import check_constant, check_ports, check_spike_times, check_weight
+from .._validate import check_constant, check_spike_times, check_weight
+from .._validate_layer import check_ports
 from ..connect._protocol import Connections
 from ..neuron._constants import Constant, Constants, Form, as_array, is_number
 from ..neuron._multisynapse_lif import MultisynapseLIF, VIs

@@ -155,8 +155,9 @@ def recurrent_lif(
         out = out.reshape(*layer.leading, *out.shape[1:])
     else:
         _check_stateful(connections, delay)
+        network = spikes, weight, recurrent, delay
         stateful = given, settings, current, state, return_state, validate
-        out, health, end = run_recurrent_with_state(spikes, weight, recurrent, delay, *stateful)
+        out, health, end = run_recurrent_with_state(layer, *network, *stateful)
     if not (return_health or settings.form.spikes_once):
         handle_overflow(health.overflow, on_overflow, ends_samples(max_spikes))
     return chosen(out, health, end, return_health)

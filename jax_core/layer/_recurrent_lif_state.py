@@ -11,7 +11,7 @@ from .._compiled import compiled
 from .._events import Events
 from .._validate import check_spike_times, known
 from ..adjoint._recurrent_replay import replay_recurrent
-from ..adjoint._single import single_derivative
+from ..adjoint._single import single_derivative, undefined_change
 from ..neuron._cuba_lif import CubaLIF
 from ..simulate._events import Input, Spikes, sort_input
 from ..simulate._recurrent import simulate_recurrent
@@ -40,6 +40,7 @@ class RecurrentLIFState(NamedTuple):
 
 
 def run_recurrent_with_state(
+    layer: Layer,
     spikes: Array | np.ndarray | Events,
     weight: Array | np.ndarray,
     recurrent_weight: Array,
@@ -51,13 +52,15 @@ def run_recurrent_with_state(
     return_state: bool,
     validate: bool,
 ) -> tuple[Array, Health, RecurrentLIFState | None]:
-    """Spikes, health and, if asked for, the state at the end."""
-    before = prepare(spikes, weight, given, validate)
+    """Spikes, health and, if asked for, the state at the end.
+
+    **Arguments:** ``layer``: what ``spikes`` and ``weight`` were prepared to.
+    """
     own, waiting = None, None
     if state is not None:
-        own, waiting = _checked(state, before, validate)
-        spikes, weight = _with_arrivals(spikes, jnp.asarray(weight), recurrent_weight, waiting)
-    layer = prepare(spikes, weight, given, validate=False)
+        own, waiting = _checked(state, layer, validate)
+        more = _with_arrivals(spikes, jnp.asarray(weight), recurrent_weight, waiting)
+        layer = prepare(*more, given, validate=False)
 
     def run(layer: Layer, window: Window, start: Start) -> Any:
         arguments = layer.events, layer.weight, recurrent_weight, delay, layer.constants, start
@@ -69,11 +72,12 @@ def run_recurrent_with_state(
     (out, arrivals), health, end = run_with_state(layer, settings, *options, run=run)
     if end is None:
         return out, health, None
+    if delay is None:
+        arrivals = arrivals[..., :0]
     if waiting is not None:
         left = jnp.where(waiting > settings.t_max, waiting - settings.t_max, jnp.inf)
         arrivals = jnp.concatenate([arrivals, left], axis=-1)
-    arrivals = arrivals[..., :0] if delay is None else jnp.sort(arrivals, axis=-1)
-    return out, health, RecurrentLIFState(*end, arrivals)
+    return out, health, RecurrentLIFState(*end, jnp.sort(arrivals, axis=-1))
 
 
 def _checked(state: Any, layer: Layer, validate: bool) -> tuple[LIFState, Array]:
@@ -151,7 +155,7 @@ def _jvp(primals: tuple, tangents: tuple) -> tuple:
     at, moves = (events.time, tuple(layer)), (of_events.time, tuple(of_layer))
     (_, end, arrivals), (moved, of_end, of_arrivals) = jax.jvp(run, at, moves)
     health = _count(window, neuron, spikes)
-    moved = jnp.where(jnp.isnan(spikes.time), jnp.nan, moved)
+    moved = moved + undefined_change(spikes.time, of_events.time, tuple(of_layer[:2]), of_layer[3])
     if not window.return_state:
         end, of_end = None, None
         arrivals, of_arrivals = arrivals[..., :0], of_arrivals[..., :0]

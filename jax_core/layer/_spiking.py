@@ -17,13 +17,11 @@ from .._validate import (
     check_constant,
     check_duration,
     check_integer,
-    check_not_negative,
-    check_per_neuron,
-    check_ports,
     known,
 )
+from .._validate_layer import check_not_negative, check_per_neuron, check_ports
 from ..adjoint._replay import replay
-from ..adjoint._single import single_derivative
+from ..adjoint._single import single_derivative, undefined_change
 from ..connect._protocol import Connections
 from ..neuron._protocol import Neuron
 from ..simulate._all_spikes import all_spikes
@@ -160,7 +158,8 @@ def check_state(state: Any, like: State, layer: Layer, validate: bool) -> State:
     shape = (*layer.leading, *layer.shape)
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
         name = f"state{jax.tree_util.keystr(path)}"
-        check_per_neuron(leaf, name, shape, layer.weight.dtype, values=validate)
+        given: Any = {"infinite": leaf is state[-1], "values": validate}
+        check_per_neuron(leaf, name, shape, layer.weight.dtype, **given)
     if validate:
         check_not_negative(state[-1], "state.refractory")
     return state
@@ -227,7 +226,7 @@ def _jvp(primals: tuple, tangents: tuple) -> tuple:
         (of_events.time, of_weight, of_neuron, of_start),
     )
     health = _count(window, neuron, spikes)
-    moved = jnp.where(jnp.isnan(spikes.time), jnp.nan, moved)
+    moved = moved + undefined_change(spikes.time, of_events.time, (of_weight,), of_neuron)
     if not window.return_state:
         end = of_end = None
     return (spikes.time, health, end), (moved, without_derivative(health), of_end)

@@ -85,7 +85,8 @@ class MultisynapseLIF(Leaky[VIs]):
             over = (v_turn > self.constants.threshold) | (
                 (v_turn == self.constants.threshold) & (turn < end)
             )
-            here = ~exists & over & (v_turn > v_begin) & (v_begin <= self.constants.threshold)
+            # Where it begins over the threshold, if only by rounding, a rise crosses at once.
+            here = ~exists & over & (v_turn > v_begin)
             low, high = jnp.where(here, begin, low), jnp.where(here, turn, high)
             exists |= here
             begin, v_begin = turn, v_turn

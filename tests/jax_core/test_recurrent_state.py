@@ -138,6 +138,16 @@ def test_gradients_go_through_states(x64, delay, refractory):
             np.testing.assert_allclose(one[name], other[name], rtol=1e-7, atol=1e-9, err_msg=name)
 
 
+def test_no_arrival_is_lost(x64):
+    """Also not in a layer whose own spikes take no time."""
+    given = draw(0)
+    arrivals = jnp.full((SAMPLES, NEURONS, 2), jnp.inf).at[..., 0].set(0.3)
+    none = jnp.zeros((SAMPLES, NEURONS))
+    state = jax_core.RecurrentLIFState(none, none, none, arrivals)
+    _, end = whole(given, 0.0, state=state)
+    np.testing.assert_allclose(end.arrivals[..., 0], 0.3 - END, rtol=1e-12)
+
+
 STATE = jax_core.RecurrentLIFState(
     *(np.zeros((2, 3), np.float32) for _ in range(3)), np.zeros((2, 3, 0), np.float32)
 )

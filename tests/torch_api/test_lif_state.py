@@ -92,6 +92,10 @@ WRONG = [
     ({"state": STATE._replace(i=STATE.i / 0)}, ValueError, r"state\.i must not be NaN"),
     ({"state": STATE._replace(refractory=STATE.v - 1)}, ValueError, "refractory must be >= 0"),
     ({"state": STATE._replace(v=STATE.v[:2])}, ValueError, r"state\.v has shape"),
+    ({"state": STATE._replace(i=STATE.i + torch.inf)}, ValueError, r"state\.i must be finite"),
+    ({"current": float("nan")}, ValueError, "current must not be NaN"),
+    ({"current": torch.full((6,), torch.inf, dtype=torch.float64)}, ValueError, "current must be"),
+    ({"current": [0.1] * 6}, TypeError, "current must be a number or a tensor"),
     ({"current": torch.zeros(5, dtype=torch.float64)}, ValueError, "current has shape"),
 ]
 
@@ -139,6 +143,19 @@ def test_recurrent_layers_run_in_pieces(options):
     pieces[pieces.isfinite()].square().sum().backward()
     for parameter, gradient in zip(layer.parameters(), expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-7, atol=1e-9)
+
+
+def test_a_state_of_no_samples():
+    for layer in (
+        snn.LIF(7, 6, t_max=END),
+        snn.RecurrentLIF(7, 6, t_max=END, recurrent_delay=1e-3),
+        snn.RecurrentLIF(7, 6, t_max=END),
+    ):
+        out, state = layer(torch.zeros(0, 7, 2), return_state=True)
+        assert out.shape == (0, 6, 1)
+        assert state.v.shape == (0, 6)
+        again, _ = layer(torch.zeros(0, 7, 2), state, return_state=True)
+        assert again.shape == (0, 6, 1)
 
 
 def test_recurrent_layers_say_what_is_wrong_with_a_state():

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ... import jax_core
 from ...jax_core import Connections, Events
-from .._validate import check_like, check_tensor, values_are_checked
+from .._validate import check_constant_values, check_like, check_tensor, values_are_checked
 from ..layers._constants import Constant
 from ..layers._health import Health
 from ._layer import call
@@ -24,7 +24,8 @@ class LIFState(NamedTuple):
     i: Any
     """Synaptic current; of several projections a dict of one each, by name."""
     refractory: Tensor
-    """How much is left of the refractory period, seconds; ``inf`` after a neuron's only spike."""
+    """How much is left of the refractory period, seconds; ``inf`` after a neuron's only spike.
+    Without effect where neurons have no such period."""
 
 
 def lif_with_state(
@@ -73,10 +74,15 @@ def check_end(t_max: float, return_state: bool) -> None:
 
 def check_current(current: Constant | None, times: Tensor) -> dict[str, Any]:
     """A constant current as an option of a JAX function, if there is one."""
-    if isinstance(current, Tensor):
-        check_like(current, times, "current")
-        return {"current": current}
-    return {} if current is None else {"current": float(current)}
+    if current is None:
+        return {}
+    if not isinstance(current, Tensor):
+        check_constant_values({"current": current}, 1)
+        return {"current": float(current)}
+    check_like(current, times, "current")
+    if values_are_checked() and not bool(current.isfinite().all()):
+        raise ValueError("current must be finite; replace NaN and inf")
+    return {"current": current}
 
 
 def check_state(state: dict[str, Any], times: Tensor) -> None:
@@ -85,8 +91,12 @@ def check_state(state: dict[str, Any], times: Tensor) -> None:
         name = key.replace("_", ".", 1)
         check_tensor(x, name, "a tensor (..., out)")
         check_like(x, times, name)
-        if values_are_checked() and bool(x.isnan().any()):
+        if not values_are_checked():
+            continue
+        if bool(x.isnan().any()):
             raise ValueError(f"{name} must not be NaN; start anew with state=None")
+        if name.startswith(("state.v", "state.i")) and bool(x.isinf().any()):
+            raise ValueError(f"{name} must be finite; start anew with state=None")
     if values_are_checked() and bool((state["state_refractory"] < 0).any()):
         raise ValueError("state.refractory must be >= 0: it is how much is left of the period")
 

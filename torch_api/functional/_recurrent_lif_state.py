@@ -63,7 +63,7 @@ def recurrent_lif_with_state(
 
 def _without_empty_slots(arrivals: Tensor) -> Tensor:
     """The first slots, as many as are used, or a power of two, so that few numbers are compiled."""
-    if arrivals.shape[-1] == 0:
+    if arrivals.numel() == 0:
         return arrivals
     used = int(torch.func.debug_unwrap(arrivals).isfinite().sum(dim=-1).amax())
     room = 0 if used == 0 else 1 << (used - 1).bit_length()

@@ -1,6 +1,6 @@
 """What layers have in common whose neurons hear their input only."""
 
-from typing import Any, Literal, overload
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,14 +10,14 @@ from .. import functional
 from .._validate import check_dtype
 from ..functional._lif import Gradient, Quantity, Solver, check_settings, spikes_once
 from ..functional._lif_state import LIFState
-from ._constants import Constant, register_constants
+from ._constants import register_constants
 from ._health import Health
 from ._neuron_layer import CONSTANTS, NeuronLayer
 from ._overflow import OnOverflow, report_overflow
 from ._room import set_room, with_room
 
 
-class FeedForwardLIF(NeuronLayer):
+class FeedForwardLIF(NeuronLayer[LIFState]):
     """Base of `LIF` and of layers with other connections: the forward, and the voltage."""
 
     max_spikes: int
@@ -52,54 +52,6 @@ class FeedForwardLIF(NeuronLayer):
         """Input spikes as they arrive, in the form that the connections take."""
         return spikes
 
-    @overload
-    def forward(
-        self,
-        spikes: Tensor | Events,
-        state: LIFState | None = ...,
-        current: Constant | None = ...,
-        *,
-        return_state: Literal[False] = ...,
-    ) -> Tensor: ...
-    @overload
-    def forward(
-        self,
-        spikes: Tensor | Events,
-        state: LIFState | None = ...,
-        current: Constant | None = ...,
-        *,
-        return_state: Literal[True],
-    ) -> tuple[Tensor, LIFState]: ...
-    def forward(
-        self,
-        spikes: Tensor | Events,
-        state: LIFState | None = None,
-        current: Constant | None = None,
-        return_state: bool = False,
-    ) -> Tensor | tuple[Tensor, LIFState]:
-        """Spikes of the layer; with ``return_state`` a tuple of them and the state at ``t_max``.
-
-        **Arguments:** ``spikes``: the input; ``current``, ``state``, ``return_state``: see
-        `functional.lif`; not with delays, a backend, or ``silent="peak"``.
-        """
-        options: dict[str, Any] = {}
-        if return_state or state is not None or current is not None:
-            self.check_stateful()
-            options = {"current": current, "state": state, "return_state": return_state}
-        observed = self.from_backend(spikes)
-        if observed is not None:
-            return observed
-        arriving = self.delay_input(spikes)
-        out, health, *end = self.simulated(arriving, **options)
-        self.note(arriving, out, health)
-        self.report_lost(health)
-        if options:
-            # What is remembered is read as that of a layer at rest.
-            self.last_call = None
-            return (out, *end) if return_state else out
-        self.remember_call(arriving, out)
-        return self.finish(arriving, out)
-
     def simulated(self, arriving: Tensor | Events, **options: Any) -> tuple[Any, ...]:
         """Spikes, health, and the state if asked for, with room that grows if it may."""
 
@@ -127,13 +79,6 @@ class FeedForwardLIF(NeuronLayer):
     def report_lost(self, health: Health) -> None:
         if not spikes_once(self.refractory):
             self.report(health.overflow)
-
-    def from_backend(self, spikes: Tensor | Events) -> Tensor | None:
-        """Spikes of the hardware that runs the layer; ``None`` without such."""
-        return None
-
-    def check_stateful(self) -> None:
-        """Raise where the layer cannot start in the middle of something, or under a current."""
 
     def report(self, overflow: Tensor) -> None:
         """Do what is to be done about neurons with more spikes than there is room for."""

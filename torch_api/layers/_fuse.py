@@ -33,7 +33,8 @@ def fuse(model: nn.Sequential) -> nn.Sequential:
     """The same model, whose layers in a row run as one JAX function with one backward pass.
 
     Between torch and JAX each layer has a fixed cost; here a row of layers pays it once. A training
-    step takes 0.64 (four layers of 20, batch 8) to 0.9 times as long (Yin-Yang, 5-100-3, batch 64).
+    step takes two thirds (four layers of 20, batch 8) to nine tenths of the time (layers of 100,
+    batch 64; ``benchmarks/fuse.py``).
     Spikes, gradients, health reports, overflow errors, and what `silent_loss` needs are those of
     the layers, which stay what and where they are, in both models: optimisers, checkpoints,
     `initialise_`, `rescue_silent_` and the like see no difference.

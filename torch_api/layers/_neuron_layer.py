@@ -1,6 +1,6 @@
 """What all layers of leaky integrate-and-fire neurons have in common."""
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ from ._overflow import OnOverflow
 
 if TYPE_CHECKING:
     from ._connection_list import Connected
+
+State = TypeVar("State")
 
 CONSTANTS = ("tau_mem", "tau_syn", "v_threshold", "v_leak", "v_reset", "refractory")
 
@@ -90,7 +92,7 @@ class DensePart(NamedTuple):
     """Index of the first of them in the layer's constants."""
 
 
-class NeuronLayer(WeightedLayer):
+class NeuronLayer(WeightedLayer, Generic[State]):
     """Base of the layers of spiking neurons: constants, and the scale of weights."""
 
     tau_mem: Constant
@@ -104,6 +106,65 @@ class NeuronLayer(WeightedLayer):
     silent_time: float
     sparse: "Connected | None"
     """Fixed connections to the input, with one weight each; ``None`` for all-to-all."""
+
+    @overload
+    def forward(
+        self,
+        spikes: Tensor | Events,
+        state: State | None = ...,
+        current: Constant | None = ...,
+        *,
+        return_state: Literal[False] = ...,
+    ) -> Tensor: ...
+    @overload
+    def forward(
+        self,
+        spikes: Tensor | Events,
+        state: State | None = ...,
+        current: Constant | None = ...,
+        *,
+        return_state: Literal[True],
+    ) -> tuple[Tensor, State]: ...
+    def forward(
+        self,
+        spikes: Tensor | Events,
+        state: State | None = None,
+        current: Constant | None = None,
+        return_state: bool = False,
+    ) -> Tensor | tuple[Tensor, State]:
+        """Spikes of the layer; with ``return_state`` a tuple of them and the state at ``t_max``.
+
+        **Arguments:** ``spikes``: the input; ``state``, ``current``, ``return_state``: see
+        `functional.lif`; not with delays of the input, a backend, or ``silent="peak"``.
+        """
+        options: dict[str, Any] = {}
+        if return_state or state is not None or current is not None:
+            self.check_stateful()
+            options = {"current": current, "state": state, "return_state": return_state}
+        observed = self.from_backend(spikes)
+        if observed is not None:
+            return observed
+        arriving = self.delay_input(spikes)
+        out, health, *end = self.simulated(arriving, **options)
+        self.note(arriving, out, health)
+        self.report_lost(health)
+        if options:
+            # What is remembered is read as that of a layer at rest.
+            self.last_call = None
+            return (out, *end) if return_state else out
+        self.remember_call(arriving, out)
+        return self.finish(arriving, out)
+
+    def simulated(self, arriving: Tensor | Events, **options: Any) -> tuple[Any, ...]:
+        """Spikes, health, and the state if asked for, with room that grows if it may."""
+        raise NotImplementedError
+
+    def from_backend(self, spikes: Tensor | Events) -> Tensor | None:
+        """Spikes of the hardware that runs the layer; ``None`` without such."""
+        return None
+
+    def check_stateful(self) -> None:
+        """Raise where the layer cannot start in the middle of something, or under a current."""
 
     def constants(self) -> dict[str, Any]:
         """The neuron constants by name, as `functional.lif` takes them."""

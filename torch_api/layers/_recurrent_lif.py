@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, overload
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from ._pseudo_spikes import Silent, check_silent, silent_repr, with_pseudo_spike
 from ._room import Room, room_repr, set_room, with_room
 
 
-class RecurrentLIF(NeuronLayer):
+class RecurrentLIF(NeuronLayer[RecurrentLIFState]):
     """A layer of leaky integrate-and-fire neurons, connected to its input and to each other.
 
     Neurons are those of `LIF`. A spike of neuron ``i`` adds ``recurrent_weight[j, i]`` to the
@@ -206,52 +206,8 @@ class RecurrentLIF(NeuronLayer):
         sparse = self.recurrent_sparse
         return self.recurrent_weight if sparse is None else sparse.dense(self.recurrent_weight)
 
-    @overload
-    def forward(
-        self,
-        spikes: Tensor | Events,
-        state: RecurrentLIFState | None = ...,
-        current: Constant | None = ...,
-        *,
-        return_state: Literal[False] = ...,
-    ) -> Tensor: ...
-    @overload
-    def forward(
-        self,
-        spikes: Tensor | Events,
-        state: RecurrentLIFState | None = ...,
-        current: Constant | None = ...,
-        *,
-        return_state: Literal[True],
-    ) -> tuple[Tensor, RecurrentLIFState]: ...
-    def forward(
-        self,
-        spikes: Tensor | Events,
-        state: RecurrentLIFState | None = None,
-        current: Constant | None = None,
-        return_state: bool = False,
-    ) -> Tensor | tuple[Tensor, RecurrentLIFState]:
-        """Spikes of the layer; with ``return_state`` a tuple of them and the state at ``t_max``.
-
-        **Arguments:** ``spikes``: the input; ``current``, ``state``, ``return_state``: see
-        `functional.recurrent_lif`; not with ``delay`` or ``silent="peak"``.
-        """
-        options: dict[str, Any] = {}
-        if return_state or state is not None or current is not None:
-            check_stateful(
-                {"delay": self.delay is not None, "silent='peak'": self.silent == "peak"}
-            )
-            options = {"current": current, "state": state, "return_state": return_state}
-        arriving = self.delay_input(spikes)
-        out, health, *end = self.simulated(arriving, **options)
-        self.note(arriving, out, health)
-        self.report_lost(health)
-        if options:
-            # What is remembered is read as that of a layer at rest.
-            self.last_call = None
-            return (out, *end) if return_state else out
-        self.remember_call(arriving, out)
-        return self.finish(arriving, out)
+    def check_stateful(self) -> None:
+        check_stateful({"delay": self.delay is not None, "silent='peak'": self.silent == "peak"})
 
     def simulated(self, arriving: Tensor | Events, **options: Any) -> tuple[Any, ...]:
         """Spikes, health, and the state if asked for, with room that grows if it may."""

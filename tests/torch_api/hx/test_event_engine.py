@@ -222,6 +222,12 @@ def test_sparse_synapses_and_per_neuron_conductance():
     assert float((out.membrane_cadc.detach() - grid.membrane).abs().max()) < 0.1 * scale
 
 
+def test_many_connections_and_devices_without_values_are_not_listed():
+    exp = hx.Experiment(mock=True)
+    assert hx.SparseSynapse(torch.ones(64, 3), exp).lists is None
+    assert hx.SparseSynapse(torch.ones(64, 3), exp, device="meta").lists is None
+
+
 def test_few_connections_are_what_a_matrix_with_zeros_is():
     torch.manual_seed(0)
     connections = (torch.rand(64, 12) < 0.05).int()

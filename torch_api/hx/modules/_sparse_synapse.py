@@ -51,15 +51,18 @@ class SparseSynapse(Projection):
             transform,
         )
         self.register_buffer("mask", mask, persistent=False)
-        post, source = mask.nonzero().T
-        self.register_buffer("post", post, persistent=False)
-        self.register_buffer("source", source, persistent=False)
-        pairs = torch.stack([post, source], dim=1).cpu().numpy()
-        lists = Sparse.of(pairs, self.in_features, self.out_features)
-        if lists.pre.shape[1] * _FEW_OF <= self.in_features:
-            self.lists = lists
+        self._list(mask)
         with torch.no_grad():
             self.weight.copy_(self.used_weight())
+
+    def _list(self, mask: Tensor) -> None:
+        """List the connections, if neurons have few; a device without values has none to list."""
+        if mask.is_meta or int(mask.sum(dim=1).max()) * _FEW_OF > self.in_features:
+            return
+        pairs = mask.nonzero()
+        self.lists = Sparse.of(pairs.cpu().numpy(), self.in_features, self.out_features)
+        for name, ends in zip(("post", "source"), pairs.T, strict=True):
+            self.register_buffer(name, ends, persistent=False)
 
     def used_weight(self) -> Tensor:
         """The weights where there are connections, 0 elsewhere."""
