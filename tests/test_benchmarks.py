@@ -1,10 +1,13 @@
 """The benchmark's contenders run and simulate the same network."""
 
+import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -39,3 +42,26 @@ def test_a_training_step_is_timed_in_a_fresh_process() -> None:
     probe = json.loads(done.stdout.splitlines()[-1])
     assert probe["compile seconds"] > probe["second step seconds"] > 0
     assert not probe["memory"] <= 0  # NaN where the system does not tell
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what these libraries import
+def test_errors_of_first_spikes_shrink_with_steps_and_are_rounding_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    task_of: Any = importlib.import_module("exactness_task")
+    contenders: Any = importlib.import_module("exactness_contenders").CONTENDERS
+    errors_of: Any = importlib.import_module("exactness").errors
+    task = task_of.make_task()
+    true = task_of.reference(task)
+    assert np.isfinite(true).mean() > 0.5
+
+    def median(name: str) -> float:
+        package, make = contenders[name]
+        return errors_of(make(task).first(), true, package != "evtorch", name)["median error"]
+
+    assert median("evtorch, float64") < 1e-15
+    assert median("evtorch, float32") < 1e-8
+    for library in ("norse", "snntorch"):
+        coarse, fine = (median(f"{library}, steps of {dt} ms") for dt in (1, 0.1))
+        assert 1e-5 < fine < 0.2 * coarse < 1e-3

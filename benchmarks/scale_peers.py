@@ -1,0 +1,296 @@
+"""Large layers beside clock-driven libraries with steps of 1 ms.
+
+    pip install 'evtorch[peers]'
+    python benchmarks/scale_peers.py           # ten minutes
+    python benchmarks/scale_peers.py --quick   # tiny layers, to see that it runs
+
+writes `results/scale_peers.md`. All get the same events and weights; every row is a process of its
+own on one core; libraries that are not installed are left out, and named.
+"""
+
+import argparse
+import json
+import math
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from scale import DURATION, INPUTS, TAU_MEM, TAU_SYN, Case, drawn
+from timing import described, load
+from torch import Tensor
+from tqdm import tqdm
+
+DT = 1e-3
+SECONDS = 2.0
+"""For so long a program is repeated, at least twice."""
+
+
+class Network(NamedTuple):
+    """``run(*parameters)``: spikes of the last layer, as times or as a raster."""
+
+    run: Callable[..., Tensor]
+    parameters: tuple[Tensor, ...]
+
+
+def evtorch(case: Case) -> Network:
+    from evtorch import torch_api as snn
+
+    events, *weights = _torch_data(case)
+    options: dict[str, Any] = {"tau_mem": TAU_MEM, "tau_syn": TAU_SYN, "t_max": DURATION}
+    options |= {"max_spikes": 64, "on_overflow": "truncate"}
+    arriving = snn.Events(*events)
+    if case.kind == "recurrent":
+
+        def run(weight: Tensor, recurrent: Tensor) -> Tensor:
+            return snn.functional.recurrent_lif(arriving, weight, recurrent, **options)
+
+        return Network(run, tuple(weights))
+    return Network(lambda w: snn.functional.lif(arriving, w, **options), tuple(weights[:1]))
+
+
+def norse(case: Case) -> Network:
+    from norse.torch import LIFCell, LIFParameters, LIFRecurrentCell
+
+    events, *weights = _torch_data(case)
+    raster = _raster(case, events)
+    parameters = LIFParameters(torch.tensor(1 / TAU_SYN), torch.tensor(1 / TAU_MEM))
+    if case.kind == "recurrent":
+        recurrent = LIFRecurrentCell(INPUTS, case.neurons, parameters, autapses=True, dt=DT)
+
+        def run_recurrent(*weights: Tensor) -> Tensor:
+            recurrent.input_weights, recurrent.recurrent_weights = weights
+            state, out = None, []
+            for arriving in raster:
+                spikes, state = recurrent(arriving, state)
+                out.append(spikes)
+            return torch.stack(out)
+
+        del recurrent.input_weights, recurrent.recurrent_weights
+        return Network(run_recurrent, tuple(weights))
+    cell = LIFCell(parameters, dt=DT)
+
+    def run(weight: Tensor) -> Tensor:
+        state, out = None, []
+        for current in raster @ weight.T:
+            spikes, state = cell(current, state)
+            out.append(spikes)
+        return torch.stack(out)
+
+    return Network(run, tuple(weights[:1]))
+
+
+def snntorch(case: Case) -> Network:
+    import snntorch
+
+    events, *weights = _torch_data(case)
+    raster = _raster(case, events)
+    decays, factor = (math.exp(-DT / TAU_SYN), math.exp(-DT / TAU_MEM)), DT / TAU_MEM
+    if case.kind == "recurrent":
+        cell = snntorch.RSynaptic(
+            *decays, linear_features=case.neurons, reset_mechanism="zero", threshold=1.0
+        )
+        linear: Any = cell.recurrent
+        linear.bias = None
+        del linear.weight
+
+        def run_recurrent(weight: Tensor, recurrent: Tensor) -> Tensor:
+            linear.weight = recurrent * factor
+            spikes, synapse, membrane = cell.init_rsynaptic()
+            out = []
+            for current in raster @ weight.T * factor:
+                spikes, synapse, membrane = cell(current, spikes, synapse, membrane)
+                out.append(spikes)
+            return torch.stack(out)
+
+        return Network(run_recurrent, tuple(weights))
+    plain = snntorch.Synaptic(*decays, reset_mechanism="zero", threshold=1.0)
+
+    def run(weight: Tensor) -> Tensor:
+        (synapse, membrane), out = plain.init_synaptic(), []
+        for current in raster @ weight.T * factor:
+            spikes, synapse, membrane = plain(current, synapse, membrane)
+            out.append(spikes)
+        return torch.stack(out)
+
+    return Network(run, tuple(weights[:1]))
+
+
+def spikingjelly(case: Case) -> Network:
+    from spikingjelly.activation_based import (  # pyright: ignore[reportMissingImports]
+        functional,
+        layer,
+        neuron,
+    )
+
+    events, weight, _ = _torch_data(case)
+    raster = _raster(case, events)
+    synapse = layer.SynapseFilter(tau=TAU_SYN / DT, step_mode="m")
+    membrane = neuron.LIFNode(tau=TAU_MEM / DT, v_reset=0.0, step_mode="m")
+
+    def run(weight: Tensor) -> Tensor:
+        functional.reset_net(synapse)
+        functional.reset_net(membrane)
+        return membrane(synapse(raster) @ weight.T)
+
+    return Network(run, (weight,))
+
+
+def _torch_data(case: Case) -> tuple[Any, ...]:
+    """Times and sources of the events, weights, recurrent weights."""
+    events, *weights = drawn(case)
+    tensors = [torch.from_numpy(np.array(x)) for x in (*events, *weights)]
+    return tensors[:2], *tensors[2:]
+
+
+def _raster(case: Case, events: tuple[Tensor, Tensor]) -> Tensor:
+    """How many events of each input fall into each step, ``(steps, batch, in)``."""
+    time, source = events
+    raster = torch.zeros(round(DURATION / DT), case.batch, INPUTS)
+    at = (time / DT).long(), torch.arange(case.batch)[:, None].expand_as(time), source.long()
+    return raster.index_put_(at, torch.ones(()), accumulate=True)
+
+
+NETWORKS = {"evtorch": evtorch, "norse": norse, "snntorch": snntorch, "spikingjelly": spikingjelly}
+TABLES = {"feed-forward": Case(), "recurrent": Case(kind="recurrent")}
+QUICK = {"feed-forward": Case(10, 100, 2), "recurrent": Case(10, 100, 2, "recurrent")}
+NOT_BUILT = {("spikingjelly", "recurrent")}
+"""Its recurrent container adds spikes to what arrives before the synapses: another network."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--quick", action="store_true", help="tiny layers")
+    results = Path(__file__).parent / "results"
+    add("--out", type=Path, default=results / "scale_peers.md", help="(%(default)s)")
+    add("--probe", nargs=2, metavar=("LIBRARY", "CASE"), help="one row, as JSON")
+    own = parser.parse_args()
+    if own.probe:
+        library, case = own.probe
+        print(json.dumps(probe(library, Case(*json.loads(case)))))
+        return
+    before = load()
+    cases = QUICK if own.quick else TABLES
+    missing = [name for name in NETWORKS if not installed(name)]
+    wanted = [
+        (kind, name)
+        for kind in cases
+        for name in NETWORKS
+        if name not in missing and (name, kind) not in NOT_BUILT
+    ]
+    rows = {row: in_process(row[1], cases[row[0]]) for row in tqdm(wanted, file=sys.stderr)}
+    own.out.write_text(report(rows, cases, missing, before))
+    print(own.out.read_text())
+
+
+def installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def in_process(library: str, case: Case) -> dict[str, float]:
+    command = [sys.executable, __file__, "--probe", library, json.dumps(case)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{library} failed:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def probe(library: str, case: Case) -> dict[str, float]:
+    """Seconds, MiB and spikes of one row; to be called in a process of its own."""
+    if hasattr(os, "sched_setaffinity"):
+        # Before JAX starts its threads.
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    torch.set_num_threads(1)
+    run, parameters = NETWORKS[library](case)
+    for parameter in parameters:
+        parameter.requires_grad_()
+
+    def step() -> Tensor:
+        out = run(*parameters)
+        torch.autograd.grad(torch.where(out.isfinite(), out, 0).sum(), parameters)
+        return out
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    begin = time.process_time()
+    out = step()
+    first = time.process_time() - begin
+    seconds = timed(step)
+    with torch.no_grad():
+        forward = timed(lambda: run(*parameters))
+    is_raster = len(out) == round(DURATION / DT)
+    count = (out > 0).sum() if is_raster else out.isfinite().sum()
+    neurons = out[0].numel() if is_raster else out[..., 0].numel()
+    return {
+        "forward": forward,
+        "step": seconds,
+        "compile": max(first - seconds, 0.0),
+        "memory": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) / 2**10,
+        "spikes": float(count) / neurons,
+    }
+
+
+def timed(run: Callable[[], object]) -> float:
+    """The median of the processor's seconds per call: on one core, others' load does not count."""
+    run()
+    seconds: list[float] = []
+    while sum(seconds) < SECONDS or len(seconds) < 2:
+        begin = time.process_time()
+        run()
+        seconds.append(time.process_time() - begin)
+    return statistics.median(seconds)
+
+
+def report(
+    rows: dict[tuple[str, str], dict[str, float]],
+    cases: dict[str, Case],
+    missing: list[str],
+    before: str,
+) -> str:
+    packages = sorted({name for _, name in rows} - {"evtorch"})
+    lines = [
+        "# Large layers beside clock-driven libraries",
+        "",
+        f"Written by `python benchmarks/scale_peers.py`, {time.strftime('%Y-%m-%d')}. {INPUTS}",
+        "inputs, events at random times in a second, `tau_mem` 20 ms, `tau_syn` 5 ms, the same",
+        "weights in all; evtorch through its functions for torch with room for 64 spikes, the",
+        "others with steps of 1 ms. Forward and gradients of the weights, processor time, float32,",
+        "one core; compile time is that of the first step less a later one; memory is the growth",
+        "of the peak resident set. Counts of spikes differ by what steps of 1 ms do to voltages,",
+        "and of a raster a neuron's spikes within one step are one.",
+        f"Load averages before {before}. {described(*packages)}.",
+        "",
+    ]
+    if missing:
+        lines += [f"Not installed, so without a row: {', '.join(missing)}.", ""]
+    lines += [
+        "| layer | library | forward, ms | forward + backward, ms | times evtorch | compile, s | "
+        "memory, MiB | spikes per neuron |",
+        "|" + "---|" * 8,
+    ]
+    for (kind, name), row in rows.items():
+        own = rows[kind, "evtorch"]["step"]
+        lines.append(
+            f"| {cases[kind]}, {kind} | {name} | {1e3 * row['forward']:.0f} | "
+            f"{1e3 * row['step']:.0f} | {row['step'] / own:.1f} | {row['compile']:.2g} | "
+            f"{row['memory']:.0f} | {row['spikes']:.1f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
