@@ -54,3 +54,70 @@ def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
     script.write_text(block.replace(end, ALONE + end))
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     assert run([*launch, str(script)]).count("equal gradients") == 2
+
+
+# Behind the training step: the same without devices, and what else is taken to several of them.
+ONE_DEVICE = """
+import numpy as np
+
+assert jax.device_count() == 4
+
+def close(found, expected):
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for a, b in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+plain, gradients = jax.jit(jax.value_and_grad(loss))(weights, spikes)
+expected = jax.tree.map(lambda w, g: w - 1e-2 * g, weights, gradients)
+assert all(np.any(g != 0) for g in jax.tree.leaves(gradients))
+close((value, updated), (plain, expected))
+
+
+def layers(weights, spikes):
+    options = {"max_spikes": 8, "t_max": 0.05, "return_health": True}
+    first, counts = jax_core.lif(spikes, weights["in"], **options)
+    second, more = jax_core.recurrent_lif(
+        first, weights["hidden"], weights["recurrent"], recurrent_delay=1e-3, **options
+    )
+    return (first, second), (counts, more)
+
+
+def of_share(weights, spikes):
+    found, counts = layers(weights, spikes)
+    return found, jax.tree.map(lambda x: jax.lax.psum(x, "batch"), counts)
+
+
+options = {"mesh": mesh, "in_specs": (whole, samples), "check_vma": False}
+sharded = jax.jit(jax.shard_map(of_share, out_specs=(samples, whole), **options))
+close(sharded(weights, spikes), jax.jit(layers)(weights, spikes))
+
+# The gradient of what shard_map returned.
+def mean(weight, spikes):
+    return jnp.mean(jax_core.li(spikes, weight, readout="integral", t_max=0.05))
+
+
+mapped = jax.shard_map(
+    lambda w, s: jax.lax.pmean(mean(w, s), "batch"), out_specs=whole, **options
+)
+close(jax.grad(mapped)(weights["in"], spikes), jax.grad(mean)(weights["in"], spikes))
+
+# With the check, an error that says what to do.
+checked = jax.shard_map(
+    lambda s: jax_core.lif(s, weights["in"]), mesh=mesh, in_specs=samples, out_specs=samples
+)
+try:
+    checked(spikes)
+except TypeError as error:
+    assert any("check_vma=False" in note for note in error.__notes__)
+else:
+    raise AssertionError("JAX has become more lenient: say so in docs/parallel.md")
+print("equal")
+"""
+
+
+def test_four_devices_give_what_one_does(tmp_path: Path) -> None:
+    script = tmp_path / "step.py"
+    script.write_text(blocks_of("parallel.md")[1] + ONE_DEVICE)
+    flags = f"{FLAGS} --xla_force_host_platform_device_count=4"
+    assert run([sys.executable, str(script)], flags) == "equal\n"
