@@ -1,6 +1,6 @@
 """What a second process is worth: training steps of one process, and of two with half the batch.
 
-    python benchmarks/processes.py           # five minutes
+    python benchmarks/processes.py           # ten minutes
     python benchmarks/processes.py --quick   # one small network, to see that it runs
 
 writes results/processes.md.
