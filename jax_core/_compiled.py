@@ -31,7 +31,12 @@ def compiled(name: str, **options: Any) -> Callable[[Callable[P, T]], Callable[P
             if run is None:
                 # A new object each time: JAX keeps what it compiled by the identity of this.
                 run = programs.first(key, functools.partial(fn), name, **options)
-            return run(*args, **kwargs)
+            try:
+                return run(*args, **kwargs)
+            except TypeError as error:
+                if jax.sharding.get_abstract_mesh().manual_axes:
+                    error.add_note(f"inside of jax.shard_map, {name} needs check_vma=False")
+                raise
 
         return call
 

@@ -1,6 +1,7 @@
 """Settings and fixtures that every test shares."""
 
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -55,6 +56,23 @@ def x64() -> Iterator[None]:
 def rng() -> np.random.Generator:
     """A seeded NumPy generator."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def compiled(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
+    """A list that grows by one with every program that XLA compiles."""
+    programs: list[str] = []
+
+    class Count(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.getMessage().startswith("Compiling "):
+                programs.append(record.getMessage())
+
+    handler, logger = Count(), logging.getLogger("jax")
+    logger.addHandler(handler)
+    with jax.log_compiles(True):
+        yield programs
+    logger.removeHandler(handler)
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,9 @@ from evtorch import torch_api as snn
 ROOT = Path(__file__).parent.parent
 PAGES = {path.name: path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 # jaxsnn configures logging where it is imported; Brian 2 is in an environment of its own, for which
-# tests/hardware/test_worker_pynn.py runs the code of workers.md.
-APART = {"jaxsnn.md", "workers.md"}
+# tests/hardware/test_worker_pynn.py runs the code of workers.md; tests/test_parallel.py starts
+# several processes with that of parallel.md.
+APART = {"jaxsnn.md", "parallel.md", "workers.md"}
 CONSTANTS = ("weight", "tau_mem", "tau_syn", "v_threshold", "v_leak", "v_reset", "refractory")
 
 

@@ -22,6 +22,8 @@ from typing import Any
 
 import jax
 
+from ._memory import check_memory
+
 MAX_PROGRAMS = 256
 MAX_MAPS = 16_000
 """A quarter of what the kernel grants: other libraries compile, too."""
@@ -106,6 +108,7 @@ def _first_call(program: _Program, name: str, *args: Any, **kwargs: Any) -> Any:
     notice.daemon = True
     notice.start()
     try:
+        check_memory(program.jitted, name, args, kwargs)
         result = program.jitted(*args, **kwargs)
     finally:
         notice.cancel()

@@ -11,6 +11,7 @@ from ._validate import validation as validation
 from .functional import first_to_spike as first_to_spike
 from .functional import latency_penalty as latency_penalty
 from .functional import rate_penalty as rate_penalty
+from .functional._batch import pad_batches as pad_batches
 from .functional._lif_state import LIFState as LIFState
 from .functional._recurrent_lif_state import RecurrentLIFState as RecurrentLIFState
 from .layers._checkpoint import CheckpointWarning as CheckpointWarning
@@ -124,6 +125,7 @@ __all__ = [
     "initialise_",
     "latency_penalty",
     "nir",
+    "pad_batches",
     "parameter_groups",
     "rate_penalty",
     "rescue_silent_",

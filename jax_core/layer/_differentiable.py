@@ -49,13 +49,13 @@ class Health(NamedTuple):
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["t_max", "min_slope"],
+    data_fields=["t_max", "min_slope", "counted"],
     meta_fields=["max_spikes", "gradient", "form", "solver"],
 )
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What a layer does beside its neurons' dynamics; ``t_max`` and ``min_slope`` are values at
-    run time, the rest is fixed when the layer is compiled."""
+    """What a layer does beside its neurons' dynamics; ``t_max``, ``min_slope`` and ``counted`` are
+    values at run time, the rest is fixed when the layer is compiled."""
 
     t_max: Array | float
     min_slope: Array | float
@@ -63,6 +63,8 @@ class Settings:
     gradient: Gradient
     form: Form
     solver: Solver = "auto"
+    counted: Array | None = None
+    """How many rows of the batch `Health` counts, the first ones; ``None`` for all."""
 
 
 def simulate(settings: Settings, events: Events, weight: Array, constants: Constants) -> Spikes:
@@ -81,19 +83,30 @@ def simulate(settings: Settings, events: Events, weight: Array, constants: Const
 def count(settings: Settings, spikes: Spikes, constants: Constants) -> Health:
     """Count what `Health` has of simulated and of observed spikes."""
     slope = slope_at_spike(spikes.current, constants)
-    return tally(spikes, slope, slope_floor(constants, settings.min_slope)[..., None])
+    floor = slope_floor(constants, settings.min_slope)[..., None]
+    return tally(spikes, slope, floor, settings.counted)
 
 
-def tally(spikes: Spikes, slope: Array, floor: Array) -> Health:
-    """The same, given the slopes at spikes, and those below which a spike grazes."""
-    grazing = spikes.has_gradient & (slope < floor)
+def tally(spikes: Spikes, slope: Array, floor: Array, counted: Array | None) -> Health:
+    """The same, given the slopes at spikes, those below which a spike grazes, and how many rows
+    count."""
+    counts = counting_rows(counted, spikes.time)
+    grazing = counts & spikes.has_gradient & (slope < floor)
     factor = jnp.where(grazing, floor / jnp.maximum(slope, 0), 0)
     return Health(
-        silent=jnp.sum(jnp.isinf(spikes.time[..., 0]), axis=0, dtype=jnp.int32),
+        silent=jnp.sum(counts[..., 0] & jnp.isinf(spikes.time[..., 0]), axis=0, dtype=jnp.int32),
         grazing=jnp.sum(grazing, axis=(0, 2), dtype=jnp.int32),
-        overflow=jnp.sum(spikes.overflow, axis=0, dtype=jnp.int32),
+        overflow=jnp.sum(counts[..., 0] & spikes.overflow, axis=0, dtype=jnp.int32),
         bound=jnp.max(_whole(factor), axis=(0, 2), initial=0),
     )
+
+
+def counting_rows(counted: Array | None, time: Array) -> Array:
+    """Which rows of ``(batch, out, K)`` count, ``(batch, 1, 1)``."""
+    rows = time.shape[0]
+    if counted is None:
+        return jnp.ones((rows, 1, 1), bool)
+    return (jnp.arange(rows, dtype=jnp.int32) < jnp.asarray(counted, jnp.int32))[:, None, None]
 
 
 def _whole(factor: Array) -> Array:

@@ -77,6 +77,7 @@ def lif(
     state: LIFState | None = None,
     return_state: bool = False,
     return_health: bool = False,
+    samples: int | Array | None = None,
     validate: bool = True,
 ) -> Any:
     """Spikes of a feed-forward layer of current-based leaky integrate-and-fire neurons.
@@ -126,6 +127,9 @@ def lif(
       that has overflowed it means nothing. With state or current, gradients take time and memory
       for all (neuron, event) pairs.
     - ``return_health``: also return `Health`, and leave acting on an overflow to the caller.
+    - ``samples``: how many of the samples are counted in `Health` and looked at for an overflow,
+      the first ones; those behind them fill up a batch to a size that is compiled already. A
+      value at run time; ``None``: all.
     - ``validate``: whether to check the values of arrays (shapes and dtypes always are).
 
     **Returns:** spike times, seconds, shape ``(..., out, max_spikes)``, ascending, ``inf`` where
@@ -140,7 +144,7 @@ def lif(
     """
     check_policy(on_overflow)
     given = Given(tau_mem, tau_syn, v_threshold, v_leak, v_reset, refractory)
-    settings = check_settings(given, max_spikes, t_max, gradient, min_slope, form, solver)
+    settings = check_settings(given, max_spikes, t_max, gradient, min_slope, form, solver, samples)
     layer = prepare(spikes, weight, given, validate, connections)
     end = None
     if current is None and state is None and not return_state:

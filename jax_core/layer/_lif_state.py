@@ -77,7 +77,8 @@ def run_with_state(
     rest = _at_rest(layer, given, model, places)
     state = rest if state is None else check_state(state, rest, layer, validate)
     start = Start(model.state(state.v - origin, state.i), state.refractory)
-    window = check_window(settings.t_max, settings.min_slope, settings.max_spikes, return_state)
+    limits = settings.t_max, settings.min_slope, settings.max_spikes
+    window = check_window(*limits, return_state, layer.rows(settings.counted))
     out, health, end = run(layer, window, jax.tree.map(layer.flatten, start))
     if end is None:
         return out, health, None

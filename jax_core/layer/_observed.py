@@ -26,6 +26,7 @@ from ._differentiable import (
     Health,
     Settings,
     count,
+    counting_rows,
     explicit,
     pad_slots,
     simulate,
@@ -72,6 +73,7 @@ def lif_observed(
     form: Form | None = None,
     connections: Connections | None = None,
     return_health: bool = False,
+    samples: int | Array | None = None,
     validate: bool = True,
 ) -> Array | tuple[Array, Health]:
     """Spikes that hardware emitted, with the gradients that the model of `lif` has there.
@@ -110,7 +112,7 @@ def lif_observed(
     layer = prepare(spikes, weight, given, validate, connections)
     check_observed(observed, layer, validate)
     room = max(observed.shape[-1], 1)
-    settings = check_settings(given, room, t_max, gradient, min_slope, form, solver)
+    settings = check_settings(given, room, t_max, gradient, min_slope, form, solver, samples)
     run = partial(run_observed, bool(count_missing), layer.suited(settings))
     out, health = layer.over(run, layer.flatten(observed))
     out, health = layer.unflatten(out), layer.counts(health)
@@ -201,15 +203,17 @@ def _look(
     time: Array,
 ) -> tuple[Spikes, Health]:
     """What a simulation would know of the observed spikes, and their health."""
-    is_spike = jnp.isfinite(time)
+    is_spike = counting_rows(settings.counted, time) & jnp.isfinite(time)
     spikes = _as_spikes(settings, events, weight, constants, time)
-    predicted = jnp.sum(spikes.has_gradient, axis=(0, 2), dtype=jnp.int32)
+    counts = counting_rows(settings.counted, spikes.time)
+    predicted = jnp.sum(counts & spikes.has_gradient, axis=(0, 2), dtype=jnp.int32)
     health = count(settings, spikes, constants)._replace(
         unpredicted=jnp.sum(is_spike, axis=(0, 2), dtype=jnp.int32) - predicted
     )
     if count_missing:
         simulated = simulate(settings, events, weight, constants).time
-        absent = jnp.sum(jnp.isfinite(simulated), axis=-1) - jnp.sum(is_spike, axis=-1)
+        expected = counting_rows(settings.counted, simulated) & jnp.isfinite(simulated)
+        absent = jnp.sum(expected, axis=-1) - jnp.sum(is_spike, axis=-1)
         missing = jnp.sum(jnp.maximum(absent, 0), axis=0, dtype=jnp.int32)
         health = health._replace(missing=missing)
     return spikes, health

@@ -30,6 +30,7 @@ DEFAULTS: dict[str, Any] = {
     "current": None,
     "state": None,
     "return_state": False,
+    "samples": None,
 }
 """What signatures repeat for their readers; a test holds that they agree with this list."""
 
@@ -47,6 +48,7 @@ class NeuronOptions(TypedDict, total=False):
     min_slope: float | Array
     solver: Solver
     form: Form | None
+    samples: int | Array | None
     validate: bool
 
 

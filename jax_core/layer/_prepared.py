@@ -109,8 +109,14 @@ class Layer(NamedTuple):
             (),
         )
 
+    def rows(self, samples: Array | None) -> Array | None:
+        """How many rows of the batch so many samples are."""
+        return samples if samples is None else samples * math.prod(self.places or ())
+
     def suited(self, settings: Settings) -> Settings:
-        """The settings with a solver that suits how `over` goes over groups."""
+        """The settings with a solver that suits how `over` goes over groups, and with rows of the
+        batch for what were samples."""
+        settings = dataclasses.replace(settings, counted=self.rows(settings.counted))
         is_mapped = self.places is not None and self.weight.shape[0] > 1
         if is_mapped and settings.solver == "auto":
             # Groups are small, and a chunk goes on for all of them until the last is done.
@@ -194,6 +200,7 @@ def check_settings(
     min_slope: float | Array,
     form: Form | None = None,
     solver: Solver = "auto",
+    samples: int | Array | None = None,
 ) -> Settings:
     """Check settings, and find out what can be exploited at compile time."""
     check_integer(max_spikes, "max_spikes", 1)
@@ -211,7 +218,18 @@ def check_settings(
         )
     if solver not in get_args(Solver):
         raise ValueError(f'solver must be "auto", "lockstep" or "chunked", got {solver!r}')
-    return Settings(t_max, min_slope, int(max_spikes), gradient, form, solver)
+    return Settings(
+        t_max, min_slope, int(max_spikes), gradient, form, solver, counted_samples(samples)
+    )
+
+
+def counted_samples(samples: int | Array | None) -> Array | None:
+    """Check how many samples `Health` counts; **returns** an array, a value at run time."""
+    if samples is None:
+        return None
+    if getattr(samples, "shape", None) != ():
+        check_integer(samples, "samples", 0)
+    return jnp.asarray(samples)
 
 
 def prepare(

@@ -115,6 +115,7 @@ def lif_ports(
     state: LIFState | None = None,
     return_state: bool = False,
     return_health: bool = False,
+    samples: int | Array | None = None,
     validate: bool = True,
 ) -> Any:
     """`lif_projections` of all inputs in one tensor, with the number of each one's projection.
@@ -128,8 +129,10 @@ def lif_ports(
         options = {"form": form, "connections": connections, "current": current}
         run = partial(lif, **given._asdict(), **options, max_spikes=max_spikes, t_max=t_max)
         run = partial(run, min_slope=min_slope, on_overflow=on_overflow, validate=validate)
-        return run(spikes, weight, return_health=return_health)
-    settings = check_settings(given, max_spikes, t_max, "eventprop", min_slope, form)
+        return run(spikes, weight, return_health=return_health, samples=samples)
+    settings = check_settings(
+        given, max_spikes, t_max, "eventprop", min_slope, form, samples=samples
+    )
     layer = prepare(spikes, weight, _Given(given, tau_syn), validate, connections)
     constants, of_kinds = layer.constants
     layer = layer._replace(constants=constants)

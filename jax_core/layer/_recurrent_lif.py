@@ -96,6 +96,7 @@ def recurrent_lif(
     state: RecurrentLIFState | None = None,
     return_state: bool = False,
     return_health: bool = False,
+    samples: int | Array | None = None,
     validate: bool = True,
 ) -> Any:
     """Spikes of a layer of LIF neurons that are also connected to each other.
@@ -144,7 +145,9 @@ def recurrent_lif(
     """
     check_policy(on_overflow)
     given = Given(tau_mem, tau_syn, v_threshold, v_leak, v_reset, refractory)
-    settings = check_settings(given, max_spikes, t_max, "eventprop", min_slope, form, solver)
+    settings = check_settings(
+        given, max_spikes, t_max, "eventprop", min_slope, form, solver, samples
+    )
     layer = prepare_recurrent(spikes, weight, given, validate, connections)
     recurrent, delay = prepare_recurrence(
         recurrent_weight, recurrent_delay, weight, layer.neurons, validate

@@ -204,7 +204,8 @@ def _replayed(
 
 
 def _count(window: Window, neuron: CubaLIF, spikes: Spikes) -> Health:
-    settings = Settings(window.t_max, window.min_slope, window.max_spikes, "eventprop", neuron.form)
+    options: Any = {"gradient": "eventprop", "form": neuron.form, "counted": window.counted}
+    settings = Settings(window.t_max, window.min_slope, window.max_spikes, **options)
     return count(settings, spikes, neuron.constants)
 
 

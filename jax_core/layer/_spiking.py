@@ -29,7 +29,7 @@ from ..simulate._events import Input, Spikes, sort_input
 from ..simulate._first_spikes import first_spikes
 from ..simulate._start import Start, where
 from ._differentiable import Health, tally, without_derivative
-from ._prepared import Layer, prepare, too_many
+from ._prepared import Layer, counted_samples, prepare, too_many
 
 State = TypeVar("State", bound=tuple)
 
@@ -45,7 +45,7 @@ class LayerState(NamedTuple):
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["t_max", "min_slope"],
+    data_fields=["t_max", "min_slope", "counted"],
     meta_fields=["max_spikes", "return_state"],
 )
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +56,8 @@ class Window:
     min_slope: Array | float
     max_spikes: int
     return_state: bool
+    counted: Array | None = None
+    """How many rows of the batch `Health` counts, the first ones; ``None`` for all."""
 
 
 def spiking(
@@ -72,6 +74,7 @@ def spiking(
     state: LayerState | None = None,
     return_state: bool = False,
     return_health: bool = False,
+    samples: int | Array | None = None,
     validate: bool = True,
 ) -> Any:
     """Spikes of a feed-forward layer of neurons of any model.
@@ -99,7 +102,8 @@ def spiking(
     """
     check_policy(on_overflow)
     layer = prepare(spikes, weight, _Given(neuron), validate, connections)
-    window = check_window(t_max, min_slope, max_spikes, return_state)
+    counted = layer.rows(counted_samples(samples))
+    window = check_window(t_max, min_slope, max_spikes, return_state, counted)
     if ports is not None:
         ports = check_ports(ports, layer.weight.shape[-1])
     start = None
@@ -120,7 +124,11 @@ def chosen(out: Array, health: Health, state: Any, return_health: bool) -> Any:
 
 
 def check_window(
-    t_max: float | Array, min_slope: float | Array, max_spikes: int, return_state: bool
+    t_max: float | Array,
+    min_slope: float | Array,
+    max_spikes: int,
+    return_state: bool,
+    counted: Array | None,
 ) -> Window:
     """Check what a layer does beside its neurons' dynamics."""
     check_integer(max_spikes, "max_spikes", 1)
@@ -130,7 +138,7 @@ def check_window(
             "t_max must be finite with return_state=True, whose state is that at t_max"
         )
     check_duration(min_slope, "min_slope", infinite=False)
-    return Window(t_max, min_slope, int(max_spikes), bool(return_state))
+    return Window(t_max, min_slope, int(max_spikes), bool(return_state), counted)
 
 
 def run_layer(
@@ -279,7 +287,7 @@ def _replayed(
 
 def _count(window: Window, neuron: Neuron, spikes: Spikes) -> Health:
     floor = jnp.asarray(window.min_slope * neuron.scale)
-    return tally(spikes, spikes.current, floor[..., None])
+    return tally(spikes, spikes.current, floor[..., None], window.counted)
 
 
 @compiled("spiking")

@@ -69,6 +69,15 @@ def test_health_counts_over_all_leading_dimensions():
     np.testing.assert_array_equal(health.overflow, [0, 0])
 
 
+def test_samples_behind_those_that_count_are_not_looked_at():
+    many = {"max_spikes": 2, "return_health": True, **TONIC}
+    _, health = jax_core.lif(NO_INPUT, ONE_WEIGHT, samples=2, **many)
+    np.testing.assert_array_equal(health.overflow, [2, 2])
+    assert jax_core.lif(NO_INPUT, ONE_WEIGHT, samples=0, max_spikes=2, **TONIC).shape == (3, 2, 2)
+    with pytest.raises(ValueError, match="samples must be >= 0"):
+        jax_core.lif(NO_INPUT, ONE_WEIGHT, samples=-1, **TONIC)
+
+
 def test_overflow_is_an_error_by_default():
     with pytest.raises(ValueError, match="max_spikes") as error:
         jax_core.lif(NO_INPUT, ONE_WEIGHT, max_spikes=2, **TONIC)

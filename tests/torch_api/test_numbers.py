@@ -1,10 +1,8 @@
 """Numbers are values at run time: layers that differ in nothing else share compiled programs."""
 
-import logging
 import math
 import random
 
-import jax
 import pytest
 import torch
 from torch._subclasses import FakeTensorMode
@@ -12,23 +10,6 @@ from torch._subclasses import FakeTensorMode
 from evtorch import torch_api as snn
 
 NAMES = ("v_threshold", "v_leak", "v_reset", "tau_mem", "tau_syn", "t_max", "min_slope")
-
-
-@pytest.fixture
-def compiled(caplog):
-    """A list that grows by one with every program that XLA compiles."""
-    programs: list[str] = []
-
-    class Count(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if record.getMessage().startswith("Compiling "):
-                programs.append(record.getMessage())
-
-    handler, logger = Count(), logging.getLogger("jax")
-    logger.addHandler(handler)
-    with jax.log_compiles(True):
-        yield programs
-    logger.removeHandler(handler)
 
 
 def numbers(rng: random.Random) -> dict[str, float]:

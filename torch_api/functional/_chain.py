@@ -12,6 +12,7 @@ from torch import Tensor
 from ...bridge import TorchFunction, as_torch_function
 from ...jax_core import Events
 from ..layers._health import Health
+from ._batch import Batch
 from ._layer import MAX_BRIDGED, as_packed, parted, unpacking
 
 
@@ -42,9 +43,14 @@ def call_chain(
 
     **Returns:** what each step gives, and its counts.
     """
+    batch = Batch.of(spikes, steps[0].named.get("connections"))
+    if batch.is_padded:
+        spikes = batch.pad("spikes", spikes)
     like = spikes.time if isinstance(spikes, Events) else spikes
     fixed, tensors, values = [], [], []
     for function, named, counted in steps:
+        if counted is not None:
+            named = {**named, "samples": batch.samples}
         arrays, options, names, numbers = parted(named, like.device)
         fixed.append(_Fixed(function, counted is not None, names, tuple(options.items())))
         tensors.append(arrays)
@@ -52,6 +58,8 @@ def call_chain(
     outputs, counts = _bridged(tuple(fixed))(as_packed(values, like), spikes, tensors)
     sizes = [step.counted for step in steps if step.counted is not None]
     healths: Any = iter(counts.split(sizes, dim=-1) if sizes else ())
+    if batch.is_padded:
+        outputs = map(batch.cut, outputs)
     return [
         (out, None if step.counted is None else Health(*next(healths).unbind(-2)))
         for step, out in zip(steps, outputs, strict=True)

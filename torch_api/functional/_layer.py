@@ -6,6 +6,7 @@ import numbers
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import torch
 from jax import Array
@@ -26,6 +27,7 @@ from .._validate import (
 )
 from ..layers._health import Health
 from ..layers._late import warn_if_late
+from ._batch import Batch, argument_names
 from ._connections import OBJECTS, put_together, taken_apart
 
 # Layers beyond this number that differ in more than numbers and shapes compile anew in turns.
@@ -84,6 +86,47 @@ def check_output(
 
 
 def call(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """`call_as_is` with a batch of one of few sizes.
+
+    **Arguments:** ``function``: takes spikes first, and all that it returns is of samples.
+    """
+    if torch.compiler.is_compiling():
+        return _call(function, False, arguments, named)
+    batch = Batch.of(arguments[0], named.get("connections"))
+    found = _call(function, False, *padded(batch, function, arguments, named))
+    return jax.tree.map(batch.cut, found) if batch.is_padded else found
+
+
+def call_with_health(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """`call` of a function with ``return_health``.
+
+    **Returns:** its spikes, the `Health`, and what else it gives.
+    """
+    if torch.compiler.is_compiling():
+        out, counts, *others = _call(function, True, arguments, named)
+        return out, Health(*counts.unbind()), *others
+    batch = Batch.of(arguments[0], named.get("connections"))
+    arguments, named = padded(batch, function, arguments, named)
+    # Given also where all count, as another set of arguments is another program.
+    out, counts, *others = _call(function, True, arguments, named | {"samples": batch.samples})
+    if batch.is_padded:
+        out, *others = map(batch.cut, (out, *others))
+    return out, Health(*counts.unbind()), *others
+
+
+def padded(
+    batch: Batch, function: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a call, by position and by name, with the silent samples of its batch."""
+    if not batch.is_padded:
+        return arguments, named
+    names = argument_names(function)
+    more = tuple(map(batch.pad, names, arguments))
+    tensors = {name: batch.pad(name, x) for name, x in named.items() if isinstance(x, Tensor)}
+    return more, named | tensors
+
+
+def call_as_is(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     """Call a JAX function with tensors and with options.
 
     Finite numbers are values at run time; counts, infinity, strings and the like are compiled in.
@@ -91,16 +134,10 @@ def call(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     return _call(function, False, arguments, named)
 
 
-def call_with_health(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """`call` of a function with ``return_health``; **returns** its spikes and the `Health`."""
-    out, counts = _call(function, True, arguments, named)
-    return out, Health(*counts.unbind())
-
-
-def counting(function: Callable[..., Any], *arguments: Any, **named: Any) -> tuple[Array, Array]:
+def counting(function: Callable[..., Any], *arguments: Any, **named: Any) -> tuple[Any, ...]:
     """``function`` with its counts in one array, as each array has its price at the bridge."""
-    out, health = function(*arguments, **named, return_health=True)
-    return out, jnp.stack([count for count in health if count is not None])
+    out, health, *others = function(*arguments, **named, return_health=True)
+    return out, jnp.stack([count for count in health if count is not None]), *others
 
 
 def _call(

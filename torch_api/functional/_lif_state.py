@@ -3,7 +3,6 @@
 import math
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 from jax import Array
 from torch import Tensor
 
@@ -12,7 +11,7 @@ from ...jax_core import Connections, Events
 from .._validate import check_constant_values, check_like, check_tensor, values_are_checked
 from ..layers._constants import Constant
 from ..layers._health import Health
-from ._layer import call
+from ._layer import call_with_health
 
 
 class LIFState(NamedTuple):
@@ -52,7 +51,7 @@ def lif_with_state(
         of_state = {f"state_{name}": x for name, x in state._asdict().items()}
         check_state(of_state, times)
         given |= of_state
-    out, counts, *end = call(
+    out, health, *end = call_with_health(
         _run,
         spikes,
         weight,
@@ -63,7 +62,7 @@ def lif_with_state(
         connections=connections,
         return_state=return_state,
     )
-    return out, Health(*counts.unbind()), LIFState(*end) if return_state else None
+    return out, health, LIFState(*end) if return_state else None
 
 
 def check_end(t_max: float, return_state: bool) -> None:
@@ -108,15 +107,10 @@ def _run(
     state_v: Array | None = None,
     state_i: Array | None = None,
     state_refractory: Array | None = None,
-    return_state: bool,
     **options: Any,
-) -> tuple[Array, ...]:
+) -> tuple[Any, ...]:
     state = None
     if state_v is not None and state_i is not None and state_refractory is not None:
         state = jax_core.LIFState(state_v, state_i, state_refractory)
-    found: Any = jax_core.lif(
-        spikes, weight, state=state, return_state=return_state, return_health=True, **options
-    )
-    out, health, *end = found
-    counts = jnp.stack([count for count in health if count is not None])
-    return (out, counts, *(end[0] if end else ()))
+    out, health, *end = jax_core.lif(spikes, weight, state=state, **options)
+    return out, health, *(end[0] if end else ())

@@ -4,7 +4,7 @@ from jax import Array
 from torch import Tensor
 
 from ...jax_core import Connections
-from ._layer import call
+from ._layer import call_as_is
 
 
 def lists_of(spikes: Tensor, connections: Connections) -> Tensor:
@@ -12,7 +12,7 @@ def lists_of(spikes: Tensor, connections: Connections) -> Tensor:
 
     **Arguments:** ``spikes``: ``(..., *input neurons, k)``; ``connections``: with tensors in it.
     """
-    return call(_lists, spikes, connections=connections)
+    return call_as_is(_lists, spikes, connections=connections)
 
 
 def _lists(spikes: Array, *, connections: Connections) -> Array:

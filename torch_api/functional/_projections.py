@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 import torch
 from jax import Array
@@ -15,9 +14,8 @@ from ...jax_core import Connections, Projection
 from ...jax_core.layer._projections import lif_ports
 from .._validate import check_constants, check_times_and_weight, check_weight
 from ..layers._constants import Constant
-from ..layers._health import Health
 from ..layers._overflow import OnOverflow, report_overflow
-from ._layer import call, check_layer
+from ._layer import call_with_health, check_layer
 from ._lif import check_settings, lif, spikes_once
 from ._lif_state import LIFState, check_current, check_end, check_state
 
@@ -91,7 +89,7 @@ def lif_projections(
     for position, tau in enumerate(taus[1:], 1):
         check_constants({"tau_syn": tau}, spikes, weight.shape[0])
         given[f"{_TAU}{position}"] = tau if isinstance(tau, Tensor) else float(tau)
-    out, counts, *end = call(
+    out, health, *end = call_with_health(
         _run,
         spikes,
         weight,
@@ -103,7 +101,6 @@ def lif_projections(
         ports=ports,
         return_state=return_state,
     )
-    health = Health(*counts.unbind())
     if not (return_health or spikes_once(refractory)):
         report_overflow(health.overflow, on_overflow, max_spikes)
     found = [out, *([health] if return_health else [])]
@@ -185,29 +182,24 @@ def _run(
     *,
     kinds: tuple[str, ...],
     ports: tuple[int, ...],
-    return_state: bool,
     tau_syn: Any,
     state_v: Array | None = None,
     state_refractory: Array | None = None,
     **options: Any,
-) -> tuple[Array, ...]:
+) -> tuple[Any, ...]:
     taus = [tau_syn, *(options.pop(f"{_TAU}{kind}") for kind in range(1, len(kinds)))]
     state = None
     if state_v is not None and state_refractory is not None:
         currents = {name: options.pop(f"{_CURRENT}{name}") for name in kinds}
         state = jax_core.LIFState(state_v, currents, state_refractory)
-    found: Any = lif_ports(
+    out, health, *end = lif_ports(
         spikes,
         weight,
         np.asarray(ports),
         dict(zip(kinds, taus, strict=True)),
         state=state,
-        return_state=return_state,
-        return_health=True,
         **options,
     )
-    out, health, *end = found
-    counts = jnp.stack([count for count in health if count is not None])
     if not end:
-        return out, counts
-    return out, counts, end[0].v, end[0].refractory, *(end[0].i[name] for name in kinds)
+        return out, health
+    return out, health, end[0].v, end[0].refractory, *(end[0].i[name] for name in kinds)

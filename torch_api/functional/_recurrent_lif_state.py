@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import torch
 from jax import Array
 from torch import Tensor
@@ -11,7 +10,7 @@ from ... import jax_core
 from ...jax_core import Events
 from ..layers._constants import Constant
 from ..layers._health import Health
-from ._layer import call
+from ._layer import call_with_health
 from ._lif_state import check_current, check_end, check_state
 
 
@@ -52,8 +51,8 @@ def recurrent_lif_with_state(
         of_state = {f"state_{name}": x for name, x in state._asdict().items()}
         check_state(of_state, times)
         given |= of_state
-    out, counts, *end = call(_run, spikes, *weights, **options, **given, return_state=return_state)
-    health = Health(*counts.unbind())
+    more: dict[str, Any] = {**options, **given, "return_state": return_state}
+    out, health, *end = call_with_health(_run, spikes, *weights, **more)
     if not return_state:
         return out, health, None
     v, i, refractory, arrivals = end
@@ -75,23 +74,14 @@ def _run(
     weight: Array,
     recurrent_weight: Array,
     *,
-    return_state: bool,
     state_v: Array | None = None,
     state_i: Array | None = None,
     state_refractory: Array | None = None,
     state_arrivals: Array | None = None,
     **options: Any,
-) -> tuple[Array, ...]:
+) -> tuple[Any, ...]:
     parts: Any = state_v, state_i, state_refractory, state_arrivals
-    found: Any = jax_core.recurrent_lif(
-        spikes,
-        weight,
-        recurrent_weight,
-        state=None if state_v is None else jax_core.RecurrentLIFState(*parts),
-        return_state=return_state,
-        return_health=True,
-        **options,
-    )
-    out, health, *end = found
-    counts = jnp.stack([count for count in health if count is not None])
-    return (out, counts, *(end[0] if end else ()))
+    state = None if state_v is None else jax_core.RecurrentLIFState(*parts)
+    layer = spikes, weight, recurrent_weight
+    out, health, *end = jax_core.recurrent_lif(*layer, state=state, **options)
+    return out, health, *(end[0] if end else ())

@@ -13,7 +13,7 @@ from ... import jax_core
 from ...jax_core import Events
 from ...jax_core._validate import check_duration
 from .._validate import check_raster, check_spikes
-from ..functional._layer import call
+from ..functional._layer import call, call_as_is
 from ..layers._overflow import OnOverflow, check_policy, report_lost
 
 
@@ -81,7 +81,7 @@ def dense_from_spike_times(
     check_policy(on_overflow)
     check_duration(dt, "dt", infinite=False, positive=True)
     check_spikes(spikes)
-    raster = call(
+    raster = call_as_is(
         jax_core.dense_from_spike_times,
         spikes,
         dt=dt,
@@ -104,7 +104,7 @@ def dense_from_events(
     check_policy(on_overflow)
     check_duration(dt, "dt", infinite=False, positive=True)
     times = check_spikes(events, neurons, "events")
-    raster = call(
+    raster = call_as_is(
         jax_core.dense_from_events,
         events,
         neurons=neurons,
@@ -135,7 +135,7 @@ def spike_times_from_dense(
     check_policy(on_overflow)
     check_duration(dt, "dt", infinite=False, positive=True)
     raster = _float_raster(raster)
-    spikes = call(
+    spikes = call_as_is(
         jax_core.spike_times_from_dense,
         raster,
         dt=dt,
@@ -161,7 +161,7 @@ def events_from_dense(
     check_policy(on_overflow)
     check_duration(dt, "dt", infinite=False, positive=True)
     raster = _float_raster(raster)
-    events = call(
+    events = call_as_is(
         jax_core.events_from_dense,
         raster,
         dt=dt,

@@ -6,9 +6,9 @@ _TAIL = 1e-9
 """How often a Poisson number may exceed its room."""
 
 
-def bucket(count: int) -> int:
-    """``count`` rounded up to a number with three significant bits: at most a quarter more."""
-    step = 1 << max(count.bit_length() - 3, 0)
+def bucket(count: int, bits: int = 3) -> int:
+    """``count`` rounded up to so many significant bits: with three, at most a quarter more."""
+    step = 1 << max(count.bit_length() - bits, 0)
     return -(-count // step) * step
 
 

@@ -7,8 +7,7 @@ from torch import Tensor
 
 from ....jax_core.readout._grid import li_grid
 from ... import functional
-from ...functional._layer import call as call_in_jax
-from ...functional._layer import check_layer
+from ...functional._layer import call_as_is, check_layer
 from ._arriving import arriving
 from ._call import Call, Clock
 from ._constants import of_neuron
@@ -86,7 +85,7 @@ def integrator_trace(
         at = looks(clock, times)
         return functional.li_value(times, weight, at, **constants).movedim(-1, 0)
     check_layer(times, weight, constants)
-    return call_in_jax(li_grid, times, weight, **constants, dt=clock.dt, steps=clock.steps)
+    return call_as_is(li_grid, times, weight, **constants, dt=clock.dt, steps=clock.steps)
 
 
 def current_trace(times: Tensor, weight: Tensor, tau_syn: Any, clock: Clock) -> Tensor:
