@@ -5,28 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from .._shapes import output_paths
 from .._torch_internals import (
     Check,
     custom_functions,
-    functorch_active,
     marked_as_captured,
     record,
 )
+from ._custom_function import Application
+from ._gradient_mode import GradientMode, detached
 from ._operators._table import TABLE
-from ._reasons import NotLowered
 
 Flat = Callable[[Sequence[torch.Tensor]], tuple[list[Any], Any]]
 """``fn(tensors) -> (flat outputs, their pytree)``."""
-
-_aten: Any = torch.ops.aten
-_CLOSED_OVER = (
-    "it computes gradients inside, or uses tensors that require gradients and are neither its "
-    "parameters nor its arguments"
-)
 
 
 class Captured(NamedTuple):
@@ -39,44 +33,25 @@ class Captured(NamedTuple):
     dtypes: list[torch.dtype]
     checks: list[Check]
     """What looks at the outputs of the graph that come behind those of the torch code."""
+    applications: list[Application]
+    """What the operators ``evtorch::function`` in the graph mean, by number only."""
 
 
-class _WithoutGradients(TorchDispatchMode):
-    """Makes explicit where torch stops gradients, which a graph of operators does not show: what
-    is computed under `torch.no_grad` has detached inputs."""
+class _CustomFunctions:
+    """What runs in place of a Function's ``apply``."""
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        enabled = torch.is_grad_enabled()
-        if func is _aten.detach.default:
-            if enabled and (args[0].requires_grad or functorch_active()):
-                # Autograd detaches what it saves, too, which must not stop higher gradients.
-                raise NotLowered(_CLOSED_OVER)
-            return func(*args)
-        if not enabled:
-            args, kwargs = _detached(func, args, kwargs)
-        return func(*args, **kwargs)
+    def __init__(self) -> None:
+        self.made: list[Application] = []
 
-
-def _detached(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
-    written = {
-        i: argument.name
-        for i, argument in enumerate(func._schema.arguments)
-        if argument.alias_info is not None and argument.alias_info.is_write
-    }
-    kept = set(written.values())
-
-    def stopped(value: Any) -> Any:
-        if isinstance(value, torch.Tensor) and (value.is_floating_point() or value.is_complex()):
-            return _aten.detach.default(value)
-        return [stopped(v) for v in value] if isinstance(value, (list, tuple)) else value
-
-    positional = [a if i in written else stopped(a) for i, a in enumerate(args)]
-    return positional, {k: v if k in kept else stopped(v) for k, v in kwargs.items()}
-
-
-def _refuse(kind: Any, *_: Any, **__: Any) -> Any:
-    raise NotLowered(f"it uses the autograd.Function {kind.__name__}, whose gradient is torch code")
+    def __call__(self, kind: Any, *args: Any) -> Any:
+        application = Application(kind, args)
+        self.made.append(application)
+        tensors = [t for t in jax.tree_util.tree_leaves(args) if isinstance(t, torch.Tensor)]
+        if not tensors:
+            outputs, _ = application.forward([])
+        else:
+            outputs = torch.ops.evtorch.function(tensors, application.number)
+        return outputs[0] if application.single else tuple(outputs)
 
 
 def capture(
@@ -94,22 +69,24 @@ def capture(
 
     def outputs_of(*tensors: torch.Tensor) -> list[torch.Tensor]:
         nonlocal tree, paths
-        with _WithoutGradients():
+        with GradientMode():
             leaves, tree = fn(tensors)
         paths = output_paths(leaves, tree, name)
+        leaves = [detached(leaf) for leaf in leaves]
         return [*leaves, *(tensor for tensor, _ in checks)]
 
     with FakeTensorMode(allow_non_fake_inputs=True):
         examples = [torch.empty(tuple(s), dtype=d) for s, d in zip(shapes, dtypes, strict=True)]
+    applied = _CustomFunctions()
     # With gradients, as when it runs: where they are off, they are stopped.
     with (
         torch.enable_grad(),
         torch.random.fork_rng(),
         marked_as_captured() as checks,
-        custom_functions(_refuse),
+        custom_functions(applied),
     ):
         graph = record(outputs_of, examples, TABLE.__contains__)
     graph.graph.eliminate_dead_code()
     outputs: Any = graph.graph.output_node().args[0]
     found = [node.meta["val"].dtype for node in outputs[: len(paths)]]
-    return Captured(graph, tree, paths, found, [check for _, check in checks])
+    return Captured(graph, tree, paths, found, [check for _, check in checks], applied.made)

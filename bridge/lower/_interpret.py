@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -15,11 +16,15 @@ from .._arrays import host_view
 from .._config import ambient_x64
 from .._custom_op import recorded_function
 from .._dtypes import NUMPY_DTYPE, WIDE_FLOAT, WIDTH
+from ._capture import capture
+from ._custom_function import application
+from ._custom_rule import with_own_gradient
 from ._operators._registry import Needs, Operator
 from ._operators._table import TABLE
 from ._reasons import NotLowered, line_of
 
 _CALL: Any = torch.ops.evtorch.call.default
+_FUNCTION: Any = torch.ops.evtorch.function.default
 _NARROW = {np.dtype(np.int64): np.dtype(np.int32), np.dtype(np.uint64): np.dtype(np.uint32)}
 # They only check what torch's shapes and strides are.
 _IGNORED = {
@@ -104,10 +109,27 @@ def _bridged(number: int) -> Callable[..., Any]:
     return run
 
 
+def _compiled(fn: Any, shapes: Any, dtypes: Any) -> Any:
+    """What `with_own_gradient` wants of an autograd.Function's forward or backward."""
+    captured = capture(fn, shapes, dtypes, "the autograd.Function")
+    program = compiled_steps(captured.graph)
+    if program.random:
+        raise NotLowered("an autograd.Function draws random numbers")
+    places = {position: i for i, (position, _) in enumerate(program.inputs)}
+    sources = [places.get(position) for position in program.outputs]
+    outputs: Any = captured.graph.graph.output_node().args[0]
+    return (partial(run_steps, program, None), sources), [n.meta["val"] for n in outputs]
+
+
 def _found(node: torch.fx.Node) -> Operator:
     target: Any = node.target
     if target is _CALL:
-        return Operator(_bridged(node.args[1]), Needs.NOTHING, "evtorch")
+        return Operator(_bridged(int(str(node.args[1]))), Needs.NOTHING, "evtorch")
+    if target is _FUNCTION:
+        inputs: Any = node.args[0]
+        values = [n.meta["val"] for n in inputs]
+        run = with_own_gradient(application(int(str(node.args[1]))), values, _compiled)
+        return Operator(run, Needs.NOTHING, "evtorch")
     if target is operator.getitem:
         return Operator(operator.getitem, Needs.NOTHING, "getitem")
     found = TABLE.get(target)
@@ -174,6 +196,16 @@ def _typed(value: Any, expected: Any, name: str) -> Any:
     return value if value.dtype == expected.dtype else value.astype(expected.dtype)
 
 
+def _run_step(step: Step, key: Any, results: dict[int, Any]) -> Any:
+    before: list[Any] = []
+    if step.needs is Needs.KEY:
+        before = [jax.random.fold_in(key, step.position), step.outputs]
+    elif step.needs is Needs.OUTPUT:
+        before = [step.outputs]
+    args, kwargs = _resolved(step.args, results), _resolved(step.kwargs, results)
+    return _typed(step.run(*before, *args, **kwargs), step.outputs, step.name)
+
+
 def run_steps(program: Program, key: Any, arrays: Sequence[Any]) -> list[Any]:
     """The outputs for these inputs; each random step has a key of its own."""
     results: dict[int, Any] = {}
@@ -182,14 +214,8 @@ def run_steps(program: Program, key: Any, arrays: Sequence[Any]) -> list[Any]:
         results[position] = jnp.asarray(array).astype(dtype)
     for position, value in program.constants:
         results[position] = jnp.asarray(value)
-    for step in program.steps:
-        args = _resolved(step.args, results)
-        kwargs = _resolved(step.kwargs, results)
-        before: list[Any] = []
-        if step.needs is Needs.KEY:
-            before = [jax.random.fold_in(key, step.position), step.outputs]
-        elif step.needs is Needs.OUTPUT:
-            before = [step.outputs]
-        found = step.run(*before, *args, **kwargs)
-        results[step.position] = _typed(found, step.outputs, step.name)
+    # torch's promotion is made explicit, except with numbers of Python.
+    with jax.numpy_dtype_promotion("standard"):
+        for step in program.steps:
+            results[step.position] = _run_step(step, key, results)
     return [results[position] for position in program.outputs]

@@ -48,9 +48,7 @@ class Lowered:
 
     def run(self, key: Any, arrays: Sequence[Any]) -> tuple[list[jax.Array], list[jax.Array]]:
         """The outputs, and arrays for each of `checks` to look at when they have values."""
-        # torch's promotion is made explicit, except with numbers of Python.
-        with jax.numpy_dtype_promotion("standard"):
-            found = run_steps(self._program, key, arrays)
+        found = run_steps(self._program, key, arrays)
         count = len(self.dtypes)
         return found[:count], found[count:]
 
