@@ -253,7 +253,8 @@ def _check_state(name: str, given: Any, expected: dict[str, jax.Array]) -> None:
             )
 
 
-def _draw() -> np.ndarray:
+def draw_seed() -> np.ndarray:
+    """From torch's global generator, for a JAX key."""
     return torch.randint(0, 2**32, (2,)).numpy().astype(np.uint32)
 
 
@@ -266,7 +267,7 @@ def _seed(rng: Any, random: bool) -> Any:
                 "the torch function draws random numbers inside jax.checkpoint, which runs it "
                 "twice and needs the same ones again: pass a key, fn(..., rng=jax.random.key(0))"
             )
-        return io_callback(_draw, jax.ShapeDtypeStruct((2,), jnp.uint32))
+        return io_callback(draw_seed, jax.ShapeDtypeStruct((2,), jnp.uint32))
     return jax.random.bits(rng, (2,), jnp.uint32)
 
 
