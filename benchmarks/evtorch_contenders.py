@@ -1,5 +1,6 @@
 """evtorch in the benchmark's task: as torch modules, and its JAX core alone."""
 
+from collections.abc import Callable
 from functools import partial
 from math import inf
 
@@ -11,7 +12,7 @@ import task as t
 import torch
 from contender import Contender
 
-from evtorch import jax_core
+from evtorch import bridge, jax_core
 from evtorch import torch_api as snn
 
 NEURON = {
@@ -36,6 +37,39 @@ def _input_times(task: t.Task, duplication: int) -> np.ndarray:
 
 def torch_contender(task: t.Task, duplication: int = 1) -> Contender:
     """``nn.Sequential`` of two ``LIF`` layers with torch's fused Adam."""
+    model = _model(task, duplication)
+    optimizer = torch.optim.Adam(model.parameters(), lr=t.LEARNING_RATE, fused=True)
+    inputs = torch.from_numpy(_input_times(task, duplication))
+    targets = torch.from_numpy(task.targets)
+
+    def train_step(i: int) -> float:
+        optimizer.zero_grad()
+        loss = _loss(model(inputs[i]), targets[i])
+        loss.backward()
+        torch.nn.utils.clip_grad_value_(model.parameters(), t.GRADIENT_CLIP)
+        optimizer.step()
+        return loss.item()
+
+    return Contender(
+        _name("evtorch, torch modules", duplication), train_step, _forward(model, inputs)
+    )
+
+
+def compiled_contender(task: t.Task) -> Contender:
+    """The same modules, in a step that is one program."""
+    model = _model(task, 1)
+    rule = optax.chain(optax.clip(t.GRADIENT_CLIP), optax.adam(t.LEARNING_RATE))
+    step = bridge.compile_step(model, _loss, rule)
+    inputs = torch.from_numpy(_input_times(task, 1))
+    targets = torch.from_numpy(task.targets)
+    return Contender(
+        "evtorch, torch modules in `compile_step`",
+        lambda i: step(inputs[i], targets[i]).item(),
+        _forward(model, inputs),
+    )
+
+
+def _model(task: t.Task, duplication: int) -> torch.nn.Module:
     model = torch.nn.Sequential(
         snn.LIF(t.INPUTS, task.hidden, **NEURON),
         snn.LIF(task.hidden, t.CLASSES, **NEURON),
@@ -43,25 +77,20 @@ def torch_contender(task: t.Task, duplication: int = 1) -> Contender:
     with torch.no_grad():
         for parameter, weight in zip(model.parameters(), _weights(task, duplication), strict=True):
             parameter.copy_(torch.from_numpy(weight))
-    optimizer = torch.optim.Adam(model.parameters(), lr=t.LEARNING_RATE, fused=True)
-    inputs = torch.from_numpy(_input_times(task, duplication))
-    targets = torch.from_numpy(task.targets)
+    return model
 
-    def train_step(i: int) -> float:
-        optimizer.zero_grad()
-        first = model(inputs[i]).squeeze(-1)
-        error = (first.clamp(max=2 * t.TAU_MEM) - targets[i]) / t.TAU_MEM
-        loss = error.square().sum(-1).mean()
-        loss.backward()
-        torch.nn.utils.clip_grad_value_(model.parameters(), t.GRADIENT_CLIP)
-        optimizer.step()
-        return loss.item()
 
+def _loss(first: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    error = (first.squeeze(-1).clamp(max=2 * t.TAU_MEM) - targets) / t.TAU_MEM
+    return error.square().sum(-1).mean()
+
+
+def _forward(model: torch.nn.Module, inputs: torch.Tensor) -> Callable[[int], np.ndarray]:
     @torch.no_grad()
     def forward(i: int) -> np.ndarray:
         return model(inputs[i]).squeeze(-1).numpy()
 
-    return Contender(_name("evtorch, torch modules", duplication), train_step, forward)
+    return forward
 
 
 def jax_contender(task: t.Task, duplication: int = 1) -> Contender:

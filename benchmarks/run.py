@@ -17,13 +17,14 @@ import numpy as np
 import task as t
 import torch
 from contender import Contender
-from evtorch_contenders import jax_contender, torch_contender
+from evtorch_contenders import compiled_contender, jax_contender, torch_contender
 from jaxsnn_contenders import jaxsnn_contender
 from report import write_report
 from timing import load, machine, measure
 
 CONTENDERS: dict[str, Callable[[t.Task], Contender]] = {
     "evtorch": torch_contender,
+    "evtorch_compiled": compiled_contender,
     "evtorch_jax": jax_contender,
     "evtorch_repeated": lambda task: torch_contender(task, t.DUPLICATION),
     "jaxsnn": jaxsnn_contender,

@@ -13,15 +13,19 @@ from ._module import JaxModule as JaxModule
 from ._optimizer import OptaxOptimizer as OptaxOptimizer
 from ._pytree import to_jax as to_jax
 from ._pytree import to_torch as to_torch
+from .step._step import CompiledStep as CompiledStep
+from .step._step import compile_step as compile_step
 
 __all__ = [
     "BridgeError",
+    "CompiledStep",
     "JaxFunction",
     "JaxModule",
     "OptaxOptimizer",
     "TorchFunction",
     "as_jax_function",
     "as_torch_function",
+    "compile_step",
     "export_gradients",
     "export_parameters",
     "load_gradients",

@@ -46,6 +46,16 @@ def check_tensor(name: str, tensor: torch.Tensor) -> None:
         )
 
 
+def is_readable_in_place(tensor: torch.Tensor) -> bool:
+    """Whether XLA reads a tensor's memory as it is, rather than a copy."""
+    return (
+        tensor.is_contiguous()
+        and not tensor.is_conj()
+        and not tensor.is_neg()
+        and not (tensor.is_cpu and tensor.data_ptr() & _ALIGNMENT_MASK)
+    )
+
+
 def host_view(tensor: torch.Tensor) -> np.ndarray:
     """NumPy array of a CPU tensor's values, sharing its memory where XLA can read that in place.
 
@@ -139,12 +149,7 @@ def jax_array(name: str, tensor: torch.Tensor, copy: bool | None) -> jax.Array:
     """`to_jax` for one tensor."""
     check_tensor(name, tensor)
     source = tensor.detach()
-    ready = (
-        source.is_contiguous()
-        and not source.is_conj()
-        and not source.is_neg()
-        and (source.device.type != "cpu" or not source.data_ptr() & _ALIGNMENT_MASK)
-    )
+    ready = is_readable_in_place(source)
     if copy is False and not ready:
         raise ValueError(
             f"{name} cannot be shared with JAX without a copy: it is not contiguous, not 64-byte "

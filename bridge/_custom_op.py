@@ -19,7 +19,7 @@ import torch
 from ._config import JaxConfig
 from ._dtypes import TORCH_DTYPE
 from ._flat import FlatFunction
-from ._torch_internals import tracing
+from ._torch_internals import is_captured, tracing
 from ._trace import Plan
 
 
@@ -55,9 +55,14 @@ def operation(function: FlatFunction, config: JaxConfig) -> Operation:
     found = function.operations.get(config)
     if found is None:
         found = function.operations[config] = Operation(function, config)
-    if tracing():
+    if tracing() and not is_captured():
         _recorded[found.number] = found
     return found
+
+
+def recorded_function(number: int) -> Any:
+    """The JAX function ``fn(extras, *arrays)`` behind the operator's number."""
+    return _operations[number].function.fn
 
 
 @torch.library.custom_op("evtorch::call", mutates_args=())

@@ -11,6 +11,7 @@ import torch
 
 from ._guards import BridgeError
 from ._jax_internals import jax_is_tracing
+from ._torch_internals import is_captured
 
 _NEEDS_VALUE = (
     jax.errors.ConcretizationTypeError,
@@ -59,7 +60,7 @@ def reraise(
     """Raise what JAX or the user's function raised for a call of ``name`` with these tensors: as a
     clearer exception, or the same one with a note."""
     arguments = _described(names, tensors)
-    if jax_is_tracing():
+    if jax_is_tracing() and not is_captured():
         raise BridgeError(
             f"{name} was called with torch tensors inside a JAX transformation such as jax.jit, "
             "which would trace it; call the JAX function itself there, or call this one outside"

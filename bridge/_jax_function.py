@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -17,19 +17,26 @@ from ._dtypes import TORCH_DTYPE, WIDE_FLOAT, WIDTH
 from ._guards import BridgeError, check_call
 from ._host import HostFunction, jax_type
 from ._jax_internals import inside_checkpoint
+from ._native import NativeFunction, native_or_reason
 from ._pytree import leaf_name, to_jax
-from ._records import known_to_jax
-from ._shapes import infer_outputs
+from ._shapes import Outputs, infer_outputs
 from ._static import Static, remember
+from ._torch_call import TorchCall
+from .lower._reasons import NotLowered
 
 _ROOTS = ("params", "buffers", "args", "kwargs")
 
 
+Lowering = Literal["auto", "native", "callback"]
+
+
 class _Built(NamedTuple):
-    function: HostFunction
+    function: HostFunction | NativeFunction
     out_tree: Any
     fixed: frozenset[str]
     """Buffers with respect to which torch does not differentiate."""
+    reason: str
+    """Why it is not native."""
 
 
 class JaxFunction:
@@ -38,9 +45,14 @@ class JaxFunction:
     ``buffers`` are the module's buffers at the time of conversion, ``{name: jax.Array}``.
     """
 
-    def __init__(self, module: Callable[..., Any]) -> None:
+    def __init__(self, module: Callable[..., Any], lowering: Lowering = "auto") -> None:
         check_call("as_jax_function")
         self.module = module
+        self.lowering: str | None = None
+        """How the last call ran: ``"native"`` or ``"callback"``; None before the first."""
+        self.lowering_reason = ""
+        """Why the last call was not native."""
+        self._asked: Lowering = lowering
         named: dict[str, torch.Tensor] = {}
         state: dict[str, torch.Tensor] = {}
         if isinstance(module, torch.nn.Module):
@@ -92,6 +104,8 @@ class JaxFunction:
         key = (tree, tuple(kinds), types, tuple(dtypes), training, ambient_x64())
         built = self._built.get(key) or self._build(tree, kinds, arrays, dtypes)
         remember(self._built, key, built)
+        self.lowering_reason = built.reason
+        self.lowering = "native" if isinstance(built.function, NativeFunction) else "callback"
         outputs = built.function(_seed(rng, built.function.random), arrays)
         result, updated = jax.tree_util.tree_unflatten(built.out_tree, outputs)
         if buffers is None:
@@ -146,44 +160,60 @@ class JaxFunction:
         arrays: Sequence[Any],
         dtypes: Sequence[torch.dtype],
     ) -> _Built:
-        device = self._device
-        seen: dict[str, torch.Tensor] | None = {}
-
-        def flat(tensors: Sequence[torch.Tensor]) -> tuple[list[Any], Any]:
-            rest = iter(tensors if device is None else [t.to(device) for t in tensors])
-            values = [next(rest) if kind is None else kind.value for kind in kinds]
-            params, state, args, kwargs = jax.tree_util.tree_unflatten(tree, values)
-            state = dict(state)
-            if isinstance(self.module, torch.nn.Module):
-                own = {**params, **state}
-                if seen is not None:
-                    seen.update(state)
-                result = torch.func.functional_call(self.module, own, args, kwargs)
-                state = {name: own[name] for name in state}
-            else:
-                result = self.module(*args, **kwargs)
-            return jax.tree_util.tree_flatten((known_to_jax(result), state))
-
-        shapes = [a.shape for a in arrays]
-        inferred = infer_outputs(flat, shapes, dtypes, self.__name__)
-        for path, dtype in zip(inferred.paths, inferred.dtypes, strict=True):
-            if WIDTH[dtype] == WIDE_FLOAT and not ambient_x64():
-                raise TypeError(
-                    f"{self.__name__} returns {leaf_name('output', path)} as {dtype}, but JAX's "
-                    "x64 mode is off; call inside `with jax.enable_x64(True):`, or return float32"
-                )
+        call = TorchCall(self.module, tree, kinds, self._device)
+        types = [a.shape for a in arrays], dtypes
+        reason = "the callback was asked for"
+        if self._asked != "callback":
+            native, why = native_or_reason(
+                call, *types, self._check_outputs, self.module, self.__name__
+            )
+            if native is not None:
+                return _Built(native, native.tree, frozenset(), "")
+            reason = self._reason(why)
+        inferred, fixed = self._inferred(call, *types, reason)
         outputs = [
             jax_type(shape, dtype)
             for shape, dtype in zip(inferred.shapes, inferred.dtypes, strict=True)
         ]
         inputs = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in arrays]
         function = HostFunction(
-            lambda tensors: flat(tensors)[0], inputs, dtypes, outputs, inferred.random
+            lambda tensors: call(tensors)[0], inputs, dtypes, outputs, inferred.random
         )
+        return _Built(function, inferred.tree, fixed, reason)
+
+    def _reason(self, error: Exception | None) -> str:
+        """Why there is no native function, which is an error if that was asked for."""
+        if self._asked == "native" and isinstance(error, NotLowered):
+            raise BridgeError(
+                f"{self.__name__} cannot be lowered to JAX: {error}. Change that, or let "
+                'as_jax_function(..., lowering="auto") fall back to a callback'
+            ) from error
+        if self._asked == "native" and error is not None:
+            raise error
+        return str(error)
+
+    def _inferred(
+        self, call: TorchCall, shapes: Any, dtypes: Sequence[torch.dtype], reason: str
+    ) -> tuple[Outputs, frozenset[str]]:
+        """What the module returns, and which buffers torch does not differentiate."""
+        call.seen = {}
+        try:
+            inferred = infer_outputs(call, shapes, dtypes, self.__name__)
+        except BridgeError as error:
+            raise BridgeError(f"{error}. It did not become JAX itself: {reason}") from error
+        self._check_outputs(inferred.paths, inferred.dtypes)
         running = {id(t) for t in inferred.statistics}
-        fixed = frozenset(name for name, t in seen.items() if id(t) in running)
-        seen = None
-        return _Built(function, inferred.tree, fixed)
+        fixed = frozenset(name for name, t in call.seen.items() if id(t) in running)
+        call.seen = None
+        return inferred, fixed
+
+    def _check_outputs(self, paths: Sequence[Any], dtypes: Sequence[torch.dtype]) -> None:
+        for path, dtype in zip(paths, dtypes, strict=True):
+            if WIDTH[dtype] == WIDE_FLOAT and not ambient_x64():
+                raise TypeError(
+                    f"{self.__name__} returns {leaf_name('output', path)} as {dtype}, but JAX's "
+                    "x64 mode is off; call inside `with jax.enable_x64(True):`, or return float32"
+                )
 
 
 def _parameters(module: Callable[..., Any]) -> set[str]:
@@ -223,7 +253,8 @@ def _check_state(name: str, given: Any, expected: dict[str, jax.Array]) -> None:
             )
 
 
-def _draw() -> np.ndarray:
+def draw_seed() -> np.ndarray:
+    """From torch's global generator, for a JAX key."""
     return torch.randint(0, 2**32, (2,)).numpy().astype(np.uint32)
 
 
@@ -236,11 +267,13 @@ def _seed(rng: Any, random: bool) -> Any:
                 "the torch function draws random numbers inside jax.checkpoint, which runs it "
                 "twice and needs the same ones again: pass a key, fn(..., rng=jax.random.key(0))"
             )
-        return io_callback(_draw, jax.ShapeDtypeStruct((2,), jnp.uint32))
+        return io_callback(draw_seed, jax.ShapeDtypeStruct((2,), jnp.uint32))
     return jax.random.bits(rng, (2,), jnp.uint32)
 
 
-def as_jax_function(module: Callable[..., Any]) -> tuple[JaxFunction, dict[str, jax.Array]]:
+def as_jax_function(
+    module: Callable[..., Any], *, lowering: Lowering = "auto"
+) -> tuple[JaxFunction, dict[str, jax.Array]]:
     """A torch module as a pure function in JAX, with its parameters.
 
     **Arguments:** ``module``: an ``nn.Module``, or any function of tensors (no parameters then).
@@ -271,5 +304,7 @@ def as_jax_function(module: Callable[..., Any]) -> tuple[JaxFunction, dict[str, 
     """
     if not callable(module):
         raise TypeError(f"`module` must be an nn.Module or a function, got {module!r}")
-    function = JaxFunction(module)
+    if lowering not in get_args(Lowering):
+        raise ValueError(f"`lowering` must be one of {get_args(Lowering)}, got {lowering!r}")
+    function = JaxFunction(module, lowering)
     return function, dict(function.params)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -87,6 +87,13 @@ class OptaxOptimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         arrays = {name: _extra(name, value) for name, value in extra.items()}
+        for group, lr in self.compiled_groups():
+            if group.params:
+                group.step(lr, arrays)
+        return loss
+
+    def compiled_groups(self) -> Iterator[tuple[ParamGroup, float]]:
+        """What steps each param group, and its present ``lr``: for the bridge itself."""
         for entry, group in zip(self.param_groups, self._groups, strict=True):
             if not all(map(operator.is_, entry["params"], group.params)):
                 raise ValueError(
@@ -95,9 +102,7 @@ class OptaxOptimizer(torch.optim.Optimizer):
                 )
             if len(entry) > len(_ENTRY):
                 _check_keys(entry)
-            if group.params:
-                group.step(float(entry["lr"]), arrays)
-        return loss
+            yield group, float(entry["lr"])
 
     def optax_state(self, group: int = 0) -> Any:
         """optax's own state of a param group, for ``transformation.update`` in JAX: a copy.

@@ -51,7 +51,8 @@ class ParamGroup:
         packing = self._state_packing
         self._pack = jax.jit(lambda arrays: packing.pack([_copied(x) for x in arrays]))
         self._unpack = jax.jit(lambda vectors: [_copied(x) for x in packing.unpack(vectors)])
-        self._state = self._config.call(self._pack, leaves)
+        self.packed_state = self._config.call(self._pack, leaves)
+        """optax's state, as `advance` takes it."""
         # What torch's lr is when the user gives none.
         self.initial_rate = 1.0
         # A scheduled rate is optax's own: it sets it at every step.
@@ -94,10 +95,9 @@ class ParamGroup:
                 ) from error
         return True
 
-    def _advance(self, gradients: Any, leaves: Any, params: Any, lr: Any, extra: Any) -> Any:
+    def _advance(self, arrays: Any, leaves: Any, params: Any, lr: Any, extra: Any) -> Any:
         """Traced: updates in the parameters' dtypes, and the leaves of the new state."""
-        arrays = self._packing.unpack(gradients)
-        values = None if params is None else self._tree(self._packing.unpack(params))
+        values = None if params is None else self._tree(params)
         state = self._state_of(leaves)
         if self._has_rate:
             state = _with_rate(state, lr)
@@ -113,10 +113,20 @@ class ParamGroup:
         return updates, [_copied(x) for x in jax.tree_util.tree_leaves(state)]
 
     def _update(self, gradients: Any, state: Any, params: Any, lr: Any, extra: Any) -> Any:
-        """Traced: `_advance`, all packed."""
+        """Traced: `advance`, all packed."""
+        values = None if params is None else self._packing.unpack(params)
+        arrays = self._packing.unpack(gradients)
+        updates, state = self.advance(arrays, state, values, lr, extra)
+        return self._packing.pack(updates), state
+
+    def advance(self, gradients: Any, state: Any, params: Any, lr: Any, extra: Any) -> Any:
+        """Traced: the updates of all parameters, and the new `packed_state`; arguments are lists.
+
+        ``lr`` is what `rate` returned.
+        """
         leaves = self._state_packing.unpack(state)
         updates, leaves = self._advance(gradients, leaves, params, lr, extra)
-        return self._packing.pack(updates), self._state_packing.pack(leaves)
+        return updates, self._state_packing.pack(leaves)
 
     def _update_share(
         self, gradients: Any, state: Any, params: Any, lr: Any, extra: Any, moving: Any, common: Any
@@ -128,7 +138,9 @@ class ParamGroup:
             next(given) if owner is None else leaf
             for leaf, owner in zip(self._state_packing.unpack(state), self._owners, strict=True)
         ]
-        updates, after = self._advance(gradients, before, params, lr, extra)
+        values = None if params is None else self._packing.unpack(params)
+        arrays = self._packing.unpack(gradients)
+        updates, after = self._advance(arrays, before, values, lr, extra)
         leaves = [
             new if owner is None else jnp.where(moving[owner], new, old)
             for new, old, owner in zip(after, before, self._owners, strict=True)
@@ -139,8 +151,8 @@ class ParamGroup:
     def _state_of(self, leaves: Any) -> Any:
         return jax.tree_util.tree_unflatten(self._state_tree, leaves)
 
-    def step(self, lr: float, extra: dict[str, Any]) -> None:
-        """Update the parameters in place from their gradients."""
+    def rate(self, lr: float) -> float | None:
+        """What the transformation is to know of torch's ``lr``: None if that is a factor of 1."""
         if lr != 1.0 and self._unscalable is not None:
             raise ValueError(
                 f"`lr` = {lr} is a factor on the updates here, and those of optax's "
@@ -148,18 +160,26 @@ class ParamGroup:
                 "transformation, for torch's schedulers through optax.inject_hyperparams("
                 "lambda learning_rate: ...)(learning_rate=...)"
             )
+        return lr if self._has_rate or lr != 1.0 else None
+
+    def moves_together(self, live: Sequence[bool]) -> bool:
+        """Whether a step with gradients of these parameters is one of all of them."""
+        return self._accumulates or (self._shares is None and all(live))
+
+    def step(self, lr: float, extra: dict[str, Any]) -> None:
+        """Update the parameters in place from their gradients."""
+        rate = self.rate(lr)
         live = [p.grad is not None for p in self.params]
         if not any(live):
             return
         found = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.params]
         gradients = self._gradients.fill(found)
         values = None if self._values is None else self._values.fill(self.params)
-        rate = lr if self._has_rate or lr != 1.0 else None
-        if not self._accumulates and (self._shares is not None or not all(live)):
+        if not self.moves_together(live):
             self._step_shares(np.array(live), gradients, values, rate, extra)
             return
-        arrays, self._state = self._config.call(
-            self._step, gradients, self._state, values, rate, extra
+        arrays, self.packed_state = self._config.call(
+            self._step, gradients, self.packed_state, values, rate, extra
         )
         updates = self._gradients.unpack(self._config.export(arrays))
         if foreach_add_ is not None:
@@ -178,8 +198,8 @@ class ParamGroup:
                 after.append(Share(resting, share.common))
             if not moving.any():
                 continue
-            arrays, self._state, common = self._config.call(
-                self._step_share, gradients, self._state, values, *rest, moving, share.common
+            arrays, self.packed_state, common = self._config.call(
+                self._step_share, gradients, self.packed_state, values, *rest, moving, share.common
             )
             after.append(Share(moving, common))
             # Not into the gradients' own vectors, which the next share reads.
@@ -197,7 +217,7 @@ class ParamGroup:
 
     def leaves(self) -> list[jax.Array]:
         """Copies of the arrays in optax's state, in flat order."""
-        return self._config.call(self._unpack, self._state)
+        return self._config.call(self._unpack, self.packed_state)
 
     def tensors(self) -> list[torch.Tensor]:
         """`leaves` for a state dict: PRNG keys as their data."""
@@ -262,7 +282,7 @@ class ParamGroup:
     ) -> None:
         """Take over a state from `restored` or `accepted`, and what `shares` returned."""
         self._shares = restored(shares, self._common(), len(params))
-        self._state, self.params = packed, list(params)
+        self.packed_state, self.params = packed, list(params)
 
 
 def _copied(x: Any) -> Any:

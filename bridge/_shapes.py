@@ -40,13 +40,9 @@ class _Notices(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def _run(
-    fn: Callable[..., tuple[list[Any], Any]], tensors: Sequence[torch.Tensor], name: str
-) -> Outputs:
-    notices = _Notices()
-    # With gradients, as when it runs: it may take some itself (forces from energies).
-    with torch.enable_grad(), torch.random.fork_rng(), inside_callback(), notices:
-        leaves, tree = fn(tensors)
+def output_paths(leaves: Sequence[Any], tree: Any, name: str) -> list[Any]:
+    """Where in the result of ``name`` each leaf is. Raises ``TypeError`` for one that cannot become
+    an array."""
     paths = [
         path[1:]
         for path, _ in jax.tree_util.tree_flatten_with_path(
@@ -60,6 +56,17 @@ def _run(
                 f"{name} returned {leaf_name('output', path)} as {what}; it must return tensors "
                 "of dtypes that JAX has, in tuples, lists, dicts, NamedTuples or dataclasses"
             )
+    return paths
+
+
+def _run(
+    fn: Callable[..., tuple[list[Any], Any]], tensors: Sequence[torch.Tensor], name: str
+) -> Outputs:
+    notices = _Notices()
+    # With gradients, as when it runs: it may take some itself (forces from energies).
+    with torch.enable_grad(), torch.random.fork_rng(), inside_callback(), notices:
+        leaves, tree = fn(tensors)
+    paths = output_paths(leaves, tree, name)
     shapes = [tuple(leaf.shape) for leaf in leaves]
     dtypes = [leaf.dtype for leaf in leaves]
     return Outputs(shapes, dtypes, paths, tree, notices.random, notices.statistics)

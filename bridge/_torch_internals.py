@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch.autograd import forward_ad
 from torch.utils import dlpack
@@ -95,3 +98,97 @@ def forward_mode_active() -> bool:
     """Whether a `torch.autograd.forward_ad.dual_level` is open. Without it forward-mode AD through
     a bridged function raises in torch."""
     return getattr(forward_ad, "_current_level", -1) >= 0
+
+
+Check = Callable[[np.ndarray], None]
+"""Looks at the values of a tensor, and raises or warns."""
+
+
+class _Captured(threading.local):
+    checks: list[tuple[torch.Tensor, Check]] | None = None
+
+
+_captured = _Captured()
+
+
+@contextmanager
+def marked_as_captured() -> Iterator[list[tuple[torch.Tensor, Check]]]:
+    """Inside, `is_captured` holds; the list gets what is to be checked when values are there."""
+    previous, checks = _captured.checks, []
+    _captured.checks = checks
+    try:
+        yield checks
+    finally:
+        _captured.checks = previous
+
+
+def is_captured() -> bool:
+    """Whether this thread runs torch code to make a JAX program of it."""
+    return _captured.checks is not None
+
+
+def check_later(tensor: torch.Tensor, check: Check) -> None:
+    """Have ``check`` look at this tensor whenever the captured program runs."""
+    assert _captured.checks is not None
+    _captured.checks.append((tensor, check))
+
+
+def values_are_unknown() -> bool:
+    """Whether tensors have no values here, because torch's compiler or the bridge's lowering
+    records what is done with them."""
+    return torch.compiler.is_compiling() or _captured.checks is not None
+
+
+@contextmanager
+def custom_functions(replacement: Callable[..., Any]) -> Iterator[None]:
+    """Inside, and in this thread only, ``replacement(kind, *args)`` runs in place of
+    ``kind.apply(*args)`` for each `torch.autograd.Function`."""
+    kind: Any = torch.autograd.Function
+    original = kind.__dict__["apply"]
+    thread = threading.get_ident()
+
+    def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        if threading.get_ident() == thread:
+            return replacement(cls, *args, **kwargs)
+        return original.__get__(None, cls)(*args, **kwargs)
+
+    kind.apply = classmethod(apply)
+    try:
+        yield
+    finally:
+        kind.apply = original
+
+
+def record(
+    fn: Callable[..., Any], examples: Sequence[torch.Tensor], kept: Callable[[Any], bool]
+) -> torch.fx.GraphModule:
+    """The graph of ``fn(*tensors) -> [tensor]``, without mutations, for tensors like these fake
+    ones. Operators that are not ``kept`` are replaced by simpler ones where torch knows how."""
+    # Loading these takes a second.
+    from torch._decomp import core_aten_decompositions, get_decompositions
+    from torch._subclasses.functional_tensor import FunctionalTensorMode, dispatch_functionalize
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    known: dict[Any, Any] = {**core_aten_decompositions(), **get_decompositions(_BEYOND_CORE)}
+    return make_fx(
+        dispatch_functionalize(fn, FunctionalTensorMode()),
+        decomposition_table={op: rule for op, rule in known.items() if not kept(op)},
+        tracing_mode="fake",
+        _allow_non_fake_inputs=True,
+        record_stack_traces=True,
+    )(*examples)
+
+
+_aten: Any = torch.ops.aten
+# What torch counts among its core operators, or leaves out, and yet has simpler forms of.
+_BEYOND_CORE = [
+    _aten.dist,
+    _aten.grid_sampler_2d,
+    _aten.ldexp,
+    _aten.native_group_norm_backward,
+    _aten.native_layer_norm_backward,
+    _aten.upsample_bicubic2d,
+    _aten.upsample_bilinear2d,
+    _aten.upsample_nearest2d,
+    _aten.upsample_trilinear3d,
+]

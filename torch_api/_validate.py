@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..bridge._torch_internals import values_are_unknown
 from ..jax_core import Connections, Events
 from ..jax_core import _validate as rules
 
@@ -55,12 +56,12 @@ class validation:
 
 def values_are_checked() -> bool:
     """Whether the values of arguments are checked now: not where torch only traces them."""
-    return not (torch.compiler.is_compiling() or _transforming()) and _enabled.get()
+    return not (values_are_unknown() or _transforming()) and _enabled.get()
 
 
 def is_transformed() -> bool:
     """Whether tensors may be wrappers that torch.func (vmap, grad, ...) made."""
-    return not torch.compiler.is_compiling() and _transforming()
+    return not values_are_unknown() and _transforming()
 
 
 def check_tensor(x: Any, name: str, expected: str) -> None:

@@ -170,6 +170,7 @@ def test_64_bits(x):
         single(none, x)
     with jax.enable_x64(True):
         wide = x.astype(jnp.float64)
+        double, parameters = bridge.as_jax_function(net().double(), lowering="callback")
         out, gradient = jax.vjp(lambda p: double(p, wide).sum(), parameters)
         one = jnp.ones_like(out)
     np.testing.assert_array_equal(gradient(one)[0]["2.bias"], np.full(3, 4.0))
@@ -193,8 +194,9 @@ def test_bad_input_is_named(x):
         odd(none, x)
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         fn(params, jnp.ones((4, 6)))
+    called_back, params = bridge.as_jax_function(net(), lowering="callback")
     with pytest.raises(bridge.BridgeError, match=r"no forward-mode derivative.*jax.jacrev"):
-        jax.jvp(lambda x: fn(params, x), (x,), (x,))
+        jax.jvp(lambda x: called_back(params, x), (x,), (x,))
     norm, params = bridge.as_jax_function(nn.BatchNorm1d(5))
     fraction = {**norm.buffers, "num_batches_tracked": jnp.float32(1.5)}
     with pytest.raises(TypeError, match=r"`buffers\['num_batches_tracked'\]` has dtype float32"):
@@ -233,7 +235,7 @@ def test_only_recent_shapes_are_kept(monkeypatch):
 
 def test_bridged_jax_inside_a_callback_is_refused(x):
     inner = bridge.as_torch_function(jnp.sin)
-    fn, params = bridge.as_jax_function(lambda x: inner(x) + 1)
+    fn, params = bridge.as_jax_function(lambda x: inner(x) + 1, lowering="callback")
     with pytest.raises(bridge.BridgeError, match="called by torch code that a JAX computation"):
         fn(params, x)
 

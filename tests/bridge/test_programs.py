@@ -139,17 +139,29 @@ def test_a_long_compilation_says_so_once(monkeypatch, caplog):
 
 
 def test_torch_in_jax_releases_its_programs():
-    function, params = bridge.as_jax_function(torch.nn.Linear(5, 4))
+    function, params = bridge.as_jax_function(torch.nn.Linear(5, 4), lowering="callback")
     jax.grad(lambda p: function(p, np.ones((3, 5), np.float32)).sum())(params)
     (built,) = function._built.values()
-    rule: Any = built.function._with_rule
-    jitted = weakref.ref(rule.fun)
-    gradient = weakref.ref(next(iter(built.function._gradients.values())))
-    del built, rule
+    host: Any = built.function
+    jitted = weakref.ref(host._with_rule.fun)
+    gradient = weakref.ref(next(iter(host._gradients.values())))
+    del built, host
     function._built.clear()
     gc.collect()
     assert jitted() is None
     assert gradient() is None
+
+
+def test_native_torch_in_jax_releases_its_programs():
+    function, params = bridge.as_jax_function(torch.nn.Linear(5, 4), lowering="native")
+    jax.grad(lambda p: function(p, np.ones((3, 5), np.float32)).sum())(params)
+    (built,) = function._built.values()
+    native: Any = built.function
+    found = weakref.ref(native), weakref.ref(native._jitted)
+    del built, native
+    function._built.clear()
+    gc.collect()
+    assert [each() for each in found] == [None, None]
 
 
 def test_torch_in_jax_compiles_nothing_for_the_shape_of_a_numpy_argument(caplog):

@@ -139,7 +139,7 @@ def test_random_numbers_under_checkpoint_need_a_key():
 
 def test_a_mode_set_after_tracing_is_named():
     module = nn.Dropout(0.5).eval()
-    converted, params = bridge.as_jax_function(module)
+    converted, params = bridge.as_jax_function(module, lowering="callback")
     jitted = jax.jit(converted)
     jitted(params, X)
     module.train()

@@ -7,6 +7,7 @@ from jax import Array
 from torch import Tensor
 
 from ... import jax_core
+from ...bridge._torch_internals import is_captured
 from ...jax_core import Events
 from ..layers._constants import Constant
 from ..layers._health import Health
@@ -62,7 +63,7 @@ def recurrent_lif_with_state(
 
 def _without_empty_slots(arrivals: Tensor) -> Tensor:
     """The first slots, as many as are used, or a power of two, so that few numbers are compiled."""
-    if arrivals.numel() == 0:
+    if arrivals.numel() == 0 or is_captured():
         return arrivals
     used = int(torch.func.debug_unwrap(arrivals).isfinite().sum(dim=-1).amax())
     room = 0 if used == 0 else 1 << (used - 1).bit_length()

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ...bridge._torch_internals import is_captured, values_are_unknown
 from ...jax_core import Events
 from .._validate import is_transformed
 from ..backend._weights import WeightFit
@@ -210,12 +211,16 @@ class SpikingLayer(nn.Module):
         weights: WeightFit | None = None,
     ) -> None:
         """Keep the counts of a forward, and on hardware what was lost and became of the weights."""
+        if is_captured():
+            return  # There are no values, and none come later.
         if is_transformed():
             samples, counts = _plain(samples, counts)
         self._health = (samples, counts, dict(lost or {}), weights)
 
     def remember_late(self, spikes: Tensor | Events) -> None:
         """Count the input spikes of a forward that are late for the layer's time constants."""
+        if is_captured():
+            return
         times = spikes.time if isinstance(spikes, Events) else spikes
         late = count_late(times, {name: getattr(self, name) for name in ("tau_mem", "tau_syn")})
         if late is not None and is_transformed():
@@ -225,7 +230,7 @@ class SpikingLayer(nn.Module):
     def remember_call(self, arriving: Tensor | Events, output: Tensor) -> None:
         """Keep what `silent_loss` needs of a forward in training."""
         # What torch.compile and torch.func pass around is of no use outside of them.
-        inside = torch.compiler.is_compiling() or is_transformed()
+        inside = values_are_unknown() or is_transformed()
         learns = self.training and output.requires_grad and not inside
         self.last_call = Call(arriving, output) if learns else None
 

@@ -1,10 +1,12 @@
 """What happens when a neuron spikes more often than there is room for: never a silent loss."""
 
 import warnings
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+
+from ...bridge._torch_internals import check_later, is_captured
 
 OnOverflow = Literal["error", "warn", "truncate"]
 
@@ -48,6 +50,16 @@ def report_overflow(
         return
     # Inside of torch.func only the plain tensor has values. What is mapped over comes first.
     overflow = torch.func.debug_unwrap(overflow)
+    options = on_overflow, max_spikes, ends_sample, delayed
+    if is_captured():
+        check_later(overflow, lambda counts: _report(torch.tensor(counts), *options))
+    else:
+        _report(overflow, *options)
+
+
+def _report(
+    overflow: Tensor, on_overflow: OnOverflow, max_spikes: int, ends_sample: bool, delayed: bool
+) -> None:
     if overflow.ndim > 1:
         overflow = overflow.flatten(0, -2).sum(dim=0)
     if not bool(overflow.any()):
@@ -74,9 +86,19 @@ def report_lost(before: Tensor, after: Tensor, on_overflow: OnOverflow, remedy: 
     if on_overflow == "truncate":
         return
     # Inside of torch.func only the plain tensor has values.
-    lost = int(torch.func.debug_unwrap(before.sum() - after.sum()).sum())
-    if lost:
-        _act(f"{lost} spikes have no room: {remedy}; or on_overflow='truncate'", on_overflow)
+    lost = torch.func.debug_unwrap(before.sum() - after.sum()).sum()
+
+    def check(count: Any) -> None:
+        if count:
+            _act(
+                f"{int(count)} spikes have no room: {remedy}; or on_overflow='truncate'",
+                on_overflow,
+            )
+
+    if is_captured():
+        check_later(lost, check)
+    else:
+        check(lost)
 
 
 def _act(message: str, on_overflow: OnOverflow) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
+from ...bridge._torch_internals import values_are_unknown
 from ._constants import Constant
 from ._overflow import SpikeOverflowError
 
@@ -46,7 +47,7 @@ def with_room(layer: Growing, run: Callable[[], Any]) -> Any:
     """
     while True:
         found = run()
-        if not layer.grows or torch.compiler.is_compiling():
+        if not layer.grows or values_are_unknown():
             return found
         if not bool(torch.func.debug_unwrap(found[1].overflow).any()):
             return found

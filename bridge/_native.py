@@ -1,0 +1,59 @@
+"""Torch code that became a JAX program, in place of a callback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import torch
+
+from .lower._capture import Flat, capture
+from .lower._lower import Lowered
+from .lower._reasons import NotLowered, explained
+
+
+def _run(lowered: Lowered, seed: Any, arrays: Sequence[Any]) -> list[jax.Array]:
+    key = jax.random.wrap_key_data(seed, impl="threefry2x32") if lowered.random else None
+    return lowered(key, arrays)
+
+
+class NativeFunction:
+    """A lowered function with the interface of `HostFunction`."""
+
+    def __init__(self, lowered: Lowered) -> None:
+        self.random = lowered.random
+        self.tree = lowered.tree
+        # Compiled by itself where it is called outside of a transformation.
+        self._jitted = jax.jit(partial(_run, lowered))
+
+    def __call__(self, seed: jax.Array, arrays: Sequence[Any]) -> list[jax.Array]:
+        return self._jitted(seed, list(arrays))
+
+
+def native_or_reason(
+    fn: Flat,
+    shapes: Sequence[Sequence[int]],
+    dtypes: Sequence[torch.dtype],
+    check_outputs: Callable[[Sequence[Any], Sequence[torch.dtype]], None],
+    module: Any,
+    name: str,
+) -> tuple[NativeFunction | None, Exception | None]:
+    """``fn`` of ``module`` in JAX, or None and why that is not possible: `NotLowered`, or what
+    ``fn`` or ``check_outputs`` (of the outputs' places and dtypes) raised."""
+    try:
+        _check_hooks(module)
+        captured = capture(fn, shapes, dtypes, name)
+        check_outputs(captured.paths, captured.dtypes)
+        return NativeFunction(Lowered(captured)), None
+    except Exception as error:
+        return None, explained(error)
+
+
+def _check_hooks(module: Any) -> None:
+    if not isinstance(module, torch.nn.Module):
+        return
+    for name, each in module.named_modules():
+        if each._backward_hooks or each._backward_pre_hooks:
+            raise NotLowered(f"{name or 'it'} has a backward hook, which runs in torch")

@@ -1,0 +1,1 @@
+"""Torch code as JAX programs: captured as a graph of operators, each of which becomes JAX."""

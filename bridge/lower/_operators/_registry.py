@@ -1,0 +1,59 @@
+"""The table of operators, and how an implementation gets into it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, NamedTuple
+
+import torch
+
+
+class Needs(Enum):
+    """What an implementation takes before the operator's own arguments."""
+
+    NOTHING = "nothing"
+    OUTPUT = "output"
+    """`jax.ShapeDtypeStruct` of the output, or a list of them."""
+    KEY = "key"
+    """A JAX key, then the output as above: the operator draws random numbers."""
+
+
+class Operator(NamedTuple):
+    """How JAX computes an operator: ``run(*args, **kwargs)`` on arrays and Python values.
+
+    Arrays have the dtypes of torch's tensors, in JAX's present x64 mode. Results are broadcast and
+    cast to what torch says of its output.
+    """
+
+    run: Callable[..., Any]
+    needs: Needs
+    kind: str
+
+
+TABLE: dict[Any, Operator] = {}
+"""By overload of the operator."""
+
+
+def find_overload(name: str) -> Any:
+    """The overload ``"add.Tensor"`` of aten, ``"mm"`` meaning ``"mm.default"``; None where this
+    version of torch has none."""
+    packet, _, overload = name.partition(".")
+    try:
+        return getattr(getattr(torch.ops.aten, packet), overload or "default")
+    except AttributeError:
+        return None
+
+
+def lowers(*names: str, needs: Needs = Needs.NOTHING) -> Callable[[Callable[..., Any]], Any]:
+    """Enter the decorated implementation for these overloads."""
+
+    def enter(run: Callable[..., Any]) -> Callable[..., Any]:
+        kind = run.__module__.rpartition("._")[2]
+        for name in names:
+            overload = find_overload(name)
+            if overload is not None:
+                TABLE[overload] = Operator(run, needs, kind)
+        return run
+
+    return enter

@@ -1,0 +1,158 @@
+"""Functions of one tensor, element by element."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.scipy import special
+
+from ._promote import as_float, is_complex, is_float
+from ._registry import lowers
+
+
+def _floating(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def run(x: Any) -> Any:
+        return function(as_float(x))
+
+    run.__module__ = __name__
+    return run
+
+
+for _name, _function in {
+    "acos": jnp.arccos,
+    "acosh": jnp.arccosh,
+    "asin": jnp.arcsin,
+    "asinh": jnp.arcsinh,
+    "atan": jnp.arctan,
+    "atanh": jnp.arctanh,
+    "cos": jnp.cos,
+    "cosh": jnp.cosh,
+    "digamma": special.digamma,
+    "erf": special.erf,
+    "erfc": special.erfc,
+    "erfinv": special.erfinv,
+    "exp": jnp.exp,
+    "exp2": jnp.exp2,
+    "expm1": jnp.expm1,
+    "lgamma": special.gammaln,
+    "log": jnp.log,
+    "log10": jnp.log10,
+    "log1p": jnp.log1p,
+    "log2": jnp.log2,
+    "reciprocal": lambda x: 1 / x,
+    "rsqrt": lax.rsqrt,
+    "sigmoid": jax.nn.sigmoid,
+    "sin": jnp.sin,
+    "sinc": jnp.sinc,
+    "sinh": jnp.sinh,
+    "special_entr": special.entr,
+    "special_i0e": special.i0e,
+    "special_i1": special.i1,
+    "special_i1e": special.i1e,
+    "special_log_ndtr": special.log_ndtr,
+    "special_ndtri": special.ndtri,
+    "i0": special.i0,
+    "sqrt": jnp.sqrt,
+    "tan": jnp.tan,
+    "tanh": jnp.tanh,
+    "deg2rad": jnp.deg2rad,
+    "rad2deg": jnp.rad2deg,
+}.items():
+    lowers(_name)(_floating(_function))
+
+
+def _same(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def run(x: Any) -> Any:
+        return function(x)
+
+    run.__module__ = __name__
+    return run
+
+
+for _name, _function in {
+    "abs": jnp.abs,
+    "bitwise_not": jnp.bitwise_not,
+    "conj_physical": jnp.conj,
+    "_conj": jnp.conj,
+    "imag": jnp.imag,
+    "isfinite": jnp.isfinite,
+    "isinf": jnp.isinf,
+    "isnan": jnp.isnan,
+    "isneginf": jnp.isneginf,
+    "isposinf": jnp.isposinf,
+    "logical_not": jnp.logical_not,
+    "neg": jnp.negative,
+    "positive": lambda x: x,
+    "real": jnp.real,
+    "sgn": jnp.sign,
+    "sign": jnp.sign,
+    "signbit": lambda x: jnp.signbit(x) if is_float(x) else x < 0,
+    "square": jnp.square,
+}.items():
+    lowers(_name)(_same(_function))
+
+
+def _whole(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def run(x: Any) -> Any:
+        return function(x) if is_float(x) else x
+
+    run.__module__ = __name__
+    return run
+
+
+for _name, _function in {
+    "ceil": jnp.ceil,
+    "floor": jnp.floor,
+    "round": jnp.round,
+    "trunc": jnp.trunc,
+    "frac": lambda x: x - jnp.trunc(x),
+}.items():
+    lowers(_name)(_whole(_function))
+
+
+@lowers("round.decimals")
+def _round_decimals(x: Any, *, decimals: int = 0) -> Any:
+    return jnp.round(x, decimals)
+
+
+@lowers("angle")
+def _angle(x: Any) -> Any:
+    if is_complex(x):
+        return jnp.angle(x)
+    x = as_float(x)
+    angle = jnp.where(x < 0, jnp.asarray(np.pi, x.dtype), jnp.zeros((), x.dtype))
+    return jnp.where(jnp.isnan(x), x, angle)
+
+
+@lowers("logit")
+def _logit(x: Any, eps: float | None = None) -> Any:
+    x = as_float(x)
+    if eps is not None:
+        x = jnp.where(x < eps, eps, jnp.where(x > 1 - eps, 1 - eps, x))
+    return jnp.log(x / (1 - x))
+
+
+@lowers("polygamma")
+def _polygamma(n: int, x: Any) -> Any:
+    x = as_float(x)
+    return special.polygamma(jnp.asarray(n, x.dtype), x)
+
+
+@lowers("nan_to_num")
+def _nan_to_num(x: Any, nan: Any = None, posinf: Any = None, neginf: Any = None) -> Any:
+    return jnp.nan_to_num(x, nan=0.0 if nan is None else nan, posinf=posinf, neginf=neginf)
+
+
+@lowers("view_as_real")
+def _view_as_real(x: Any) -> Any:
+    return jnp.stack([x.real, x.imag], -1)
+
+
+@lowers("view_as_complex")
+def _view_as_complex(x: Any) -> Any:
+    return lax.complex(x[..., 0], x[..., 1])

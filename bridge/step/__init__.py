@@ -1,0 +1,1 @@
+"""A training step of a torch model as one XLA program."""

@@ -1,0 +1,302 @@
+"""`compile_step`: a torch training step as one XLA program."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import torch
+
+from ..._programs import Programs  # pyright: ignore[reportMissingImports]  # It lies in top/.
+from .._arrays import as_operand
+from .._config import JaxConfig
+from .._dtypes import WIDTH, needs_x64
+from .._errors import reraise
+from .._guards import check_call
+from .._jax_function import draw_seed
+from .._optimizer import OptaxOptimizer
+from .._pytree import leaf_name, to_jax, to_torch
+from .._static import Static, remember
+from ._loss import Call, Loss, captured_loss
+from ._optax_rule import OptaxRule
+from ._shared import Shared, Written
+from ._torch_rules import KNOWN, TorchRule
+from ._update import Plan
+from ._watch import Watch
+
+_STATIC = (bool, int, float, complex, str)
+
+
+class CompiledStep:
+    """What `compile_step` returns; see there."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        loss: Callable[..., Any],
+        optimizer: Any,
+        max_norm: float | None,
+        accumulate: int,
+    ) -> None:
+        self.model = model
+        self.loss = loss
+        self.max_norm = max_norm
+        self.accumulate = accumulate
+        self._rule = _rule_of(model, optimizer)
+        self.optimizer = self._rule.optimizer
+        self._lock = threading.Lock()
+        self._sums: list[jax.Array] | None = None
+        self._taken = 0
+        self._look_at_model()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """``step(*inputs, target, **options of the model)``: the loss before the update."""
+        check_call("compile_step")
+        if not args:
+            raise TypeError("a compiled step takes the model's inputs and, as last, the target")
+        with self._lock:
+            return self._step(args, kwargs)
+
+    def _look_at_model(self) -> None:
+        self._watch = Watch(self.model)
+        self._names = sorted(self._watch.parameters)
+        params = [self._watch.parameters[name] for name in self._names]
+        buffers = sorted(self._watch.buffers)
+        self._params = Shared(self._names, params)
+        self._buffers = Shared(buffers, [self._watch.buffers[name] for name in buffers])
+        place = {id(p): i for i, p in enumerate(params)}
+        self._order = [
+            place[id(p)]
+            for group in self.optimizer.param_groups
+            for p in group["params"]
+            if id(p) in place
+        ]
+        strangers = sum(len(g["params"]) for g in self.optimizer.param_groups) - len(self._order)
+        if strangers:
+            raise ValueError(
+                f"`optimizer` holds {strangers} parameters that are none of the model's (any "
+                "more); make it from model.parameters(), and anew after parameters were replaced"
+            )
+        own = [*self._params.tensors, *self._buffers.tensors]
+        self._device = own[0].device
+        self._width = 0
+        for tensor in own:
+            self._width |= WIDTH.get(tensor.dtype, 0)
+        self._losses: dict[Any, Loss] = {}
+        self._programs = Programs()
+        self._written: dict[int, Written] = {}
+        self._variants: dict[Any, int] = {}
+        self._variant: tuple[Any, int] = (None, 0)
+
+    def _step(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not self._watch.is_same():
+            self._look_at_model()
+        leaves, tree = jax.tree_util.tree_flatten((args, kwargs))
+        tensors, kinds = self._sorted(leaves, (args, kwargs))
+        width = self._width
+        for tensor in tensors:
+            width |= WIDTH.get(tensor.dtype, 0)
+        config = JaxConfig.capture(needs_x64(width), self._device.type == "cpu")
+        types = tuple([t.shape for t in tensors]), tuple([t.dtype for t in tensors])
+        key = (tree, kinds, types, self._model_variant(), config)
+        loss = self._losses.get(key)
+        if loss is None:
+            loss = config.call(self._captured, args, kwargs, kinds, types)
+            remember(self._losses, key, loss)
+        return self._run(key, loss, tensors, config)
+
+    def _model_variant(self) -> int:
+        """A number for the numbers and strings in the model's attributes."""
+        attributes = self._watch.attributes()
+        if self._variant[0] is not attributes:
+            number = self._variants.setdefault(attributes, len(self._variants))
+            self._variant = attributes, number
+        return self._variant[1]
+
+    def _sorted(self, leaves: Sequence[Any], arguments: Any) -> tuple[list[torch.Tensor], Any]:
+        """The tensors among the leaves, and what each leaf is: None for a tensor."""
+        tensors: list[torch.Tensor] = []
+        kinds: list[Static | None] = []
+        for position, leaf in enumerate(leaves):
+            if isinstance(leaf, (np.ndarray, np.generic)):
+                leaf = torch.as_tensor(np.asarray(leaf))
+            if isinstance(leaf, torch.Tensor):
+                if leaf.device != self._device:
+                    raise ValueError(
+                        f"{_name(arguments, position)} is on device '{leaf.device}' but the model "
+                        f"is on '{self._device}'; move it there first"
+                    )
+                tensors.append(leaf)
+                kinds.append(None)
+            elif isinstance(leaf, _STATIC):
+                kinds.append(Static(leaf, repr(leaf)))
+            else:
+                raise TypeError(
+                    f"{_name(arguments, position)} is a {type(leaf).__name__}; pass tensors, NumPy "
+                    "arrays, numbers and strings"
+                )
+        return tensors, tuple(kinds)
+
+    def _captured(self, args: Any, kwargs: Any, kinds: Any, types: Any) -> Loss:
+        own = [*self._params.tensors, *self._buffers.tensors]
+        params = dict.fromkeys(self._names, 0)
+        buffers = dict.fromkeys(self._buffers.names, 0)
+        tree = jax.tree_util.tree_structure((params, buffers, args, kwargs))
+        call = Call(
+            tree,
+            (*(None for _ in own), *kinds),
+            (*(tuple(t.shape) for t in own), *map(tuple, types[0])),
+            (*(t.dtype for t in own), *types[1]),
+        )
+        return captured_loss(self.model, self.loss, call)
+
+    def _run(self, key: Any, loss: Loss, tensors: list[torch.Tensor], config: JaxConfig) -> Any:
+        params = self._params.tensors
+        moving = tuple(i for i in self._order if params[i].requires_grad and loss.depends[i])
+        if not moving:
+            raise ValueError(
+                "no parameter of the optimizer has an effect on the loss, or all are frozen"
+            )
+        kind, state, numbers = self._rule.begin([params[i] for i in moving], config.x64)
+        is_last = self._taken + 1 == self.accumulate
+        key = (key, kind, moving, is_last, self._sums is None, self.max_norm is None)
+        program = self._programs.find(key)
+        targets = [params[i] for i in moving] if is_last else []
+        written = self._outputs([*targets, *self._buffers.tensors, *self._rule.written(is_last)])
+        if program is None:
+            rule = self._rule
+            plan = Plan(
+                *(loss, moving, rule.update, kind, self.accumulate, is_last, written.packing)
+            )
+            program = self._programs.first(key, lambda *args: plan(*args), "a training step")
+        names = [f"input {i}" for i in range(len(tensors))]
+        operands = (
+            self._params.operands(config.x64),
+            self._buffers.operands(config.x64),
+            [as_operand(n, t.detach(), config.x64) for n, t in zip(names, tensors, strict=True)],
+            draw_seed() if loss.random else _NO_SEED,
+            *(state, numbers, self._sums, self.max_norm),
+        )
+        try:
+            moved = config.call(program, *operands)
+            results, tree = jax.tree_util.tree_flatten(moved.result)
+            exported = config.export(results)
+        except Exception as error:
+            reraise(error, "the compiled step", names, tensors)
+        for check, array in zip(loss.checks, moved.checked, strict=True):
+            check(np.asarray(array))
+        written.take(moved.written, config)
+        if is_last:
+            self._rule.finish(moved.state)
+        self._sums = moved.sums
+        self._taken = 0 if is_last else self._taken + 1
+        return jax.tree_util.tree_unflatten(tree, exported)
+
+    def _outputs(self, tensors: list[torch.Tensor]) -> Written:
+        found = self._written.get(len(tensors))
+        if found is None or not found.is_for(tensors):
+            found = self._written[len(tensors)] = Written(tensors)
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """What continues the training bit by bit, beside the model's own and torch's random state:
+        the optimiser's state dict, and gradients that wait for others (``accumulate``)."""
+        sums = None if self._sums is None else to_torch(list(self._sums), copy=True)
+        return {"optimizer": self.optimizer.state_dict(), "taken": self._taken, "sums": sums}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        if set(state_dict) != {"optimizer", "taken", "sums"}:
+            raise ValueError("`state_dict` does not come from a compiled step")
+        if not 0 <= state_dict["taken"] < self.accumulate:
+            raise ValueError(
+                f"`state_dict` waits for more gradients than accumulate={self.accumulate}; make "
+                "the step with the same number"
+            )
+        self.optimizer.load_state_dict(state_dict["optimizer"])
+        sums = state_dict["sums"]
+        self._sums = None if sums is None else to_jax(list(sums), copy=True)
+        self._taken = state_dict["taken"]
+
+
+_NO_SEED = np.zeros(2, np.uint32)
+
+
+def _name(arguments: Any, position: int) -> str:
+    path, _ = jax.tree_util.tree_flatten_with_path(arguments)[0][position]
+    return leaf_name("args" if path[0].idx == 0 else "kwargs", path[1:])
+
+
+def _rule_of(model: torch.nn.Module, optimizer: Any) -> TorchRule | OptaxRule:
+    if isinstance(optimizer, OptaxOptimizer):
+        return OptaxRule(optimizer)
+    if isinstance(optimizer, torch.optim.Optimizer):
+        return TorchRule(optimizer)
+    if hasattr(optimizer, "init") and hasattr(optimizer, "update"):
+        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        return OptaxRule(OptaxOptimizer(named, optimizer))
+    raise TypeError(f"`optimizer` must be {KNOWN}, got {optimizer!r}")
+
+
+def compile_step(
+    model: torch.nn.Module,
+    loss: Callable[..., Any],
+    optimizer: Any,
+    *,
+    max_norm: float | None = None,
+    accumulate: int = 1,
+) -> CompiledStep:
+    """A whole training step, forward, loss, gradients and update, as one XLA program.
+
+    ``step = compile_step(model, loss, optimizer)``, then ``step(*inputs, target)`` computes
+    ``loss(model(*inputs), target)`` and moves the parameters. The model stays an ordinary torch
+    module: parameters and buffers are written in place, and up to date after each step.
+
+    **Arguments:**
+
+    - ``model``: an ``nn.Module`` whose operators have a form in JAX, as of
+      ``as_jax_function(lowering="native")``: torch's common layers, `JaxModule`, evtorch's layers.
+      It is captured once for each set of shapes, dtypes, training modes and numbers among its
+      modules' attributes; other changes of Python code or attributes after that are not seen.
+    - ``loss``: a function of torch or of JAX, of the model's output and the target. It returns a
+      scalar, or a tuple that begins with one; what else is in it comes back beside the loss.
+    - ``optimizer``: a `torch.optim.Adam`, ``AdamW`` or ``SGD``, whose state and learning rates stay
+      in it (torch's schedulers work); an `OptaxOptimizer`; or an optax transformation. Parameters
+      that it does not hold, that are frozen, or that have no effect on the loss stay as they are.
+    - ``max_norm``: as in `torch.nn.utils.clip_grad_norm_`, before the update.
+    - ``accumulate``: how many steps' gradients are averaged before an update.
+
+    **Returns:** a callable that returns the loss before the update, and whatever else ``loss``
+    returns, as tensors. ``step.optimizer`` is the optimiser; ``step.state_dict()`` what continues
+    the training exactly.
+
+    Random numbers come from JAX, with seeds from torch's global generator. A step in which a layer
+    raises (`SpikeOverflowError`) changes nothing. ``.grad`` is neither read nor written.
+
+    **Raises:** `BridgeError` for what has no form in JAX, with the line of the module (in the first
+    step); ``TypeError`` for other optimisers, by name; ``ValueError`` for an optimiser of another
+    model's parameters, and for a loss that is no scalar.
+    """
+    if not isinstance(model, torch.nn.Module):
+        raise TypeError(f"`model` must be an nn.Module, got {model!r}")
+    if isinstance(model, torch.nn.parallel.DistributedDataParallel):
+        raise TypeError(
+            "`model` is a DistributedDataParallel, which exchanges gradients in loss.backward(); "
+            "train it in a plain loop"
+        )
+    if not callable(loss):
+        raise TypeError(f"`loss` must be a function of output and target, got {loss!r}")
+    if isinstance(loss, torch.nn.Module) and any(p.requires_grad for p in loss.parameters()):
+        raise ValueError(
+            "`loss` has parameters of its own, which would not be trained; make it part of the "
+            "model, or freeze them"
+        )
+    if max_norm is not None and not max_norm > 0:
+        raise ValueError(f"`max_norm` must be positive or None, got {max_norm!r}")
+    if not isinstance(accumulate, int) or accumulate < 1:
+        raise ValueError(f"`accumulate` must be a positive integer, got {accumulate!r}")
+    check_call("compile_step")
+    return CompiledStep(model, loss, optimizer, max_norm, accumulate)
