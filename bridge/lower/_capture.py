@@ -18,6 +18,7 @@ from .._torch_internals import (
 from ._custom_function import Application
 from ._gradient_mode import GradientMode, detached
 from ._operators._table import TABLE
+from ._recurrent_layers import RecurrentLayers
 
 Flat = Callable[[Sequence[torch.Tensor]], tuple[list[Any], Any]]
 """``fn(tensors) -> (flat outputs, their pytree)``."""
@@ -69,7 +70,7 @@ def capture(
 
     def outputs_of(*tensors: torch.Tensor) -> list[torch.Tensor]:
         nonlocal tree, paths
-        with GradientMode():
+        with GradientMode(), RecurrentLayers():
             leaves, tree = fn(tensors)
         paths = output_paths(leaves, tree, name)
         leaves = [detached(leaf) for leaf in leaves]

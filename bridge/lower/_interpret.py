@@ -24,6 +24,7 @@ from ._operators._table import TABLE
 from ._reasons import NotLowered, line_of
 
 _CALL: Any = torch.ops.evtorch.call.default
+_RECURRENT: Any = torch.ops.evtorch.recurrent.default
 _FUNCTION: Any = torch.ops.evtorch.function.default
 _NARROW = {np.dtype(np.int64): np.dtype(np.int32), np.dtype(np.uint64): np.dtype(np.uint32)}
 # They only check what torch's shapes and strides are.
@@ -143,6 +144,14 @@ def _found(node: torch.fx.Node) -> Operator:
     return found
 
 
+def _draws(node: torch.fx.Node) -> bool:
+    """Whether an operator that may draw random numbers does: recurrent layers have dropout."""
+    if node.target is not _RECURRENT:
+        return True
+    *_, dropout, train, _, _, _ = node.args
+    return bool(dropout and train)
+
+
 def compiled_steps(graph: torch.fx.GraphModule) -> Program:
     """The program of a graph in JAX's present x64 mode. Raises `NotLowered` for what is not in the
     table."""
@@ -164,7 +173,7 @@ def compiled_steps(graph: torch.fx.GraphModule) -> Program:
             outputs = [places[n] for n in node.args[0]]
         elif node.target not in _IGNORED:
             found = _found(node)
-            random |= found.needs is Needs.KEY
+            random |= found.needs is Needs.KEY and _draws(node)
             args, kwargs = torch.fx.map_arg(
                 (node.args, node.kwargs), lambda n: Reference(places[n])
             )
@@ -199,7 +208,7 @@ def _typed(value: Any, expected: Any, name: str) -> Any:
 def _run_step(step: Step, key: Any, results: dict[int, Any]) -> Any:
     before: list[Any] = []
     if step.needs is Needs.KEY:
-        before = [jax.random.fold_in(key, step.position), step.outputs]
+        before = [key if key is None else jax.random.fold_in(key, step.position), step.outputs]
     elif step.needs is Needs.OUTPUT:
         before = [step.outputs]
     args, kwargs = _resolved(step.args, results), _resolved(step.kwargs, results)
