@@ -161,16 +161,15 @@ class JaxFunction:
         dtypes: Sequence[torch.dtype],
     ) -> _Built:
         call = TorchCall(self.module, tree, kinds, self._device)
-        types = [a.shape for a in arrays], dtypes
         reason = "the callback was asked for"
         if self._asked != "callback":
             native, why = native_or_reason(
-                call, *types, self._check_outputs, self.module, self.__name__
+                call, arrays, dtypes, self._check_outputs, self.module, self.__name__
             )
             if native is not None:
                 return _Built(native, native.tree, frozenset(), "")
             reason = self._reason(why)
-        inferred, fixed = self._inferred(call, *types, reason)
+        inferred, fixed = self._inferred(call, [a.shape for a in arrays], dtypes, reason)
         outputs = [
             jax_type(shape, dtype)
             for shape, dtype in zip(inferred.shapes, inferred.dtypes, strict=True)

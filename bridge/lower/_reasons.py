@@ -64,10 +64,11 @@ def explained(error: Exception) -> Exception:
     if looks_at_values(error):
         return NotLowered(
             f"the torch code looks at values (control flow on a tensor, .item(), shapes that "
-            f"depend on values): {_first_line(error)}{_line_of_error(error)}"
+            f"depend on values): {first_line(error)}{_line_of_error(error)}"
         )
     return error
 
 
-def _first_line(error: Any) -> str:
+def first_line(error: Any) -> str:
+    """What an exception says, in short."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -109,7 +109,7 @@ def _avg_pool(
     pads = _pads(size, spatial, kernel, stride, padding, [1] * count)
     total = lax.reduce_window(
         x,
-        jnp.zeros((), x.dtype),
+        np.zeros((), x.dtype),  # A constant, with which JAX knows the derivative.
         lax.add,
         (1,) * lead + tuple(kernel),
         (1,) * lead + tuple(stride),

@@ -98,4 +98,4 @@ def _run(
     return [x, *(jnp.stack(states) for states in zip(*ends, strict=True))]
 
 
-TABLE[torch.ops.evtorch.recurrent.default] = Operator(_run, Needs.KEY, "recurrent")
+TABLE[torch.ops.evtorch.recurrent.default] = Operator(_run, Needs.KEY)
