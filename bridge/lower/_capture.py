@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from .._torch_internals import (
     custom_functions,
     marked_as_captured,
     record,
+    simpler_operators,
 )
 from ._custom_function import Application
 from ._gradient_mode import GradientMode, detached
@@ -55,6 +57,13 @@ class _CustomFunctions:
         return outputs[0] if application.single else tuple(outputs)
 
 
+@functools.cache
+def _rules() -> dict[Any, Any]:
+    return {
+        operator: rule for operator, rule in simpler_operators().items() if operator not in TABLE
+    }
+
+
 def capture(
     fn: Flat, shapes: Sequence[Sequence[int]], dtypes: Sequence[torch.dtype], name: str
 ) -> Captured:
@@ -68,7 +77,8 @@ def capture(
     tree: Any = None
     paths: list[Any] = []
 
-    def outputs_of(*tensors: torch.Tensor) -> list[torch.Tensor]:
+    # Of code called by what has this name torch records the lines.
+    def forward(*tensors: torch.Tensor) -> list[torch.Tensor]:
         nonlocal tree, paths
         with GradientMode(), RecurrentLayers():
             leaves, tree = fn(tensors)
@@ -86,7 +96,7 @@ def capture(
         marked_as_captured() as checks,
         custom_functions(applied),
     ):
-        graph = record(outputs_of, examples, TABLE.__contains__)
+        graph = record(forward, examples, _rules())
     graph.graph.eliminate_dead_code()
     outputs: Any = graph.graph.output_node().args[0]
     found = [node.meta["val"].dtype for node in outputs[: len(paths)]]

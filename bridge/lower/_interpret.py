@@ -133,6 +133,8 @@ def _found(node: torch.fx.Node) -> Operator:
     found = TABLE.get(target)
     if found is None:
         raise NotLowered(f"the operator {target} is not known{line_of(node)}")
+    if node.kwargs.get("generator") is not None:
+        raise NotLowered(f"it draws from a torch.Generator of its own{line_of(node)}")
     if target is torch.ops.aten.as_strided.default:
         base: Any = node.args[0]
         value = base.meta["val"]

@@ -28,7 +28,7 @@ class NotLowered(Exception):
 
 def line_of(node: torch.fx.Node) -> str:
     """``" (file, line n, in forward: code)"`` of the user's code that made a node, or nothing."""
-    lines = (node.stack_trace or "").splitlines()
+    lines = [line.strip() for line in (node.stack_trace or "").splitlines()]
     starts = [
         i
         for i, line in enumerate(lines)
@@ -38,7 +38,7 @@ def line_of(node: torch.fx.Node) -> str:
         return ""
     place, *code = lines[starts[-1] : starts[-1] + 2]
     place = place.removeprefix("File ").replace('"', "")
-    return f" ({place}{': ' + code[0].strip() if code else ''})"
+    return f" ({place}{': ' + code[0] if code else ''})"
 
 
 def _line_of_error(error: BaseException) -> str:

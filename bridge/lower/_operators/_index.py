@@ -10,12 +10,8 @@ import numpy as np
 from jax import lax
 
 from ._promote import as_array, is_float
-from ._registry import Needs, lowers
+from ._registry import Needs, Unsupported, lowers
 from ._shape import _span
-
-
-class Unsupported(Exception):
-    """An operator is in the table, but not what it is asked for here; the message says what."""
 
 
 def _places(indices: Sequence[Any]) -> tuple[Any, ...]:
@@ -285,9 +281,10 @@ def _searchsorted(
     edges, values = edges.astype(dtype), as_array(x, dtype)
     if edges.ndim == 1:
         return jnp.searchsorted(edges, values, side=side)
-    rows = edges.reshape(-1, edges.shape[-1]), values.reshape(-1, values.shape[-1])
+    if values.size == 0:
+        return jnp.zeros(values.shape, jnp.int32)
     find = jnp.vectorize(lambda e, v: jnp.searchsorted(e, v, side=side), signature="(m),(n)->(n)")
-    return find(*rows).reshape(values.shape)
+    return find(edges, values)
 
 
 @lowers("isin.Tensor_Tensor", "isin.Tensor_Scalar", "isin.Scalar_Tensor")

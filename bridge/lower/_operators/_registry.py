@@ -19,6 +19,10 @@ class Needs(Enum):
     """A JAX key, then the output as above: the operator draws random numbers."""
 
 
+class Unsupported(Exception):
+    """An operator is in the table, but not what it is asked for here; the message says what."""
+
+
 class Operator(NamedTuple):
     """How JAX computes an operator: ``run(*args, **kwargs)`` on arrays and Python values.
 

@@ -12,7 +12,7 @@ from jax import lax
 from jax.scipy import special
 
 from ._promote import as_float, is_complex, is_float
-from ._registry import lowers
+from ._registry import Unsupported, lowers
 
 
 def _floating(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -157,10 +157,9 @@ lowers("digamma")(_floating(_digamma))
 
 @lowers("polygamma")
 def _polygamma(n: int, x: Any) -> Any:
-    x = as_float(x)
-    if n < 2:
-        return _trigamma(x) if n else _digamma(x)
-    return special.polygamma(jnp.asarray(n, jnp.int32), x)
+    if n > 1:
+        raise Unsupported("derivatives of digamma beyond the first, which JAX has of x > 0 only")
+    return (_trigamma if n else _digamma)(as_float(x))
 
 
 @lowers("nan_to_num")

@@ -36,6 +36,8 @@ class Sample(NamedTuple):
     name: str
     fn: Callable[[Sequence[torch.Tensor]], tuple[list[Any], Any]]
     tensors: list[torch.Tensor]
+    differentiable: list[int]
+    """Which of them have gradients."""
 
 
 class Outcome(NamedTuple):
@@ -50,8 +52,11 @@ def samples(name: str, dtype: torch.dtype, count: int) -> list[Sample]:
     op = OPERATORS[name]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = list(op.sample_inputs("cpu", dtype, requires_grad=False))
-    chosen = sorted({round(i) for i in np.linspace(0, len(found) - 1, count)}) if found else []
+        found = list(op.sample_inputs("cpu", dtype, requires_grad=op.supports_autograd))
+    last = len(found) - 1
+    # One alone is from the middle.
+    places = np.linspace(0, last, count) if count > 1 else [last / 2]
+    chosen = sorted({round(i) for i in places}) if found else []
     return [_sample(f"{name}[{i}]", op, found[i]) for i in chosen]
 
 
@@ -72,29 +77,27 @@ def _sample(name: str, op: Any, given: Any) -> Sample:
             [t if isinstance(t, torch.Tensor) else torch.tensor(t) for t in found]
         )
 
-    return Sample(name, fn, [leaves[i].detach() for i in places])
+    tensors = [leaves[i] for i in places]
+    differentiable = [i for i, tensor in enumerate(tensors) if tensor.requires_grad]
+    return Sample(name, fn, [tensor.detach() for tensor in tensors], differentiable)
 
 
 def numpy(tensor: torch.Tensor) -> np.ndarray:
     """The values of a tensor."""
-    return tensor.detach().resolve_conj().resolve_neg().numpy()
-
-
-def _inexact(tensor: torch.Tensor) -> bool:
-    return tensor.dtype.is_floating_point or tensor.dtype.is_complex
+    return tensor.detach().resolve_conj().resolve_neg().numpy(force=True)
 
 
 def in_torch(sample: Sample) -> tuple[Outcome, list[int], list[np.ndarray]]:
     """The outcome, the outputs that have gradients, and their weights."""
-    tensors = [t.clone().requires_grad_() if _inexact(t) else t for t in sample.tensors]
-    # No sample may change what another one starts from.
-    outputs, _ = sample.fn([t * 1 if _inexact(t) else t for t in tensors])
+    tensors = [t.clone() for t in sample.tensors]
+    wanted = [tensors[i].requires_grad_() for i in sample.differentiable]
+    # Some operators write to their inputs, which leaves must not allow.
+    outputs, _ = sample.fn([t.clone() for t in tensors])
     used = [i for i, output in enumerate(outputs) if output.requires_grad]
     generator = torch.Generator().manual_seed(1)
     weights = [
         torch.randn(outputs[i].shape, dtype=outputs[i].dtype, generator=generator) for i in used
     ]
-    wanted = [t for t in tensors if t.requires_grad]
     gradients: Any = [None] * len(wanted)
     if used and wanted:
         chosen = [outputs[i] for i in used]
@@ -108,15 +111,15 @@ def in_torch(sample: Sample) -> tuple[Outcome, list[int], list[np.ndarray]]:
 
 
 def _in_jax(
-    lowered: Lowered, used: list[int], arrays: Sequence[Any], weights: Sequence[Any]
+    sample: Sample, program: Lowered, used: list[int], arrays: Any, weights: Any
 ) -> tuple[list[Any], list[Any]]:
-    places = [i for i, a in enumerate(arrays) if jnp.issubdtype(a.dtype, jnp.inexact)]
+    places = sample.differentiable
 
     def run(*given: Any) -> tuple[list[Any], list[Any]]:
         operands = list(arrays)
         for place, array in zip(places, given, strict=True):
             operands[place] = array
-        outputs = lowered(None, operands)
+        outputs = program(None, operands)
         return [outputs[i] for i in used], outputs
 
     _, back, outputs = jax.vjp(run, *(arrays[i] for i in places), has_aux=True)
@@ -138,8 +141,8 @@ def run_together(
 
     def run(arrays: Any, weights: Any) -> Any:
         return [
-            _in_jax(program, used, a, w)
-            for (_, program, used, _), a, w in zip(programs, arrays, weights, strict=True)
+            _in_jax(sample, program, used, a, w)
+            for (sample, program, used, _), a, w in zip(programs, arrays, weights, strict=True)
         ]
 
     arrays = [[numpy(t) for t in sample.tensors] for sample, *_ in programs]
