@@ -343,4 +343,3 @@ def test_layers_keep_no_trace_of_being_captured():
     np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-6)
     fn(params, times(2, 5, 1))
     assert str(snn.health_report(layers)) == report
-    assert layers[0].last_call is None or layers[0].last_call.arriving.shape[0] == 6
