@@ -17,7 +17,6 @@ from ._dtypes import TORCH_DTYPE, WIDE_FLOAT, WIDTH
 from ._guards import BridgeError, check_call
 from ._host import HostFunction, jax_type
 from ._jax_internals import inside_checkpoint
-from ._native import NativeFunction, native_or_reason
 from ._pytree import leaf_name, to_jax
 from ._shapes import Outputs, infer_outputs
 from ._static import Static, remember
@@ -31,12 +30,13 @@ Lowering = Literal["auto", "native", "callback"]
 
 
 class _Built(NamedTuple):
-    function: HostFunction | NativeFunction
+    function: Any
+    """A `HostFunction`, or a `NativeFunction` with the same interface."""
     out_tree: Any
     fixed: frozenset[str]
     """Buffers with respect to which torch does not differentiate."""
     reason: str
-    """Why it is not native."""
+    """Why it is not native; empty if it is."""
 
 
 class JaxFunction:
@@ -105,7 +105,7 @@ class JaxFunction:
         built = self._built.get(key) or self._build(tree, kinds, arrays, dtypes)
         remember(self._built, key, built)
         self.lowering_reason = built.reason
-        self.lowering = "native" if isinstance(built.function, NativeFunction) else "callback"
+        self.lowering = "callback" if built.reason else "native"
         outputs = built.function(_seed(rng, built.function.random), arrays)
         result, updated = jax.tree_util.tree_unflatten(built.out_tree, outputs)
         if buffers is None:
@@ -163,6 +163,9 @@ class JaxFunction:
         call = TorchCall(self.module, tree, kinds, self._device)
         reason = "the callback was asked for"
         if self._asked != "callback":
+            # Loading the operators takes a tenth of a second.
+            from ._native import native_or_reason
+
             native, why = native_or_reason(
                 call, arrays, dtypes, self._check_outputs, self.module, self.__name__
             )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.autograd import forward_ad
+from torch.fx.traceback import preserve_node_meta, set_stack_trace
 from torch.utils import dlpack
 
 _C: Any = torch._C
@@ -168,13 +169,20 @@ def record(
     from torch._subclasses.functional_tensor import FunctionalTensorMode, dispatch_functionalize
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    return make_fx(
+    trace = make_fx(
         dispatch_functionalize(fn, FunctionalTensorMode()),
         decomposition_table=rules,
         tracing_mode="fake",
         _allow_non_fake_inputs=True,
-        record_stack_traces=True,
-    )(*examples)
+    )
+    # With them nodes have the lines that `note_line` sets.
+    with preserve_node_meta():
+        return trace(*examples)
+
+
+def note_line(line: str) -> None:
+    """What nodes that are recorded from now on have as their ``stack_trace``."""
+    set_stack_trace([line])
 
 
 def simpler_operators() -> dict[Any, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +22,9 @@ from ._custom_function import Application
 from ._gradient_mode import GradientMode, detached
 from ._operators._table import TABLE
 from ._recurrent_layers import RecurrentLayers
+
+# What a capture replaces, such as the parameters of a module, belongs to all threads.
+_lock = threading.RLock()
 
 Flat = Callable[[Sequence[torch.Tensor]], tuple[list[Any], Any]]
 """``fn(tensors) -> (flat outputs, their pytree)``."""
@@ -77,7 +81,6 @@ def capture(
     tree: Any = None
     paths: list[Any] = []
 
-    # Of code called by what has this name torch records the lines.
     def forward(*tensors: torch.Tensor) -> list[torch.Tensor]:
         nonlocal tree, paths
         with GradientMode(), RecurrentLayers():
@@ -91,6 +94,7 @@ def capture(
     applied = _CustomFunctions()
     # With gradients, as when it runs: where they are off, they are stopped.
     with (
+        _lock,
         torch.enable_grad(),
         torch.random.fork_rng(),
         marked_as_captured() as checks,

@@ -14,10 +14,10 @@ import jax
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .._torch_internals import functorch_active
+from .._torch_internals import functorch_active, note_line
 from ._operators._registry import Operator
 from ._operators._table import TABLE
-from ._reasons import NotLowered
+from ._reasons import NotLowered, user_line
 
 _aten: Any = torch.ops.aten
 _CLOSED_OVER = (
@@ -70,6 +70,7 @@ class GradientMode(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        note_line(user_line())
         enabled = torch.is_grad_enabled()
         if func in _CHECKS:
             return None
