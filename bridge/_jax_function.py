@@ -17,7 +17,6 @@ from ._dtypes import TORCH_DTYPE, WIDE_FLOAT, WIDTH
 from ._guards import BridgeError, check_call
 from ._host import HostFunction, jax_type
 from ._jax_internals import inside_checkpoint
-from ._native import NativeFunction, native_or_reason
 from ._pytree import leaf_name, to_jax
 from ._shapes import Outputs, infer_outputs
 from ._static import Static, remember
@@ -31,12 +30,13 @@ Lowering = Literal["auto", "native", "callback"]
 
 
 class _Built(NamedTuple):
-    function: HostFunction | NativeFunction
+    function: Any
+    """A `HostFunction`, or a `NativeFunction` with the same interface."""
     out_tree: Any
     fixed: frozenset[str]
     """Buffers with respect to which torch does not differentiate."""
     reason: str
-    """Why it is not native."""
+    """Why it is not native; empty if it is."""
 
 
 class JaxFunction:
@@ -105,7 +105,7 @@ class JaxFunction:
         built = self._built.get(key) or self._build(tree, kinds, arrays, dtypes)
         remember(self._built, key, built)
         self.lowering_reason = built.reason
-        self.lowering = "native" if isinstance(built.function, NativeFunction) else "callback"
+        self.lowering = "callback" if built.reason else "native"
         outputs = built.function(_seed(rng, built.function.random), arrays)
         result, updated = jax.tree_util.tree_unflatten(built.out_tree, outputs)
         if buffers is None:
@@ -161,16 +161,18 @@ class JaxFunction:
         dtypes: Sequence[torch.dtype],
     ) -> _Built:
         call = TorchCall(self.module, tree, kinds, self._device)
-        types = [a.shape for a in arrays], dtypes
         reason = "the callback was asked for"
         if self._asked != "callback":
+            # Loading the operators takes a tenth of a second.
+            from ._native import native_or_reason
+
             native, why = native_or_reason(
-                call, *types, self._check_outputs, self.module, self.__name__
+                call, arrays, dtypes, self._check_outputs, self.module, self.__name__
             )
             if native is not None:
                 return _Built(native, native.tree, frozenset(), "")
             reason = self._reason(why)
-        inferred, fixed = self._inferred(call, *types, reason)
+        inferred, fixed = self._inferred(call, [a.shape for a in arrays], dtypes, reason)
         outputs = [
             jax_type(shape, dtype)
             for shape, dtype in zip(inferred.shapes, inferred.dtypes, strict=True)
@@ -276,31 +278,37 @@ def as_jax_function(
 ) -> tuple[JaxFunction, dict[str, jax.Array]]:
     """A torch module as a pure function in JAX, with its parameters.
 
-    **Arguments:** ``module``: an ``nn.Module``, or any function of tensors (no parameters then).
+    **Arguments:**
+
+    - ``module``: an ``nn.Module``, or any function of tensors (no parameters then).
+    - ``lowering``: ``"native"`` makes a JAX program of it, operator by operator, with evtorch's
+      layers and bridged functions as the JAX functions that they are; ``"callback"`` runs torch
+      on the host, and with it any code: control flow on values, extensions. ``"auto"`` is native
+      where that is possible; ``fn.lowering`` and ``fn.lowering_reason`` say what the last call was.
 
     **Returns:** ``(fn, params)``. ``fn(params, *args, **kwargs)`` takes JAX arrays and returns JAX
     arrays in the pytree that the module returns, with a NamedTuple of the same fields in place of
     a dataclass, a ``torch.return_types`` or Hugging Face's ``ModelOutput``; ``params`` is
     ``{name: jax.Array}``, a copy. What `export_parameters` returns is taken as well: buffers in it
     are used, and of a tied parameter its first name. It
-    works under jit, grad (any order, reverse mode) and vmap, and with any torch code inside:
-    control flow on values, custom autograd.Functions, extensions.
+    works under jit, grad (any order; forward mode only if native) and vmap.
 
     - ``fn(params, ..., buffers=b)`` also returns the updated buffers (BatchNorm's statistics):
       ``(output, buffers)``; start from ``fn.buffers``. The module itself is never changed.
     - ``rng=``: a JAX key for dropout and the like. Without it, seeds come from torch's global
       generator, one per call; under vmap all samples share it unless the key is mapped.
-    - The module's training mode is the one at the time of tracing and of running: set it before.
+    - The module's training mode is the one at the time of tracing and, with a callback, of running:
+      set it before.
     - While JAX's x64 mode is off, int32 arrays arrive in torch as int64 (which its losses and
-      gathers require) and int64 results come back as int32 if their values fit.
+      gathers require) and int64 results come back as int32. A callback checks that they fit.
 
-    Each call copies its inputs, goes through ``jax.pure_callback`` on the host (some 0.3 ms) and
-    runs in Python; the backward pass runs the forward again. Convert a whole network, not single
-    layers.
+    A callback copies its inputs, takes some 0.3 ms and runs in Python; the backward pass runs the
+    forward again. Convert a whole network then, not single layers.
 
     **Raises:** ``TypeError`` for arguments that are no arrays, for float64 while x64 is off, and
     if the module's outputs are no tensors; ``ValueError`` for wrong names in ``params`` or
-    ``buffers``. What the module raises arrives as JAX's run-time error with torch's traceback.
+    ``buffers``; `BridgeError` where ``"native"`` is impossible. What the module raises in a
+    callback arrives as JAX's run-time error with torch's traceback.
     """
     if not callable(module):
         raise TypeError(f"`module` must be an nn.Module or a function, got {module!r}")

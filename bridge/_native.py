@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import numpy as np
 import torch
 
 from .lower._capture import Flat, capture
@@ -22,11 +23,14 @@ def _run(lowered: Lowered, seed: Any, arrays: Sequence[Any]) -> list[jax.Array]:
 class NativeFunction:
     """A lowered function with the interface of `HostFunction`."""
 
-    def __init__(self, lowered: Lowered) -> None:
+    def __init__(self, lowered: Lowered, arrays: Sequence[Any]) -> None:
         self.random = lowered.random
         self.tree = lowered.tree
         # Compiled by itself where it is called outside of a transformation.
         self._jitted = jax.jit(partial(_run, lowered))
+        # What JAX cannot do is found now. It remembers what it traced.
+        types = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in arrays]
+        jax.eval_shape(self._jitted, jax.ShapeDtypeStruct((2,), np.uint32), types)
 
     def __call__(self, seed: jax.Array, arrays: Sequence[Any]) -> list[jax.Array]:
         return self._jitted(seed, list(arrays))
@@ -34,19 +38,22 @@ class NativeFunction:
 
 def native_or_reason(
     fn: Flat,
-    shapes: Sequence[Sequence[int]],
+    arrays: Sequence[Any],
     dtypes: Sequence[torch.dtype],
     check_outputs: Callable[[Sequence[Any], Sequence[torch.dtype]], None],
     module: Any,
     name: str,
 ) -> tuple[NativeFunction | None, Exception | None]:
     """``fn`` of ``module`` in JAX, or None and why that is not possible: `NotLowered`, or what
-    ``fn`` or ``check_outputs`` (of the outputs' places and dtypes) raised."""
+    ``fn`` or ``check_outputs`` (of the outputs' places and dtypes) raised.
+
+    **Arguments:** ``arrays``: of the types of the inputs; ``dtypes``: those that torch gets.
+    """
     try:
         _check_hooks(module)
-        captured = capture(fn, shapes, dtypes, name)
+        captured = capture(fn, [a.shape for a in arrays], dtypes, name)
         check_outputs(captured.paths, captured.dtypes)
-        return NativeFunction(Lowered(captured)), None
+        return NativeFunction(Lowered(captured), arrays), None
     except Exception as error:
         return None, explained(error)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.autograd import forward_ad
+from torch.fx.traceback import preserve_node_meta, set_stack_trace
 from torch.utils import dlpack
 
 _C: Any = torch._C
@@ -160,23 +161,35 @@ def custom_functions(replacement: Callable[..., Any]) -> Iterator[None]:
 
 
 def record(
-    fn: Callable[..., Any], examples: Sequence[torch.Tensor], kept: Callable[[Any], bool]
+    fn: Callable[..., Any], examples: Sequence[torch.Tensor], rules: dict[Any, Any]
 ) -> torch.fx.GraphModule:
     """The graph of ``fn(*tensors) -> [tensor]``, without mutations, for tensors like these fake
-    ones. Operators that are not ``kept`` are replaced by simpler ones where torch knows how."""
+    ones. ``rules`` are functions that compute operators by simpler ones."""
     # Loading these takes a second.
-    from torch._decomp import core_aten_decompositions, get_decompositions
     from torch._subclasses.functional_tensor import FunctionalTensorMode, dispatch_functionalize
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    known: dict[Any, Any] = {**core_aten_decompositions(), **get_decompositions(_BEYOND_CORE)}
-    return make_fx(
+    trace = make_fx(
         dispatch_functionalize(fn, FunctionalTensorMode()),
-        decomposition_table={op: rule for op, rule in known.items() if not kept(op)},
+        decomposition_table=rules,
         tracing_mode="fake",
         _allow_non_fake_inputs=True,
-        record_stack_traces=True,
-    )(*examples)
+    )
+    # With them nodes have the lines that `note_line` sets.
+    with preserve_node_meta():
+        return trace(*examples)
+
+
+def note_line(line: str) -> None:
+    """What nodes that are recorded from now on have as their ``stack_trace``."""
+    set_stack_trace([line])
+
+
+def simpler_operators() -> dict[Any, Any]:
+    """For operators that are not among torch's core ones, how these compute them."""
+    from torch._decomp import core_aten_decompositions, get_decompositions
+
+    return {**core_aten_decompositions(), **get_decompositions(_BEYOND_CORE)}
 
 
 _aten: Any = torch.ops.aten

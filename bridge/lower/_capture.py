@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -14,10 +16,15 @@ from .._torch_internals import (
     custom_functions,
     marked_as_captured,
     record,
+    simpler_operators,
 )
 from ._custom_function import Application
 from ._gradient_mode import GradientMode, detached
 from ._operators._table import TABLE
+from ._recurrent_layers import RecurrentLayers
+
+# What a capture replaces, such as the parameters of a module, belongs to all threads.
+_lock = threading.RLock()
 
 Flat = Callable[[Sequence[torch.Tensor]], tuple[list[Any], Any]]
 """``fn(tensors) -> (flat outputs, their pytree)``."""
@@ -54,6 +61,13 @@ class _CustomFunctions:
         return outputs[0] if application.single else tuple(outputs)
 
 
+@functools.cache
+def _rules() -> dict[Any, Any]:
+    return {
+        operator: rule for operator, rule in simpler_operators().items() if operator not in TABLE
+    }
+
+
 def capture(
     fn: Flat, shapes: Sequence[Sequence[int]], dtypes: Sequence[torch.dtype], name: str
 ) -> Captured:
@@ -67,9 +81,9 @@ def capture(
     tree: Any = None
     paths: list[Any] = []
 
-    def outputs_of(*tensors: torch.Tensor) -> list[torch.Tensor]:
+    def forward(*tensors: torch.Tensor) -> list[torch.Tensor]:
         nonlocal tree, paths
-        with GradientMode():
+        with GradientMode(), RecurrentLayers():
             leaves, tree = fn(tensors)
         paths = output_paths(leaves, tree, name)
         leaves = [detached(leaf) for leaf in leaves]
@@ -80,12 +94,13 @@ def capture(
     applied = _CustomFunctions()
     # With gradients, as when it runs: where they are off, they are stopped.
     with (
+        _lock,
         torch.enable_grad(),
         torch.random.fork_rng(),
         marked_as_captured() as checks,
         custom_functions(applied),
     ):
-        graph = record(outputs_of, examples, TABLE.__contains__)
+        graph = record(forward, examples, _rules())
     graph.graph.eliminate_dead_code()
     outputs: Any = graph.graph.output_node().args[0]
     found = [node.meta["val"].dtype for node in outputs[: len(paths)]]

@@ -14,16 +14,23 @@ import jax
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .._torch_internals import functorch_active
-from ._operators._registry import Needs, Operator
+from .._torch_internals import functorch_active, note_line
+from ._operators._registry import Operator
 from ._operators._table import TABLE
-from ._reasons import NotLowered
+from ._reasons import NotLowered, user_line
 
 _aten: Any = torch.ops.aten
 _CLOSED_OVER = (
     "it computes gradients inside, or uses tensors that require gradients and are neither its "
     "parameters nor its arguments"
 )
+# JAX has NaN where these raise.
+_CHECKS = {
+    _aten._linalg_check_errors.default,
+    _aten._assert_async.default,
+    _aten._assert_async.msg,
+    _aten._assert_tensor_metadata.default,
+}
 _MARK = "_evtorch_stopped"
 
 
@@ -44,7 +51,7 @@ def _substitute(value: Any, source: Any) -> Any:
 
 
 _substitute.defjvp(lambda primals, tangents: (_substitute(*primals), tangents[1]))
-TABLE[torch.ops.evtorch.substitute.default] = Operator(_substitute, Needs.NOTHING, "evtorch")
+TABLE[torch.ops.evtorch.substitute.default] = Operator(_substitute)
 
 
 def _is_differentiable(value: Any) -> bool:
@@ -63,7 +70,10 @@ class GradientMode(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        note_line(user_line())
         enabled = torch.is_grad_enabled()
+        if func in _CHECKS:
+            return None
         if func is _aten.detach.default:
             if enabled and (args[0].requires_grad or functorch_active()):
                 # Autograd detaches what it saves, too, which must not stop higher gradients.

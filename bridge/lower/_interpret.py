@@ -21,15 +21,12 @@ from ._custom_function import application
 from ._custom_rule import with_own_gradient
 from ._operators._registry import Needs, Operator
 from ._operators._table import TABLE
-from ._reasons import NotLowered, line_of
+from ._reasons import NotLowered, first_line, line_of
 
 _CALL: Any = torch.ops.evtorch.call.default
+_RECURRENT: Any = torch.ops.evtorch.recurrent.default
 _FUNCTION: Any = torch.ops.evtorch.function.default
 _NARROW = {np.dtype(np.int64): np.dtype(np.int32), np.dtype(np.uint64): np.dtype(np.uint32)}
-# They only check what torch's shapes and strides are.
-_IGNORED = {
-    torch.ops.aten._assert_tensor_metadata.default,
-}
 
 
 def jax_dtype(dtype: torch.dtype, x64: bool) -> np.dtype:
@@ -48,6 +45,7 @@ class Step(NamedTuple):
     needs: Needs
     outputs: Any
     name: str
+    line: str
 
 
 class Reference(NamedTuple):
@@ -124,23 +122,33 @@ def _compiled(fn: Any, shapes: Any, dtypes: Any) -> Any:
 def _found(node: torch.fx.Node) -> Operator:
     target: Any = node.target
     if target is _CALL:
-        return Operator(_bridged(int(str(node.args[1]))), Needs.NOTHING, "evtorch")
+        return Operator(_bridged(int(str(node.args[1]))))
     if target is _FUNCTION:
         inputs: Any = node.args[0]
         values = [n.meta["val"] for n in inputs]
         run = with_own_gradient(application(int(str(node.args[1]))), values, _compiled)
-        return Operator(run, Needs.NOTHING, "evtorch")
+        return Operator(run)
     if target is operator.getitem:
-        return Operator(operator.getitem, Needs.NOTHING, "getitem")
+        return Operator(operator.getitem)
     found = TABLE.get(target)
     if found is None:
         raise NotLowered(f"the operator {target} is not known{line_of(node)}")
+    if node.kwargs.get("generator") is not None:
+        raise NotLowered(f"it draws from a torch.Generator of its own{line_of(node)}")
     if target is torch.ops.aten.as_strided.default:
         base: Any = node.args[0]
         value = base.meta["val"]
         if not value.is_contiguous() or value.storage_offset():
             raise NotLowered(f"as_strided of a tensor that is not contiguous{line_of(node)}")
     return found
+
+
+def _draws(node: torch.fx.Node) -> bool:
+    """Whether an operator that may draw random numbers does: recurrent layers have dropout."""
+    if node.target is not _RECURRENT:
+        return True
+    *_, dropout, train, _, _, _ = node.args
+    return bool(dropout and train)
 
 
 def compiled_steps(graph: torch.fx.GraphModule) -> Program:
@@ -162,15 +170,24 @@ def compiled_steps(graph: torch.fx.GraphModule) -> Program:
             constants.append((position, _constant(value, x64, str(node.target))))
         elif node.op == "output":
             outputs = [places[n] for n in node.args[0]]
-        elif node.target not in _IGNORED:
+        else:
             found = _found(node)
-            random |= found.needs is Needs.KEY
+            random |= found.needs is Needs.KEY and _draws(node)
             args, kwargs = torch.fx.map_arg(
                 (node.args, node.kwargs), lambda n: Reference(places[n])
             )
             types = _output_type(node.meta.get("val"), x64)
             steps.append(
-                Step(position, found.run, args, dict(kwargs), found.needs, types, str(node.target))
+                Step(
+                    position,
+                    found.run,
+                    args,
+                    dict(kwargs),
+                    found.needs,
+                    types,
+                    str(node.target),
+                    line_of(node),
+                )
             )
     return Program(inputs, constants, steps, outputs, random)
 
@@ -185,10 +202,10 @@ def _resolved(value: Any, results: dict[int, Any]) -> Any:
     return value
 
 
-def _typed(value: Any, expected: Any, name: str) -> Any:
+def _typed(value: Any, expected: Any) -> Any:
     """A result with the shape and dtype that torch says."""
     if isinstance(expected, list):
-        return [_typed(v, e, name) for v, e in zip(value, expected, strict=True)]
+        return [_typed(v, e) for v, e in zip(value, expected, strict=True)]
     if expected is None:
         return value
     if jnp.shape(value) != expected.shape:
@@ -199,11 +216,16 @@ def _typed(value: Any, expected: Any, name: str) -> Any:
 def _run_step(step: Step, key: Any, results: dict[int, Any]) -> Any:
     before: list[Any] = []
     if step.needs is Needs.KEY:
-        before = [jax.random.fold_in(key, step.position), step.outputs]
+        before = [key if key is None else jax.random.fold_in(key, step.position), step.outputs]
     elif step.needs is Needs.OUTPUT:
         before = [step.outputs]
     args, kwargs = _resolved(step.args, results), _resolved(step.kwargs, results)
-    return _typed(step.run(*before, *args, **kwargs), step.outputs, step.name)
+    try:
+        return _typed(step.run(*before, *args, **kwargs), step.outputs)
+    except Exception as error:
+        raise NotLowered(
+            f"the operator {step.name} failed in JAX: {first_line(error)}{step.line}"
+        ) from error
 
 
 def run_steps(program: Program, key: Any, arrays: Sequence[Any]) -> list[Any]:

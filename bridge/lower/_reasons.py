@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import linecache
+import sys
 import traceback
+import types
 from pathlib import Path
 from typing import Any
 
@@ -27,30 +30,30 @@ class NotLowered(Exception):
 
 
 def line_of(node: torch.fx.Node) -> str:
-    """``" (file, line n, in forward: code)"`` of the user's code that made a node, or nothing."""
-    lines = (node.stack_trace or "").splitlines()
-    starts = [
-        i
-        for i, line in enumerate(lines)
-        if line.startswith('File "') and not line.startswith(tuple(f'File "{o}' for o in _OWN))
-    ]
-    if not starts:
-        return ""
-    place, *code = lines[starts[-1] : starts[-1] + 2]
-    place = place.removeprefix("File ").replace('"', "")
-    return f" ({place}{': ' + code[0].strip() if code else ''})"
+    """Where in the user's code a node was made, in brackets, or nothing."""
+    return f" ({node.stack_trace})" if node.stack_trace else ""
+
+
+def user_line() -> str:
+    """The line of the user's code that runs now: the innermost that is not torch's or ours."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_OWN):
+        frame = frame.f_back
+    return "" if frame is None else _described(frame.f_code, frame.f_lineno)
+
+
+def _described(code: types.CodeType, line: int) -> str:
+    text = linecache.getline(code.co_filename, line).strip()
+    return f"{code.co_filename}, line {line}, in {code.co_name}{': ' + text if text else ''}"
 
 
 def _line_of_error(error: BaseException) -> str:
     frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith(_OWN)
+        (frame.f_code, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if not frame.f_code.co_filename.startswith(_OWN)
     ]
-    if not frames:
-        return ""
-    last = frames[-1]
-    return f" ({last.filename}, line {last.lineno}, in {last.name}: {last.line})"
+    return f" ({_described(*frames[-1])})" if frames else ""
 
 
 def looks_at_values(error: Exception) -> bool:
@@ -64,10 +67,11 @@ def explained(error: Exception) -> Exception:
     if looks_at_values(error):
         return NotLowered(
             f"the torch code looks at values (control flow on a tensor, .item(), shapes that "
-            f"depend on values): {_first_line(error)}{_line_of_error(error)}"
+            f"depend on values): {first_line(error)}{_line_of_error(error)}"
         )
     return error
 
 
-def _first_line(error: Any) -> str:
+def first_line(error: Any) -> str:
+    """What an exception says, in short."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -141,7 +141,7 @@ def test_nested_bridges_raise_instead_of_deadlocking():
         def sometimes(x):
             traced.append(1)
             return x * 1 if len(traced) == 1 else f(x)
-        fn, p = bridge.as_jax_function(sometimes)
+        fn, p = bridge.as_jax_function(sometimes, lowering="callback")
         try:
             jax.jit(fn)(p, jnp.ones((300, 300))).block_until_ready()
         except Exception as error:

@@ -46,7 +46,7 @@ for _name, _function in {
     "__lshift__": jnp.left_shift,
     "__rshift__": jnp.right_shift,
     "floor_divide": jnp.floor_divide,
-    "fmod": lax.rem,
+    "fmod": jnp.fmod,
     "remainder": jnp.remainder,
 }.items():
     lowers(*_names(_name, *_BOTH), *([_name] if _name == "floor_divide" else []))(

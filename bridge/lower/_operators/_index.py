@@ -10,12 +10,8 @@ import numpy as np
 from jax import lax
 
 from ._promote import as_array, is_float
-from ._registry import Needs, lowers
+from ._registry import Needs, Unsupported, lowers
 from ._shape import _span
-
-
-class Unsupported(Exception):
-    """An operator is in the table, but not what it is asked for here; the message says what."""
 
 
 def _places(indices: Sequence[Any]) -> tuple[Any, ...]:
@@ -52,7 +48,7 @@ def _index_put(x: Any, indices: Sequence[Any], values: Any, accumulate: bool = F
 
 @lowers("index_select")
 def _index_select(x: Any, dim: int, index: Any) -> Any:
-    return jnp.take(x, index, dim) if x.ndim else x.reshape(index.shape)
+    return jnp.take(x, index.reshape(-1), dim) if x.ndim else x
 
 
 @lowers("embedding")
@@ -81,6 +77,8 @@ def _grid(index: Any, dim: int) -> tuple[Any, ...]:
 
 @lowers("gather")
 def _gather(x: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Any:
+    if index.size == 0:
+        return jnp.zeros(index.shape, x.dtype)
     if not x.ndim or not index.ndim:
         return x.reshape(-1)[index.reshape(-1)].reshape(index.shape)
     return x[_grid(index, dim % x.ndim)]
@@ -95,6 +93,8 @@ def _scatter_at(x: Any, dim: int, index: Any, source: Any, how: str) -> Any:
         index, source = index.reshape(1), jnp.reshape(source, -1)[:1]
     if source.ndim:
         source = source[tuple(slice(0, n) for n in index.shape)]
+    if how == "multiply" and is_float(x):
+        raise Unsupported("products of scattered numbers, which have no gradient in JAX")
     at = x.at[_grid(index, dim % x.ndim)]
     return getattr(at, how)(source.astype(x.dtype))
 
@@ -167,6 +167,19 @@ def _index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: Any = 1) -> 
 def _index_shape(x: Any, dim: int, index: Any) -> tuple[int, ...]:
     dim %= x.ndim
     return (*x.shape[:dim], index.size, *x.shape[dim + 1 :])
+
+
+@lowers("index_reduce")
+def _index_reduce(
+    x: Any, dim: int, index: Any, source: Any, reduce: str, *, include_self: bool = True
+) -> Any:
+    if not x.ndim:
+        x, source = x.reshape(1), source.reshape(-1)
+        return _index_reduce(x, 0, index, source, reduce, include_self=include_self).reshape(())
+    shape = [1] * x.ndim
+    shape[dim] = index.size
+    everywhere = jnp.broadcast_to(index.reshape(shape), source.shape)
+    return _scatter_reduce(x, dim, everywhere, source, reduce, include_self=include_self)
 
 
 @lowers("index_copy")
@@ -268,9 +281,10 @@ def _searchsorted(
     edges, values = edges.astype(dtype), as_array(x, dtype)
     if edges.ndim == 1:
         return jnp.searchsorted(edges, values, side=side)
-    rows = edges.reshape(-1, edges.shape[-1]), values.reshape(-1, values.shape[-1])
+    if values.size == 0:
+        return jnp.zeros(values.shape, jnp.int32)
     find = jnp.vectorize(lambda e, v: jnp.searchsorted(e, v, side=side), signature="(m),(n)->(n)")
-    return find(*rows).reshape(values.shape)
+    return find(edges, values)
 
 
 @lowers("isin.Tensor_Tensor", "isin.Tensor_Scalar", "isin.Scalar_Tensor")

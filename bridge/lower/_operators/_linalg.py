@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -37,6 +38,22 @@ def _addmm(x: Any, one: Any, other: Any, *, beta: Any = 1, alpha: Any = 1) -> An
     product = _scaled(jnp.matmul(one, other), alpha)
     # As in torch, nothing of x counts then, not even NaN.
     return product if beta == 0 else _scaled(x, beta) + product
+
+
+@lowers("_trilinear")
+def _trilinear(
+    x: Any,
+    y: Any,
+    z: Any,
+    expand_x: Sequence[int],
+    expand_y: Sequence[int],
+    expand_z: Sequence[int],
+    summed: Sequence[int],
+    unroll_dim: int = 1,
+) -> Any:
+    axes = expand_x, expand_y, expand_z
+    parts = [jnp.expand_dims(p, tuple(a)) for p, a in zip((x, y, z), axes, strict=True)]
+    return jnp.sum(parts[0] * parts[1] * parts[2], tuple(summed))
 
 
 @lowers("addbmm")
@@ -148,6 +165,18 @@ def _svd(
         empty = jnp.zeros((0,), x.dtype)
         return empty, jnp.linalg.svd(x, compute_uv=False), empty
     return tuple(jnp.linalg.svd(x, full_matrices=full_matrices))
+
+
+@lowers("linalg_pinv.atol_rtol_tensor")
+def _pinv(x: Any, *, atol: Any = None, rtol: Any = None, hermitian: bool = False) -> Any:
+    largest = jnp.linalg.norm(lax.stop_gradient(x), 2, (-2, -1))
+    if rtol is None:
+        bound = max(x.shape[-2:]) * float(jnp.finfo(x.dtype).eps)
+        rtol = jnp.full(largest.shape, bound, largest.dtype)
+        rtol = rtol if atol is None else jnp.where(atol > 0, 0.0, rtol)
+    if atol is not None:
+        rtol = jnp.maximum(rtol, atol / jnp.where(largest == 0, 1.0, largest))
+    return jnp.linalg.pinv(x, rtol=lax.stop_gradient(rtol), hermitian=hermitian)
 
 
 @lowers("_linalg_det")

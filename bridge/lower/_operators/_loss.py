@@ -7,8 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ._index import Unsupported
-from ._registry import lowers
+from ._registry import Unsupported, lowers
 
 _MEAN, _SUM = 1, 2
 
@@ -106,7 +105,7 @@ def _multi_margin(
 ) -> Any:
     if p not in (1, 2):
         raise Unsupported("p other than 1 and 2")
-    rows = x if x.ndim > 1 else x[None]
+    rows = x if x.ndim > 1 else x.reshape(1, -1)
     labels = target.reshape(-1)
     right = jnp.take_along_axis(rows, labels[:, None], 1)
     gap = jax.nn.relu(margin - right + rows)

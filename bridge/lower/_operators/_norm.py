@@ -117,7 +117,7 @@ def _layer_norm(x: Any, shape: Sequence[int], weight: Any, bias: Any, eps: float
 def _group_norm(
     x: Any, weight: Any, bias: Any, n: int, channels: int, size: int, groups: int, eps: float
 ) -> Any:
-    grouped = x.reshape(n, groups, -1)
+    grouped = x.reshape(n, groups, channels // groups * size)
     normal, mean, inverse = _normal(grouped, (2,), eps)
     out = _scale(normal.reshape(x.shape), _over_channels(weight, x), _over_channels(bias, x))
     return out, mean.reshape(n, groups), inverse.reshape(n, groups)

@@ -109,7 +109,7 @@ def _avg_pool(
     pads = _pads(size, spatial, kernel, stride, padding, [1] * count)
     total = lax.reduce_window(
         x,
-        jnp.zeros((), x.dtype),
+        np.zeros((), x.dtype),  # A constant, with which JAX knows the derivative.
         lax.add,
         (1,) * lead + tuple(kernel),
         (1,) * lead + tuple(stride),
@@ -212,5 +212,5 @@ def _im2col(x: Any, kernel: Any, dilation: Any, padding: Any, stride: Any) -> An
     patches = lax.conv_general_dilated_patches(
         batched, kernel, stride, [(p, p) for p in padding], rhs_dilation=dilation
     )
-    columns = patches.reshape(*patches.shape[:2], -1)
+    columns = patches.reshape(*patches.shape[:2], int(np.prod(patches.shape[2:])))
     return columns if x.ndim == 4 else columns[0]

@@ -11,7 +11,7 @@ from jax import random
 from ._promote import as_float
 from ._registry import Needs, lowers
 
-_draws = {"needs": Needs.KEY}
+_draws: Any = {"needs": Needs.KEY}
 
 
 def _uniform(key: Any, out: Any) -> Any:
@@ -28,12 +28,12 @@ def _open(key: Any, out: Any) -> Any:
     return random.uniform(key, out.shape, _wide(out), minval=tiny)
 
 
-@lowers("rand", "rand_like", **_draws)
+@lowers("rand", "rand.generator", "rand_like", "rand_like.generator", **_draws)
 def _rand(key: Any, out: Any, *_: Any, **__: Any) -> Any:
     return _uniform(key, out)
 
 
-@lowers("randn", "randn_like", **_draws)
+@lowers("randn", "randn.generator", "randn_like", "randn_like.generator", **_draws)
 def _randn(key: Any, out: Any, *_: Any, **__: Any) -> Any:
     return random.normal(key, out.shape, out.dtype)
 
@@ -43,12 +43,12 @@ def _integers(key: Any, out: Any, low: int, high: int) -> Any:
     return random.randint(key, out.shape, low, high, dtype)
 
 
-@lowers("randint", **_draws)
+@lowers("randint", "randint.generator", **_draws)
 def _randint(key: Any, out: Any, high: int, *_: Any, **__: Any) -> Any:
     return _integers(key, out, 0, high)
 
 
-@lowers("randint.low", **_draws)
+@lowers("randint.low", "randint.low_generator", **_draws)
 def _randint_low(key: Any, out: Any, low: int, high: int, *_: Any, **__: Any) -> Any:
     return _integers(key, out, low, high)
 
@@ -73,7 +73,7 @@ def _random_to(key: Any, out: Any, x: Any, high: int, **_: Any) -> Any:
     return _integers(key, out, 0, high)
 
 
-@lowers("randperm", **_draws)
+@lowers("randperm", "randperm.generator", **_draws)
 def _randperm(key: Any, out: Any, n: int, **_: Any) -> Any:
     return random.permutation(key, n)
 

@@ -19,6 +19,10 @@ class Needs(Enum):
     """A JAX key, then the output as above: the operator draws random numbers."""
 
 
+class Unsupported(Exception):
+    """An operator is in the table, but not what it is asked for here; the message says what."""
+
+
 class Operator(NamedTuple):
     """How JAX computes an operator: ``run(*args, **kwargs)`` on arrays and Python values.
 
@@ -27,33 +31,33 @@ class Operator(NamedTuple):
     """
 
     run: Callable[..., Any]
-    needs: Needs
-    kind: str
+    needs: Needs = Needs.NOTHING
 
 
 TABLE: dict[Any, Operator] = {}
 """By overload of the operator."""
+
+NAMES: dict[str, str] = {}
+"""All names, also of overloads that this version of torch lacks, with the module that they are
+implemented in."""
 
 
 def find_overload(name: str) -> Any:
     """The overload ``"add.Tensor"`` of aten, ``"mm"`` meaning ``"mm.default"``; None where this
     version of torch has none."""
     packet, _, overload = name.partition(".")
-    try:
-        return getattr(getattr(torch.ops.aten, packet), overload or "default")
-    except AttributeError:
-        return None
+    return getattr(getattr(torch.ops.aten, packet, None), overload or "default", None)
 
 
 def lowers(*names: str, needs: Needs = Needs.NOTHING) -> Callable[[Callable[..., Any]], Any]:
     """Enter the decorated implementation for these overloads."""
 
     def enter(run: Callable[..., Any]) -> Callable[..., Any]:
-        kind = run.__module__.rpartition("._")[2]
         for name in names:
+            NAMES[name] = run.__module__.rpartition(".")[2]
             overload = find_overload(name)
             if overload is not None:
-                TABLE[overload] = Operator(run, needs, kind)
+                TABLE[overload] = Operator(run, needs)
         return run
 
     return enter

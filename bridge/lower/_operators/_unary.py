@@ -12,7 +12,7 @@ from jax import lax
 from jax.scipy import special
 
 from ._promote import as_float, is_complex, is_float
-from ._registry import lowers
+from ._registry import Unsupported, lowers
 
 
 def _floating(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -32,7 +32,6 @@ for _name, _function in {
     "atanh": jnp.arctanh,
     "cos": jnp.cos,
     "cosh": jnp.cosh,
-    "digamma": special.digamma,
     "erf": special.erf,
     "erfc": special.erfc,
     "erfinv": special.erfinv,
@@ -79,6 +78,7 @@ for _name, _function in {
     "bitwise_not": jnp.bitwise_not,
     "conj_physical": jnp.conj,
     "_conj": jnp.conj,
+    "_conj_physical": jnp.conj,
     "imag": jnp.imag,
     "isfinite": jnp.isfinite,
     "isinf": jnp.isinf,
@@ -137,10 +137,29 @@ def _logit(x: Any, eps: float | None = None) -> Any:
     return jnp.log(x / (1 - x))
 
 
+@jax.custom_jvp
+def _digamma(x: Any) -> Any:
+    return special.digamma(x)
+
+
+_digamma.defjvps(lambda t, _, x: t * _trigamma(x))
+
+
+def _trigamma(x: Any) -> Any:
+    """JAX's is wrong at negative numbers, where its reflection helps."""
+    negative = x < 0.5
+    found = special.polygamma(1, jnp.where(negative, 1 - x, x))
+    return jnp.where(negative, (np.pi / jnp.sin(np.pi * x)) ** 2 - found, found)
+
+
+lowers("digamma")(_floating(_digamma))
+
+
 @lowers("polygamma")
 def _polygamma(n: int, x: Any) -> Any:
-    x = as_float(x)
-    return special.polygamma(jnp.asarray(n, x.dtype), x)
+    if n > 1:
+        raise Unsupported("derivatives of digamma beyond the first, which JAX has of x > 0 only")
+    return (_trigamma if n else _digamma)(as_float(x))
 
 
 @lowers("nan_to_num")
