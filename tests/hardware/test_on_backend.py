@@ -10,6 +10,8 @@ from torch import nn
 
 from evtorch import torch_api as snn
 
+from .._thorough import usual
+
 INF = math.inf
 MOCK = snn.hardware.MockBSS2
 CHIP = snn.hardware.Scaling(weight=10.0, time=1e-3)
@@ -36,7 +38,7 @@ def run(model, x, parameters):
     return out, torch.autograd.grad(late.sum(), [x, *parameters])
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", usual({torch.float32}, [torch.float32, torch.float64]))
 @pytest.mark.parametrize(
     "options", [{}, {"refractory": 2e-3, "max_spikes": 20, "learn": ("v_threshold",)}]
 )

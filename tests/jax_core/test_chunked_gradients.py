@@ -11,6 +11,7 @@ import pytest
 from evtorch import jax_core
 from evtorch.jax_core.layer._options import DEFAULTS
 
+from .._thorough import usual
 from ..reference import random_networks
 from ._layers import pull_back_all, relative_error
 from .test_chunked import crowd, heterogeneous
@@ -56,7 +57,9 @@ def assert_equal_gradients(one, other, tolerance):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("kind", ["shared", "heterogeneous", "once"])
+@pytest.mark.parametrize(
+    "kind", usual({"heterogeneous", "once"}, ["shared", "heterogeneous", "once"])
+)
 def test_all_gradients_equal_those_in_lockstep(kind, rng):
     given = {
         "shared": {"tau_syn": 5e-3, "v_reset": -0.3},

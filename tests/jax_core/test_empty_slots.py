@@ -14,6 +14,8 @@ from evtorch.jax_core.adjoint import _through_events
 from evtorch.jax_core.layer._differentiable import Settings, simulate
 from evtorch.jax_core.neuron._constants import Constants
 
+from .._thorough import usual
+
 ONCE = {"tau_mem": 2.0, "tau_syn": 1.0, "refractory": math.inf}
 EXPLICIT = {**ONCE, "tau_mem": 2.5, "gradient": "fast_and_deep"}
 SEVERAL = {"tau_mem": 2.5, "tau_syn": 1.0, "max_spikes": 3, "t_max": 4.0}
@@ -39,7 +41,7 @@ def gradients(layer, spikes, weight, options, seed=0):
     return out, of_spikes, of_weight
 
 
-@pytest.mark.parametrize("share", [0.0, 0.05, 0.8])
+@pytest.mark.parametrize("share", usual({0.05}, [0.0, 0.05, 0.8]))
 @pytest.mark.parametrize("options", [ONCE, EXPLICIT, SEVERAL], ids=["once", "explicit", "several"])
 def test_gradients_are_those_without_the_empty_slots(share, options, rng):
     spikes, events = sparse(rng, share)
@@ -61,7 +63,7 @@ def test_gradients_are_those_without_the_empty_slots(share, options, rng):
     assert not np.any(of_slots[np.isinf(spikes[..., 0])])
 
 
-@pytest.mark.parametrize("max_spikes", [3, 12])
+@pytest.mark.parametrize("max_spikes", usual({3}, [3, 12]))
 @pytest.mark.parametrize("pairs", [1 << 15, 200])
 def test_groups_and_all_at_once_agree(max_spikes, pairs, rng, monkeypatch):
     """So few pairs at a time that there are several groups, the last of which is not full."""

@@ -10,6 +10,8 @@ import pytest
 
 from evtorch import jax_core
 
+from .._thorough import usual
+
 BATCH, PRE, POST = 3, 5, 4
 REFRACTORY = {"refractory": np.asarray(0.2)}
 ONCE = {"refractory": math.inf}
@@ -74,7 +76,9 @@ def direction(rng: np.random.Generator, given: dict[str, Any]) -> dict[str, Any]
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize(
+    "kind", usual({"several spikes", "fast and deep", "recurrent, delayed"}, LAYERS)
+)
 def test_tangents_are_the_transpose_of_the_adjoint_and_differences(kind, rng):
     layer, given = layer_of(kind), problem(rng)
     moves = direction(rng, given)

@@ -11,6 +11,8 @@ from evtorch import jax_core
 from evtorch.jax_core.simulate._currents import currents_at
 from evtorch.jax_core.simulate._events import Input
 
+from .._thorough import usual
+
 INF = math.inf
 CASES = {
     "once": {"refractory": INF, "max_spikes": 1},
@@ -85,8 +87,10 @@ def assert_bitwise(simulated, observed):
 
 @pytest.mark.parametrize(
     ("case", "dtype"),
-    [(case, np.float32) for case in CASES]
-    + [(case, np.float64) for case in ("once", "several, refractory", "per neuron")],
+    usual(
+        {("once", np.float64), ("several, refractory", np.float64), ("per neuron", np.float32)},
+        [(case, dtype) for dtype in (np.float32, np.float64) for case in CASES],
+    ),
 )
 def test_simulated_spikes_give_the_simulations_gradients_to_the_last_bit(case, dtype, rng):
     with jax.enable_x64(dtype == np.float64):

@@ -7,6 +7,8 @@ import pytest
 
 from evtorch import jax_core
 
+from .._thorough import usual
+
 SAMPLES, INPUTS, NEURONS, SPIKES, ROOM = 3, 5, 4, 4, 60
 END, PIECES = 0.12, 3
 
@@ -70,7 +72,7 @@ def in_pieces(given, refractory, room=ROOM, as_events=False):
 CASES = [(None, 0.0), (0.03, 0.003), (0.1, 0.0), (0.004, np.inf)]
 
 
-@pytest.mark.parametrize(("delay", "refractory"), CASES)
+@pytest.mark.parametrize(("delay", "refractory"), usual(CASES[:2], CASES))
 def test_pieces_are_what_one_run_is(x64, delay, refractory):
     room = 1 if refractory == np.inf else ROOM
     for seed in range(10):
@@ -89,7 +91,7 @@ def test_pieces_are_what_one_run_is(x64, delay, refractory):
         assert np.isinf(last.arrivals[..., count:]).all()
 
 
-@pytest.mark.parametrize(("delay", "refractory"), CASES[:2])
+@pytest.mark.parametrize(("delay", "refractory"), usual(CASES[1:2], CASES[:2]))
 def test_going_through_the_spikes_again_has_the_gradients_of_eventprop(x64, delay, refractory):
     """With a current of 0, against a method that shares the neurons' motion only."""
     given = draw(2, delay, refractory)
@@ -114,7 +116,7 @@ def test_going_through_the_spikes_again_has_the_gradients_of_eventprop(x64, dela
             )
 
 
-@pytest.mark.parametrize(("delay", "refractory"), [(None, 0.0), (0.03, 0.003)])
+@pytest.mark.parametrize(("delay", "refractory"), usual(CASES[1:2], CASES[:2]))
 def test_gradients_go_through_states(x64, delay, refractory):
     given = draw(4, delay, refractory)
     if delay is None:

@@ -344,9 +344,9 @@ def test_a_step_that_fails_changes_nothing() -> None:
 
 def test_parameters_keep_their_memory_and_saved_graphs_notice() -> None:
     model = network()
-    weight = model[0].weight
+    weight: Any = model[0].weight
     place, alias = weight.data_ptr(), weight.detach()
-    out = (weight**2).sum()
+    out = weight.square().sum()
     step = bridge.compile_step(model, nn.CrossEntropyLoss(), optax.sgd(0.1))
     step(*batches(1)[0])
     assert weight.data_ptr() == place

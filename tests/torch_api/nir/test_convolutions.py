@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from evtorch import torch_api as snn
 
+from ..._thorough import usual
 from . import _graphs
 from .test_round_trip import CONVENTIONS, same_arrays
 
@@ -52,7 +53,9 @@ def kinds(model: nn.Module) -> list[str]:
     return [type(layer).__name__ for layer in model.children()]
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", usual({"strides and padding", "one axis, all settings", "oblong, in groups"}, CASES)
+)
 def test_spikes_and_gradients_are_those_of_the_dense_matrix(name: str) -> None:
     _, before, after = CASES[name]
     found: list[list[Tensor]] = []
