@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ._promote import as_array
-from ._registry import Needs, lowers
+from ._registry import Needs, Unsupported, lowers
 
 
 @lowers("mm", "bmm", "mv", "dot", "matmul")
@@ -164,7 +164,9 @@ def _svd(
     if not compute_uv:
         empty = jnp.zeros((0,), x.dtype)
         return empty, jnp.linalg.svd(x, compute_uv=False), empty
-    return tuple(jnp.linalg.svd(x, full_matrices=full_matrices))
+    if full_matrices and x.shape[-1] != x.shape[-2]:
+        raise Unsupported("full singular vectors, which have no derivative in JAX")
+    return tuple(jnp.linalg.svd(x, full_matrices=False))
 
 
 @lowers("linalg_pinv.atol_rtol_tensor")

@@ -182,9 +182,11 @@ def _vector_norm(
         squares = jnp.real(x * jnp.conj(x)) if is_complex(x) else jnp.square(as_float(x))
         return _root(jnp.sum(squares, found, keepdims=keepdim))
     zero = size == 0
-    powers = jnp.where(zero & (ord > 0), 0.0, jnp.where(zero & (ord > 0), 1.0, size) ** ord)
+    powers = jnp.where(zero, 0.0, jnp.where(zero, 1.0, size) ** ord)
     total = jnp.sum(powers, found, keepdims=keepdim)
-    empty = total == 0
+    # With a negative exponent one zero makes the norm zero.
+    empty = (total == 0) if ord > 0 else jnp.any(zero, found, keepdims=keepdim)
+    total = jnp.where(empty, 0.0, total)
     return jnp.where(empty, total, jnp.where(empty, 1.0, total) ** (1 / ord))
 
 

@@ -55,7 +55,6 @@ for _name, _function in {
     "special_i1e": special.i1e,
     "special_log_ndtr": special.log_ndtr,
     "special_ndtri": special.ndtri,
-    "i0": special.i0,
     "sqrt": jnp.sqrt,
     "tan": jnp.tan,
     "tanh": jnp.tanh,
@@ -153,6 +152,16 @@ def _trigamma(x: Any) -> Any:
 
 
 lowers("digamma")(_floating(_digamma))
+
+
+@jax.custom_jvp
+def _i0(x: Any) -> Any:
+    return special.i0(x)
+
+
+# JAX's own takes the slope of |x| at zero.
+_i0.defjvps(lambda t, _, x: t * special.i1(x))
+lowers("i0")(_floating(_i0))
 
 
 @lowers("polygamma")
