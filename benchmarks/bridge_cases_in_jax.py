@@ -240,6 +240,55 @@ def several_outputs(make: Make) -> None:
     close(out["n"][0], x.mean().numpy())
 
 
+def forward_mode(make: Make) -> None:
+    x = sample(4, 5)
+    bridged = make(Of(lambda x: torch.tanh(x) ** 2), x)
+    _, found = jax.jvp(lambda x: bridged.fn(bridged.params, x), (array(x),), (array(x),))
+    tanh = np.tanh(x.numpy())
+    close(found, 2 * tanh * (1 - tanh**2) * x.numpy())
+
+
+def no_callback(make: Make) -> None:
+    module, x = net(), sample(4, 5)
+    bridged = make(module, x)
+    program = jax.jit(bridged.fn).lower(bridged.params, array(x)).as_text()
+    assert "callback" not in program
+    close(jax.jit(bridged.fn)(bridged.params, array(x)), module(x).detach().numpy())
+
+
+def recurrent_layer(make: Make) -> None:
+    _gradients_of(make, nn.LSTM(5, 4, batch_first=True), lambda out: out[0], sample(2, 6, 5))
+
+
+def attention(make: Make) -> None:
+    _gradients_of(
+        make, nn.TransformerEncoderLayer(8, 2, 16).eval(), lambda out: out, sample(3, 2, 8)
+    )
+
+
+def _gradients_of(make: Make, module: nn.Module, of: Callable[[Any], Any], x: torch.Tensor) -> None:
+    bridged = make(module, x)
+    found = jax.jit(jax.grad(lambda x: (of(bridged.fn(bridged.params, x)) ** 2).sum()))(array(x))
+    given = x.clone().requires_grad_()
+    (expected,) = torch.autograd.grad((of(module(given)) ** 2).sum(), given)
+    close(found, expected.numpy())
+
+
+def writes_to_views(make: Make) -> None:
+    def write(x: torch.Tensor) -> torch.Tensor:
+        y = x * 1
+        y[:, 1:].t()[0] = 2 * x[:, 0]
+        return y
+
+    x = sample(3, 4)
+    bridged = make(Of(write), x)
+    found = jax.grad(lambda x: (bridged.fn(bridged.params, x) ** 2).sum())(array(x))
+    expected = 2 * x.numpy()
+    expected[:, 0] += 8 * x.numpy()[:, 0]
+    expected[:, 1] = 0
+    close(found, expected)
+
+
 CASES: dict[str, Callable[[Make], None]] = {
     "call": call,
     "jit": jit,
@@ -261,4 +310,9 @@ CASES: dict[str, Callable[[Make], None]] = {
     "integer labels (cross entropy)": labels,
     "float64 input while x64 is off: not rounded silently": float64,
     "several outputs in a pytree": several_outputs,
+    "forward mode (jax.jvp)": forward_mode,
+    "jit leaves no callback into Python": no_callback,
+    "LSTM": recurrent_layer,
+    "a layer of a transformer": attention,
+    "writes to views": writes_to_views,
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -76,11 +77,11 @@ def _arrays(tensors: Any) -> dict[str, jax.Array]:
     return {name: jnp.array(t.detach().numpy()) for name, t in tensors}
 
 
-def evtorch_in_jax(module: torch.nn.Module, *_: torch.Tensor) -> InJax:
+def evtorch_in_jax(module: torch.nn.Module, *_: torch.Tensor, lowering: Any = "auto") -> InJax:
     """This library."""
     from evtorch import bridge
 
-    fn, params = bridge.as_jax_function(module)
+    fn, params = bridge.as_jax_function(module, lowering=lowering)
     return InJax(
         fn,
         params,
@@ -128,6 +129,7 @@ def torchax_in_jax(module: torch.nn.Module, *_: torch.Tensor) -> InJax:
 
 IN_JAX: dict[str, Callable[..., InJax]] = {
     "evtorch": evtorch_in_jax,
+    "evtorch, by callback": partial(evtorch_in_jax, lowering="callback"),
     "wrap_torch2jax": wrap_torch2jax,
     "torch2jax": torch2jax,
     "torch_jax_interop": torch_jax_interop_in_jax,
