@@ -20,7 +20,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # What the demonstration needs is a fraction of what the tests and benchmarks need.
 EXAMPLES_STAMP := $(VENV)/.installed-examples
-TYPECHECK_LINKS := .typecheck/evtorch/_memory.py
+TYPECHECK_LINKS := .typecheck/evtorch/_network.py
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test lint types check test-versions test-oldest test-newest format bench pynn clean
@@ -110,7 +110,7 @@ test-oldest test-newest: test-%: .venv-%/.installed
 $(TYPECHECK_LINKS):
 	@rm -rf .typecheck && mkdir -p $(@D)
 	@ln -s ../../bridge ../../jax_core ../../torch_api $(@D)
-	@ln -s ../../top/__init__.py ../../top/_memory.py ../../top/_programs.py $(@D)
+	@ln -s ../../top/__init__.py ../../top/_memory.py ../../top/_network.py ../../top/_programs.py $(@D)
 
 format: venv ## let ruff fix and format the code
 	$(BIN)/ruff check --fix .

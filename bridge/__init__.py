@@ -4,6 +4,7 @@ from ._exchange import export_gradients as export_gradients
 from ._exchange import export_parameters as export_parameters
 from ._exchange import load_gradients as load_gradients
 from ._exchange import load_parameters as load_parameters
+from ._export_network import export_network as export_network
 from ._function import TorchFunction as TorchFunction
 from ._function import as_torch_function as as_torch_function
 from ._guards import BridgeError as BridgeError
@@ -27,6 +28,7 @@ __all__ = [
     "as_torch_function",
     "compile_step",
     "export_gradients",
+    "export_network",
     "export_parameters",
     "load_gradients",
     "load_parameters",

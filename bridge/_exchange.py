@@ -214,11 +214,15 @@ def _write(tensors: dict[str, torch.Tensor], path: Path) -> None:
                 f"{name!r} has dtype {tensor.dtype}, which .npz files cannot hold; "
                 "write a .safetensors file"
             )
-    # As numpy.savez, which would take a parameter called `file` for its own argument.
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, tensor in tensors.items():
+    write_npz({name: tensor.numpy() for name, tensor in tensors.items()}, path)
+
+
+def write_npz(arrays: Mapping[str, np.ndarray], target: Any) -> None:
+    """As numpy.savez, which would take a parameter called `file` for its own argument."""
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, tensor.numpy(), allow_pickle=False)
+                np.lib.format.write_array(file, array, allow_pickle=False)
 
 
 def _read(source: Source) -> dict[str, torch.Tensor]:

@@ -1,5 +1,11 @@
 """Exact event-based spiking layers as JAX functions, without torch."""
 
+from .._network import (  # pyright: ignore[reportMissingImports]  # It lies in top/.
+    Network as Network,
+)
+from .._network import (  # pyright: ignore[reportMissingImports]
+    load_network as load_network,
+)
 from . import hardware as hardware
 from ._events import Events as Events
 from .adjoint._method import LayerRun as LayerRun
@@ -45,6 +51,7 @@ __all__ = [
     "LateSpikeWarning",
     "LayerRun",
     "LayerState",
+    "Network",
     "Neuron",
     "Projection",
     "RecurrentLIFState",
@@ -65,6 +72,7 @@ __all__ = [
     "lif_observed_trace",
     "lif_projections",
     "lif_trace",
+    "load_network",
     "recurrent_lif",
     "recurrent_lif_trace",
     "spike_times_from_dense",
