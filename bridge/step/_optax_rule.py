@@ -38,7 +38,7 @@ class OptaxRule:
             self._groups.append(group)
             rates.append(group.rate(lr))
         sizes = tuple(len(group.params) for group in self._groups)
-        return sizes, [group.packed_state for group in self._groups], rates
+        return sizes, [[_committed(x) for x in g.packed_state] for g in self._groups], rates
 
     def update(
         self, kind: Any, params: Any, gradients: Any, state: Any, numbers: Any, loss: Any
@@ -63,3 +63,9 @@ class OptaxRule:
             group.packed_state = own
         # torch's schedulers warn where no step was taken before theirs.
         self.optimizer._opt_called = True  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _committed(array: jax.Array) -> jax.Array:
+    """The array as a program returns it that reads torch's memory: else the second step, whose
+    state the first one returned, would be compiled anew."""
+    return array if array.committed else jax.device_put(array, next(iter(array.devices())))

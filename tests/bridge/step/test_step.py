@@ -296,15 +296,20 @@ def test_training_goes_on_bit_by_bit(rule: str) -> None:
     assert_same(whole, fresh, 0)
 
 
-def test_numbers_compile_nothing_and_shapes_compile_once() -> None:
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_numbers_compile_nothing_and_shapes_compile_once(wrapped: bool) -> None:
     model = network()
-    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    optimizer: Any = torch.optim.Adam(model.parameters(), 0.01)
+    if wrapped:
+        rule = optax.inject_hyperparams(optax.adam)(learning_rate=0.01)
+        optimizer = bridge.OptaxOptimizer(model.parameters(), rule)
     step = bridge.compile_step(model, nn.CrossEntropyLoss(), optimizer, max_norm=1.0)
     for i, data in enumerate([*batches(3), *batches(3, size=4), *batches(3)]):
         optimizer.param_groups[0]["lr"] = 0.1 / (i + 1)
         step.max_norm = 1.0 + i
         step(*data)
     assert len(step._programs) == 2
+    assert all(p.jitted._cache_size() == 1 for p in step._programs._found.values())
 
 
 @pytest.mark.parametrize("recurrent", [False, True])
