@@ -432,3 +432,26 @@ class _Branch(nn.Module):
 def test_bad_input_is_named(build: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         build(network())
+
+
+def test_memory_that_is_laid_out_anew_is_looked_at_again() -> None:
+    def made() -> nn.Sequential:
+        torch.manual_seed(1)
+        return nn.Sequential(nn.Linear(5, 5), nn.Tanh(), nn.Linear(5, 3))
+
+    plain, compiled = made(), made()
+    one = torch.optim.SGD(plain.parameters(), 0.1)
+    step = bridge.compile_step(
+        compiled, nn.CrossEntropyLoss(), torch.optim.SGD(compiled.parameters(), 0.1)
+    )
+    for i, data in enumerate(batches(4)):
+        for model in (plain, compiled):
+            weight: Any = model[0].weight
+            if i == 1:
+                weight.data = weight.data.t()
+            if i == 2:
+                weight.data, model[0].bias.data = torch.ones(7, 5), torch.zeros(7)
+                model[2].weight.data = torch.full((3, 7), 0.1)
+        plain_step(plain, nn.CrossEntropyLoss(), one, [data])
+        step(*data)
+    assert_same(plain, compiled)
