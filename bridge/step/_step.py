@@ -68,13 +68,9 @@ class CompiledStep:
         self._params = Shared(self._names, params)
         self._buffers = Shared(buffers, [self._watch.buffers[name] for name in buffers])
         place = {id(p): i for i, p in enumerate(params)}
-        self._order = [
-            place[id(p)]
-            for group in self.optimizer.param_groups
-            for p in group["params"]
-            if id(p) in place
-        ]
-        strangers = sum(len(g["params"]) for g in self.optimizer.param_groups) - len(self._order)
+        self._held = self._held_parameters()
+        self._order = [place[p] for p in self._held if p in place]
+        strangers = len(self._held) - len(self._order)
         if strangers:
             raise ValueError(
                 f"`optimizer` holds {strangers} parameters that are none of the model's (any "
@@ -91,8 +87,12 @@ class CompiledStep:
         self._variants: dict[Any, int] = {}
         self._variant: tuple[Any, int] = (None, 0)
 
+    def _held_parameters(self) -> list[int]:
+        """The optimiser's parameters, by identity."""
+        return [id(p) for group in self.optimizer.param_groups for p in group["params"]]
+
     def _step(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not self._watch.is_same():
+        if self._held != self._held_parameters() or not self._watch.is_same():
             self._look_at_model()
         leaves, tree = jax.tree_util.tree_flatten((args, kwargs))
         tensors, kinds = self._sorted(leaves, (args, kwargs))

@@ -455,3 +455,62 @@ def test_memory_that_is_laid_out_anew_is_looked_at_again() -> None:
         plain_step(plain, nn.CrossEntropyLoss(), one, [data])
         step(*data)
     assert_same(plain, compiled)
+
+
+def _more_parameters(model: Any, optimizer: torch.optim.Optimizer) -> None:
+    optimizer.add_param_group({"params": list(model[2].parameters()), "lr": 0.2})
+
+
+def _another_count(model: Any, optimizer: torch.optim.Optimizer) -> None:
+    for state in optimizer.state.values():
+        state["step"] = torch.tensor(100.0)
+
+
+def _another_rate(model: Any, optimizer: torch.optim.Optimizer) -> None:
+    saved = optimizer.state_dict()
+    saved["param_groups"][0]["lr"] = 0.3
+    optimizer.load_state_dict(saved)
+
+
+@pytest.mark.parametrize("change", [_more_parameters, _another_count, _another_rate])
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam])
+def test_an_optimiser_that_changes_is_looked_at_again(kind: Any, change: Any) -> None:
+    plain, compiled = network(), network()
+    held: Any = (lambda m: m[0].parameters()) if change is _more_parameters else nn.Module.parameters
+    one, other = kind(held(plain), 0.1), kind(held(compiled), 0.1)
+    step = bridge.compile_step(compiled, nn.CrossEntropyLoss(), other)
+    for i, data in enumerate(batches(4)):
+        if i == 2:
+            change(plain, one)
+            change(compiled, other)
+        plain_step(plain, nn.CrossEntropyLoss(), one, [data])
+        step(*data)
+    assert_same(plain, compiled)
+
+
+def test_moments_outlive_amsgrad_that_is_switched_on() -> None:
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), 0.1, fused=True)
+    step = bridge.compile_step(model, nn.CrossEntropyLoss(), optimizer)
+    first, second = batches(2)
+    step(*first)
+    optimizer.param_groups[0]["amsgrad"] = True
+    step(*second)
+    for state in optimizer.state.values():
+        assert state["step"] == 2
+        assert state["step"].dtype is torch.float32  # as torch's fused one has it
+        torch.testing.assert_close(state["max_exp_avg_sq"], state["exp_avg_sq"])
+
+
+def test_narrow_parameters_step_in_single_precision() -> None:
+    plain, compiled = network().bfloat16(), network().bfloat16()
+    one = torch.optim.AdamW(plain.parameters(), 0.01)
+    other = torch.optim.AdamW(compiled.parameters(), 0.01)
+    step = bridge.compile_step(compiled, nn.CrossEntropyLoss(), other)
+    for i, (x, y) in enumerate(batches(30)):
+        data = [(x.bfloat16() * (3 if i < 5 else 0.01), y)]
+        plain_step(plain, nn.CrossEntropyLoss(), one, data)
+        step(*data[0])
+    for state, found in zip(one.state.values(), other.state.values(), strict=True):
+        assert found["exp_avg_sq"].dtype is torch.bfloat16
+        torch.testing.assert_close(found["exp_avg_sq"], state["exp_avg_sq"], rtol=0.1, atol=1e-5)
