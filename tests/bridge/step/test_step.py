@@ -246,8 +246,9 @@ def test_a_model_that_changes_is_looked_at_again() -> None:
             model.inner[2].weight.mul_(0.5)
     both()
     compiled.inner[2] = nn.Linear(7, 3)
-    with pytest.raises(ValueError, match="holds 2 parameters that are none of the model's"):
-        step(*batches(1)[0])
+    for _ in range(2):
+        with pytest.raises(ValueError, match="holds 2 parameters that are none of the model's"):
+            step(*batches(1)[0])
 
 
 def test_dropout_draws_from_torchs_generator() -> None:
@@ -514,3 +515,45 @@ def test_narrow_parameters_step_in_single_precision() -> None:
     for state, found in zip(one.state.values(), other.state.values(), strict=True):
         assert found["exp_avg_sq"].dtype is torch.bfloat16
         torch.testing.assert_close(found["exp_avg_sq"], state["exp_avg_sq"], rtol=0.1, atol=1e-5)
+
+
+class _Heads(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.trunk, self.first, self.second = nn.Linear(5, 7), nn.Linear(7, 3), nn.Linear(7, 3)
+
+    def forward(self, x: torch.Tensor, *, head: str) -> torch.Tensor:
+        return getattr(self, head)(torch.tanh(self.trunk(x)))
+
+
+def test_accumulated_gradients_are_those_of_their_parameters() -> None:
+    plain, compiled = _Heads(), _Heads()
+    one = torch.optim.Adam(plain.parameters(), 0.01)
+    other = torch.optim.Adam(compiled.parameters(), 0.01)
+    step = bridge.compile_step(compiled, nn.CrossEntropyLoss(), other, accumulate=2)
+    for i, (x, y) in enumerate(batches(5)):
+        heads = ["first", "second"] if i < 4 else ["first", "first"]
+        one.zero_grad()
+        for head in heads:
+            step(x, y, head=head)
+            (nn.functional.cross_entropy(plain(x, head=head), y) / 2).backward()
+        one.step()
+    assert_same(plain, compiled)
+
+
+def test_accumulated_gradients_outlive_changes_of_the_model() -> None:
+    plain, compiled = network(), network()
+    one = torch.optim.SGD(plain.parameters(), 0.1)
+    step = bridge.compile_step(
+        compiled, nn.CrossEntropyLoss(), torch.optim.SGD(compiled.parameters(), 0.1), accumulate=2
+    )
+    first, second = batches(2)
+    (nn.functional.cross_entropy(plain(first[0]), first[1]) / 2).backward()
+    step(*first)
+    for model in (plain, compiled):
+        model[1] = nn.ReLU()
+    (nn.functional.cross_entropy(plain(second[0]), second[1]) / 2).backward()
+    step(*second)
+    one.step()
+    assert_same(plain, compiled)
