@@ -33,7 +33,10 @@ class Shared:
     def operands(self, x64: bool) -> list[Any]:
         """The present values, valid until torch changes them."""
         return [
-            self._arrays[i] if place == tensor.data_ptr() else self._operand(i, tensor, x64)
+            self._arrays[i]
+            # `.data = ...` may turn it round in the same place.
+            if place == tensor.data_ptr() and tensor.is_contiguous()
+            else self._operand(i, tensor, x64)
             for i, (tensor, place) in enumerate(zip(self.tensors, self._places, strict=True))
         ]
 

@@ -48,7 +48,7 @@ class CompiledStep:
         self._rule = _rule_of(model, optimizer)
         self.optimizer = self._rule.optimizer
         self._lock = threading.Lock()
-        self._sums: list[jax.Array] | None = None
+        self._sums: dict[str, jax.Array] = {}
         self._taken = 0
         self._look_at_model()
 
@@ -61,25 +61,21 @@ class CompiledStep:
             return self._step(args, kwargs)
 
     def _look_at_model(self) -> None:
-        self._watch = Watch(self.model)
-        self._names = sorted(self._watch.parameters)
-        params = [self._watch.parameters[name] for name in self._names]
-        buffers = sorted(self._watch.buffers)
-        self._params = Shared(self._names, params)
-        self._buffers = Shared(buffers, [self._watch.buffers[name] for name in buffers])
+        watch = Watch(self.model)
+        names, buffers = sorted(watch.parameters), sorted(watch.buffers)
+        params = [watch.parameters[name] for name in names]
         place = {id(p): i for i, p in enumerate(params)}
-        self._order = [
-            place[id(p)]
-            for group in self.optimizer.param_groups
-            for p in group["params"]
-            if id(p) in place
-        ]
-        strangers = sum(len(g["params"]) for g in self.optimizer.param_groups) - len(self._order)
+        held = self._held_parameters()
+        order = [place[p] for p in held if p in place]
+        strangers = len(held) - len(order)
         if strangers:
             raise ValueError(
                 f"`optimizer` holds {strangers} parameters that are none of the model's (any "
                 "more); make it from model.parameters(), and anew after parameters were replaced"
             )
+        self._watch, self._names, self._held, self._order = watch, names, held, order
+        self._params = Shared(names, params)
+        self._buffers = Shared(buffers, [watch.buffers[name] for name in buffers])
         own = [*self._params.tensors, *self._buffers.tensors]
         self._device = own[0].device
         self._width = 0
@@ -91,9 +87,20 @@ class CompiledStep:
         self._variants: dict[Any, int] = {}
         self._variant: tuple[Any, int] = (None, 0)
 
+    def _held_parameters(self) -> list[int]:
+        """The optimiser's parameters, by identity."""
+        return [id(p) for group in self.optimizer.param_groups for p in group["params"]]
+
     def _step(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not self._watch.is_same():
+        if self._held != self._held_parameters() or not self._watch.is_same():
+            before = self._watch.parameters
             self._look_at_model()
+            now = self._watch.parameters
+            self._sums = {
+                name: s
+                for name, s in self._sums.items()
+                if now.get(name) is before[name] and tuple(now[name].shape) == s.shape
+            }
         leaves, tree = jax.tree_util.tree_flatten((args, kwargs))
         tensors, kinds = self._sorted(leaves, (args, kwargs))
         width = self._width
@@ -155,14 +162,17 @@ class CompiledStep:
 
     def _run(self, key: Any, loss: Loss, tensors: list[torch.Tensor], config: JaxConfig) -> Any:
         params = self._params.tensors
-        moving = tuple(i for i in self._order if params[i].requires_grad and loss.depends[i])
+        sums = {i: self._sums[n] for i, n in enumerate(self._names) if n in self._sums}
+        moving = tuple(
+            i for i in self._order if params[i].requires_grad and (loss.depends[i] or i in sums)
+        )
         if not moving:
             raise ValueError(
                 "no parameter of the optimizer has an effect on the loss, or all are frozen"
             )
         kind, state, numbers = self._rule.begin([params[i] for i in moving], config.x64)
-        is_last = self._taken + 1 == self.accumulate
-        key = (key, kind, moving, is_last, self._sums is None, self.max_norm is None)
+        is_last = self._taken + 1 >= self.accumulate
+        key = (key, kind, moving, self.accumulate, is_last, tuple(sums), self.max_norm is None)
         program = self._programs.find(key)
         targets = [params[i] for i in moving] if is_last else []
         written = self._outputs([*targets, *self._buffers.tensors, *self._rule.written(is_last)])
@@ -178,7 +188,7 @@ class CompiledStep:
             self._buffers.operands(config.x64),
             [as_operand(n, t.detach(), config.x64) for n, t in zip(names, tensors, strict=True)],
             draw_seed() if loss.random else _NO_SEED,
-            *(state, numbers, self._sums, self.max_norm),
+            *(state, numbers, {i: s for i, s in sums.items() if i in moving}, self.max_norm),
         )
         try:
             moved = config.call(program, *operands)
@@ -191,7 +201,7 @@ class CompiledStep:
         written.take(moved.written, config)
         if is_last:
             self._rule.finish(moved.state)
-        self._sums = moved.sums
+        self._sums = {self._names[i]: s for i, s in moved.sums.items()}
         self._taken = 0 if is_last else self._taken + 1
         return jax.tree_util.tree_unflatten(tree, exported)
 
@@ -204,7 +214,7 @@ class CompiledStep:
     def state_dict(self) -> dict[str, Any]:
         """What continues the training bit by bit, beside the model's own and torch's random state:
         the optimiser's state dict, and gradients that wait for others (``accumulate``)."""
-        sums = None if self._sums is None else to_torch(list(self._sums), copy=True)
+        sums = to_torch(self._sums, copy=True)
         return {"optimizer": self.optimizer.state_dict(), "taken": self._taken, "sums": sums}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -217,8 +227,7 @@ class CompiledStep:
                 "the step with the same number"
             )
         self.optimizer.load_state_dict(state_dict["optimizer"])
-        sums = state_dict["sums"]
-        self._sums = None if sums is None else to_jax(list(sums), copy=True)
+        self._sums = to_jax(dict(state_dict["sums"]), copy=True)
         self._taken = state_dict["taken"]
 
 

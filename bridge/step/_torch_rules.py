@@ -6,6 +6,7 @@ handed to the program, so that schedules compile nothing. Sources: torch/optim/a
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
@@ -108,8 +109,10 @@ class _Member(NamedTuple):
     names: tuple[str, ...]
     state: dict[str, Any]
     tensors: list[tuple[str, torch.Tensor]]
+    step: torch.Tensor | None
+    """How many steps were taken; None for SGD."""
     steps: Any
-    """How many steps were taken, in an array that shares the tensor's memory; None for SGD."""
+    """The same as an array that shares the tensor's memory."""
     is_first: bool
     """Whether the optimiser does not hold the state yet."""
 
@@ -132,8 +135,10 @@ class TorchRule:
                     "numbers; use an optax transformation"
                 )
         self.optimizer = optimizer
+        self._groups: list[dict[str, Any]] = []
         self._members: list[_Member] = []
         self._shared = Shared([], [])
+        self._dtypes: tuple[torch.dtype, ...] = ()
 
     def begin(self, live: Sequence[torch.Tensor], x64: bool) -> tuple[Hashable, Any, Any]:
         """What the program needs for a step of these parameters, in its optimiser's order: what it
@@ -149,56 +154,62 @@ class TorchRule:
             rows.append(known[key])
         kinds = tuple([(self._rule.kind(m.group), len(m.names)) for m in self._members])
         table = np.array([[*row.values()] for row in rows], np.float64 if x64 else np.float32)
-        return (kinds, tuple(rows[0])), self._shared.operands(x64), table
+        return (kinds, tuple(rows[0]), self._dtypes), self._shared.operands(x64), table
 
     def _is_current(self, live: Sequence[torch.Tensor]) -> bool:
         """Whether the members are these parameters, with the state that the optimiser holds."""
-        if len(live) != len(self._members):
+        groups, state = self.optimizer.param_groups, self.optimizer.state
+        if len(live) != len(self._members) or len(groups) != len(self._groups):
             return False
-        state = self.optimizer.state
-        return all(
+        return all(map(operator.is_, groups, self._groups)) and all(
             m.parameter is parameter
             and not m.is_first
             and m.names == self._rule.buffers(m.group)
-            and state.get(parameter) is m.state
+            and (not m.state or state.get(parameter) is m.state)
+            and m.state.get("step") is m.step
             and all(m.state.get(name) is tensor for name, tensor in m.tensors)
             for m, parameter in zip(self._members, live, strict=True)
         )
 
     def _look_at_state(self, live: Sequence[torch.Tensor]) -> None:
-        groups = {id(p): group for group in self.optimizer.param_groups for p in group["params"]}
+        self._groups = list(self.optimizer.param_groups)
+        groups = {id(p): group for group in self._groups for p in group["params"]}
         self._members = [self._member(p, groups[id(p)]) for p in live]
         found = [row for m in self._members for row in m.tensors]
         self._shared = Shared([f"optimizer.state {n}" for n, _ in found], [t for _, t in found])
+        self._dtypes = tuple([t.dtype for _, t in found])
 
     def _member(self, parameter: torch.Tensor, group: dict[str, Any]) -> _Member:
         names = self._rule.buffers(group)
         state = self.optimizer.state.get(parameter, {})
         is_first = any(state.get(name) is None for name in names)
         if is_first:
-            state = {name: torch.zeros_like(parameter.detach()) for name in names}
-            if self._rule is _Adam:
-                wide = torch.get_default_dtype() is torch.float64
+            known = {name: value for name, value in state.items() if value is not None}
+            state = {name: torch.zeros_like(parameter.detach()) for name in names} | known
+            if self._rule is _Adam and "step" not in state:
+                wide = torch.get_default_dtype() is torch.float64 and not group["fused"]
                 state["step"] = torch.tensor(0.0, dtype=torch.float64 if wide else torch.float32)
-        steps = state.get("step")
+        step = state.get("step")
         return _Member(
             *(parameter, group, names, state, [(name, state[name]) for name in names]),
-            None if steps is None else steps.numpy() if steps.is_cpu else steps,
-            is_first,
+            *(step, step.numpy() if step is not None and step.is_cpu else step, is_first),
         )
 
     def update(
         self, kind: Any, params: Any, gradients: Any, state: Any, numbers: Any, loss: Any
     ) -> tuple[list[Any], list[Any], Any]:
         """Traced: the new parameters, the new state in torch, and that in JAX: none."""
-        kinds, columns = kind
+        kinds, columns, _ = kind
         rest, new_params, new_state = iter(state), [], []
         for i, (own, count) in enumerate(kinds):
-            buffers = [next(rest) for _ in range(count)]
-            x = {name: numbers[i, j].astype(params[i].dtype) for j, name in enumerate(columns)}
-            p, buffers = self._rule.update(own, params[i], gradients[i], buffers, x)
-            new_params.append(p)
-            new_state += buffers
+            before = [next(rest) for _ in range(count)]
+            # As torch, at least in float32: 0.999 is 1 in bfloat16.
+            dtype = jnp.promote_types(params[i].dtype, jnp.float32)
+            p, g, *buffers = (a.astype(dtype) for a in (params[i], gradients[i], *before))
+            x = {name: numbers[i, j].astype(dtype) for j, name in enumerate(columns)}
+            p, buffers = self._rule.update(own, p, g, buffers, x)
+            new_params.append(p.astype(params[i].dtype))
+            new_state += [new.astype(old.dtype) for new, old in zip(buffers, before, strict=True)]
         return new_params, new_state, None
 
     def written(self, is_last: bool) -> list[torch.Tensor]:

@@ -17,8 +17,8 @@ class Moved(NamedTuple):
 
     result: Any
     checked: list[Any]
-    sums: list[Any] | None
-    """Gradients so far, where this step only adds some."""
+    sums: dict[int, Any]
+    """Gradients so far by parameter, where this step only adds some."""
     written: list[Any]
     """Parameters, buffers and the state that torch holds, packed."""
     state: Any
@@ -63,17 +63,19 @@ class Plan(NamedTuple):
         value, (result, after, checked) = found
         if self.accumulate > 1:
             gradients = [g / self.accumulate for g in gradients]
-        if sums is not None:
-            gradients = [s + g for s, g in zip(sums, gradients, strict=True)]
+        summed = dict(zip(self.moving, gradients, strict=True))
+        # What an earlier step's loss did not depend on has no sum yet.
+        summed = {i: sums[i] + g if i in sums else g for i, g in summed.items()}
         if not self.is_last:
-            return Moved(result, checked, gradients, self.packing.pack(after), None)
+            return Moved(result, checked, summed, self.packing.pack(after), None)
+        gradients = list(summed.values())
         if max_norm is not None:
             gradients = _clipped(gradients, max_norm)
         new, for_torch, kept = self.update(self.kind, moving, gradients, state, numbers, value)
         new = [n.astype(p.dtype) for n, p in zip(new, moving, strict=True)]
         # A copy, as what only passes through would come out as torch's own memory.
         written = [jnp.array(x, copy=True) for x in (*new, *after, *for_torch)]
-        return Moved(result, checked, None, self.packing.pack(written), kept)
+        return Moved(result, checked, {}, self.packing.pack(written), kept)
 
 
 def _clipped(gradients: Sequence[Any], max_norm: Any) -> list[Any]:

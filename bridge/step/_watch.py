@@ -24,7 +24,7 @@ class Watch:
         self.parameters = dict(model.named_parameters())
         self.buffers = dict(model.named_buffers())
         self._tensors = [*self.parameters.values(), *self.buffers.values()]
-        self._kinds = [(t.dtype, t.device) for t in self._tensors]
+        self._kinds = [(t.dtype, t.device, t.shape) for t in self._tensors]
         self._snapshots: list[dict[str, Any]] = []
         self._attributes: Hashable = None
 
@@ -32,10 +32,10 @@ class Watch:
         return tuple(map(id, chain.from_iterable(own.values() for own in self._holders)))
 
     def is_same(self) -> bool:
-        """Whether modules, parameters and buffers are the same objects, of the same dtypes and on
-        the same devices."""
+        """Whether modules, parameters and buffers are the same objects, of the same dtypes and
+        shapes and on the same devices."""
         return self._present_objects() == self._objects and self._kinds == [
-            (t.dtype, t.device) for t in self._tensors
+            (t.dtype, t.device, t.shape) for t in self._tensors
         ]
 
     def attributes(self) -> Hashable:

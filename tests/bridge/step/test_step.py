@@ -246,8 +246,9 @@ def test_a_model_that_changes_is_looked_at_again() -> None:
             model.inner[2].weight.mul_(0.5)
     both()
     compiled.inner[2] = nn.Linear(7, 3)
-    with pytest.raises(ValueError, match="holds 2 parameters that are none of the model's"):
-        step(*batches(1)[0])
+    for _ in range(2):
+        with pytest.raises(ValueError, match="holds 2 parameters that are none of the model's"):
+            step(*batches(1)[0])
 
 
 def test_dropout_draws_from_torchs_generator() -> None:
@@ -437,3 +438,127 @@ class _Branch(nn.Module):
 def test_bad_input_is_named(build: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         build(network())
+
+
+def test_memory_that_is_laid_out_anew_is_looked_at_again() -> None:
+    def made() -> nn.Sequential:
+        torch.manual_seed(1)
+        return nn.Sequential(nn.Linear(5, 5), nn.Tanh(), nn.Linear(5, 3))
+
+    plain, compiled = made(), made()
+    one = torch.optim.SGD(plain.parameters(), 0.1)
+    step = bridge.compile_step(
+        compiled, nn.CrossEntropyLoss(), torch.optim.SGD(compiled.parameters(), 0.1)
+    )
+    for i, data in enumerate(batches(4)):
+        for model in (plain, compiled):
+            weight: Any = model[0].weight
+            if i == 1:
+                weight.data = weight.data.t()
+            if i == 2:
+                weight.data, model[0].bias.data = torch.ones(7, 5), torch.zeros(7)
+                model[2].weight.data = torch.full((3, 7), 0.1)
+        plain_step(plain, nn.CrossEntropyLoss(), one, [data])
+        step(*data)
+    assert_same(plain, compiled)
+
+
+def _more_parameters(model: Any, optimizer: torch.optim.Optimizer) -> None:
+    optimizer.add_param_group({"params": list(model[2].parameters()), "lr": 0.2})
+
+
+def _another_count(model: Any, optimizer: torch.optim.Optimizer) -> None:
+    for state in optimizer.state.values():
+        state["step"] = torch.tensor(100.0)
+
+
+def _another_rate(model: Any, optimizer: torch.optim.Optimizer) -> None:
+    saved = optimizer.state_dict()
+    saved["param_groups"][0]["lr"] = 0.3
+    optimizer.load_state_dict(saved)
+
+
+@pytest.mark.parametrize("change", [_more_parameters, _another_count, _another_rate])
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam])
+def test_an_optimiser_that_changes_is_looked_at_again(kind: Any, change: Any) -> None:
+    plain, compiled = network(), network()
+    held: Any = (lambda m: m[0].parameters()) if change is _more_parameters else nn.Module.parameters
+    one, other = kind(held(plain), 0.1), kind(held(compiled), 0.1)
+    step = bridge.compile_step(compiled, nn.CrossEntropyLoss(), other)
+    for i, data in enumerate(batches(4)):
+        if i == 2:
+            change(plain, one)
+            change(compiled, other)
+        plain_step(plain, nn.CrossEntropyLoss(), one, [data])
+        step(*data)
+    assert_same(plain, compiled)
+
+
+def test_moments_outlive_amsgrad_that_is_switched_on() -> None:
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), 0.1, fused=True)
+    step = bridge.compile_step(model, nn.CrossEntropyLoss(), optimizer)
+    first, second = batches(2)
+    step(*first)
+    optimizer.param_groups[0]["amsgrad"] = True
+    step(*second)
+    for state in optimizer.state.values():
+        assert state["step"] == 2
+        assert state["step"].dtype is torch.float32  # as torch's fused one has it
+        torch.testing.assert_close(state["max_exp_avg_sq"], state["exp_avg_sq"])
+
+
+def test_narrow_parameters_step_in_single_precision() -> None:
+    plain, compiled = network().bfloat16(), network().bfloat16()
+    one = torch.optim.AdamW(plain.parameters(), 0.01)
+    other = torch.optim.AdamW(compiled.parameters(), 0.01)
+    step = bridge.compile_step(compiled, nn.CrossEntropyLoss(), other)
+    for i, (x, y) in enumerate(batches(30)):
+        data = [(x.bfloat16() * (3 if i < 5 else 0.01), y)]
+        plain_step(plain, nn.CrossEntropyLoss(), one, data)
+        step(*data[0])
+    for state, found in zip(one.state.values(), other.state.values(), strict=True):
+        assert found["exp_avg_sq"].dtype is torch.bfloat16
+        torch.testing.assert_close(found["exp_avg_sq"], state["exp_avg_sq"], rtol=0.1, atol=1e-5)
+
+
+class _Heads(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.trunk, self.first, self.second = nn.Linear(5, 7), nn.Linear(7, 3), nn.Linear(7, 3)
+
+    def forward(self, x: torch.Tensor, *, head: str) -> torch.Tensor:
+        return getattr(self, head)(torch.tanh(self.trunk(x)))
+
+
+def test_accumulated_gradients_are_those_of_their_parameters() -> None:
+    plain, compiled = _Heads(), _Heads()
+    one = torch.optim.Adam(plain.parameters(), 0.01)
+    other = torch.optim.Adam(compiled.parameters(), 0.01)
+    step = bridge.compile_step(compiled, nn.CrossEntropyLoss(), other, accumulate=2)
+    for i, (x, y) in enumerate(batches(5)):
+        heads = ["first", "second"] if i < 4 else ["first", "first"]
+        one.zero_grad()
+        for head in heads:
+            step(x, y, head=head)
+            (nn.functional.cross_entropy(plain(x, head=head), y) / 2).backward()
+        one.step()
+    assert_same(plain, compiled)
+
+
+def test_accumulated_gradients_outlive_changes_of_the_model() -> None:
+    plain, compiled = network(), network()
+    one = torch.optim.SGD(plain.parameters(), 0.1)
+    step = bridge.compile_step(
+        compiled, nn.CrossEntropyLoss(), torch.optim.SGD(compiled.parameters(), 0.1), accumulate=2
+    )
+    first, second = batches(2)
+    (nn.functional.cross_entropy(plain(first[0]), first[1]) / 2).backward()
+    step(*first)
+    for model in (plain, compiled):
+        model[1] = nn.ReLU()
+    (nn.functional.cross_entropy(plain(second[0]), second[1]) / 2).backward()
+    step(*second)
+    one.step()
+    assert_same(plain, compiled)
