@@ -38,11 +38,13 @@ class CompiledStep:
         model: torch.nn.Module,
         loss: Callable[..., Any],
         optimizer: Any,
+        max_value: float | None,
         max_norm: float | None,
         accumulate: int,
     ) -> None:
         self.model = model
         self.loss = loss
+        self.max_value = max_value
         self.max_norm = max_norm
         self.accumulate = accumulate
         self._rule = _rule_of(model, optimizer)
@@ -108,11 +110,14 @@ class CompiledStep:
             width |= WIDTH.get(tensor.dtype, 0)
         config = JaxConfig.capture(needs_x64(width), self._device.type == "cpu")
         types = tuple([t.shape for t in tensors]), tuple([t.dtype for t in tensors])
-        key = (tree, kinds, types, self._model_variant(), config)
+        variant = self._model_variant()
+        key = (tree, kinds, types, variant, config)
         loss = self._losses.get(key)
         if loss is None:
             loss = config.call(self._captured, args, kwargs, kinds, types)
             remember(self._losses, key, loss)
+            # The forward has run once, and may have noted something in an attribute.
+            self._variants.setdefault(self._watch.attributes(), variant)
         return self._run(key, loss, tensors, config)
 
     def _model_variant(self) -> int:
@@ -172,7 +177,17 @@ class CompiledStep:
             )
         kind, state, numbers = self._rule.begin([params[i] for i in moving], config.x64)
         is_last = self._taken + 1 >= self.accumulate
-        key = (key, kind, moving, self.accumulate, is_last, tuple(sums), self.max_norm is None)
+        max_value, max_norm = bounds = self.max_value, self.max_norm
+        key = (
+            key,
+            kind,
+            moving,
+            self.accumulate,
+            is_last,
+            tuple(sums),
+            max_value is None,
+            max_norm is None,
+        )
         program = self._programs.find(key)
         targets = [params[i] for i in moving] if is_last else []
         written = self._outputs([*targets, *self._buffers.tensors, *self._rule.written(is_last)])
@@ -188,7 +203,7 @@ class CompiledStep:
             self._buffers.operands(config.x64),
             [as_operand(n, t.detach(), config.x64) for n, t in zip(names, tensors, strict=True)],
             draw_seed() if loss.random else _NO_SEED,
-            *(state, numbers, {i: s for i, s in sums.items() if i in moving}, self.max_norm),
+            *(state, numbers, {i: s for i, s in sums.items() if i in moving}, bounds),
         )
         try:
             moved = config.call(program, *operands)
@@ -255,6 +270,7 @@ def compile_step(
     loss: Callable[..., Any],
     optimizer: Any,
     *,
+    max_value: float | None = None,
     max_norm: float | None = None,
     accumulate: int = 1,
 ) -> CompiledStep:
@@ -275,7 +291,8 @@ def compile_step(
     - ``optimizer``: a `torch.optim.Adam`, ``AdamW`` or ``SGD``, whose state and learning rates stay
       in it (torch's schedulers work); an `OptaxOptimizer`; or an optax transformation. Parameters
       that it does not hold, that are frozen, or that have no effect on the loss stay as they are.
-    - ``max_norm``: as in `torch.nn.utils.clip_grad_norm_`, before the update.
+    - ``max_value``, ``max_norm``: bounds on gradients before the update, as in
+      `torch.nn.utils.clip_grad_value_` and, thereafter, `clip_grad_norm_`.
     - ``accumulate``: how many steps' gradients are averaged before an update.
 
     **Returns:** a callable that returns the loss before the update, and whatever else ``loss``
@@ -303,9 +320,10 @@ def compile_step(
             "`loss` has parameters of its own, which would not be trained; make it part of the "
             "model, or freeze them"
         )
-    if max_norm is not None and not max_norm > 0:
-        raise ValueError(f"`max_norm` must be positive or None, got {max_norm!r}")
+    for name, bound in (("max_value", max_value), ("max_norm", max_norm)):
+        if bound is not None and not bound > 0:
+            raise ValueError(f"`{name}` must be positive or None, got {bound!r}")
     if not isinstance(accumulate, int) or accumulate < 1:
         raise ValueError(f"`accumulate` must be a positive integer, got {accumulate!r}")
     check_call("compile_step")
-    return CompiledStep(model, loss, optimizer, max_norm, accumulate)
+    return CompiledStep(model, loss, optimizer, max_value, max_norm, accumulate)

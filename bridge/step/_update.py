@@ -47,7 +47,7 @@ class Plan(NamedTuple):
         state: Any,
         numbers: Any,
         sums: Any,
-        max_norm: Any,
+        bounds: tuple[Any, Any],
     ) -> Moved:
         key = jax.random.wrap_key_data(seed, impl="threefry2x32") if self.loss.random else None
 
@@ -69,8 +69,7 @@ class Plan(NamedTuple):
         if not self.is_last:
             return Moved(result, checked, summed, self.packing.pack(after), None)
         gradients = list(summed.values())
-        if max_norm is not None:
-            gradients = _clipped(gradients, max_norm)
+        gradients = _clipped(gradients, *bounds)
         new, for_torch, kept = self.update(self.kind, moving, gradients, state, numbers, value)
         new = [n.astype(p.dtype) for n, p in zip(new, moving, strict=True)]
         # A copy, as what only passes through would come out as torch's own memory.
@@ -78,8 +77,13 @@ class Plan(NamedTuple):
         return Moved(result, checked, {}, self.packing.pack(written), kept)
 
 
-def _clipped(gradients: Sequence[Any], max_norm: Any) -> list[Any]:
-    """As `torch.nn.utils.clip_grad_norm_`."""
+def _clipped(gradients: Sequence[Any], max_value: Any, max_norm: Any) -> Sequence[Any]:
+    """As `torch.nn.utils.clip_grad_value_`, then `clip_grad_norm_`, do it."""
+    if max_value is not None:
+        bounds = [jnp.asarray(max_value, g.dtype) for g in gradients]
+        gradients = [jnp.clip(g, -b, b) for g, b in zip(gradients, bounds, strict=True)]
+    if max_norm is None:
+        return gradients
     norm = jnp.linalg.norm(jnp.stack([jnp.linalg.norm(g.ravel()) for g in gradients]))
     factor = jnp.minimum(max_norm / (norm + 1e-6), 1)
     return [g * factor.astype(g.dtype) for g in gradients]

@@ -41,12 +41,15 @@ def plain_step(
     optimizer: torch.optim.Optimizer,
     data: list[tuple[torch.Tensor, torch.Tensor]],
     max_norm: float | None = None,
+    max_value: float | None = None,
 ) -> torch.Tensor:
     """The mean loss over ``data``, whose gradients are averaged."""
     optimizer.zero_grad()
     losses = [loss(model(x), y) for x, y in data]
     total = torch.stack(losses).mean()
     total.backward()
+    if max_value is not None:
+        nn.utils.clip_grad_value_(model.parameters(), max_value)
     if max_norm is not None:
         nn.utils.clip_grad_norm_(model.parameters(), max_norm)
     optimizer.step()
@@ -122,18 +125,19 @@ def test_groups_schedulers_clipping_and_accumulation_are_torchs() -> None:
     torch.testing.assert_close(compiled[0].bias, network()[0].bias)
 
 
-def test_the_norm_is_that_of_the_parameters_that_move() -> None:
+@pytest.mark.parametrize("bounds", [{"max_norm": 0.01}, {"max_norm": 0.01, "max_value": 0.003}])
+def test_gradients_are_clipped_as_torch_does(bounds: dict[str, float]) -> None:
     plain, compiled = network(), network()
     one = torch.optim.SGD(plain.parameters(), 1.0)
     step = bridge.compile_step(
         compiled,
         nn.functional.cross_entropy,
         torch.optim.SGD(compiled.parameters(), 1.0),
-        max_norm=0.01,
+        **bounds,
     )
     for data in batches(3):
         step(*data)
-        plain_step(plain, nn.functional.cross_entropy, one, [data], max_norm=0.01)
+        plain_step(plain, nn.functional.cross_entropy, one, [data], **bounds)
     assert_same(plain, compiled)
 
 
@@ -310,7 +314,8 @@ def test_numbers_compile_nothing_and_shapes_compile_once(wrapped: bool) -> None:
         step.max_norm = 1.0 + i
         step(*data)
     assert len(step._programs) == 2
-    assert all(p.jitted._cache_size() == 1 for p in step._programs._found.values())
+    compiled: list[Any] = [program.jitted for program in step._programs._found.values()]
+    assert all(jitted._cache_size() == 1 for jitted in compiled)
 
 
 @pytest.mark.parametrize("recurrent", [False, True])
@@ -330,6 +335,7 @@ def test_spiking_layers_step_as_in_a_plain_loop(recurrent: bool) -> None:
         expected = plain_step(plain, nn.CrossEntropyLoss(), one, [(spikes, target)])
         torch.testing.assert_close(step(spikes, target), expected, rtol=1e-10, atol=0)
     assert_same(plain, compiled, 1e-10)
+    assert len(step._programs) == 1
 
 
 def test_a_step_that_fails_changes_nothing() -> None:
@@ -482,7 +488,9 @@ def _another_rate(model: Any, optimizer: torch.optim.Optimizer) -> None:
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam])
 def test_an_optimiser_that_changes_is_looked_at_again(kind: Any, change: Any) -> None:
     plain, compiled = network(), network()
-    held: Any = (lambda m: m[0].parameters()) if change is _more_parameters else nn.Module.parameters
+    held: Any = (
+        (lambda m: m[0].parameters()) if change is _more_parameters else nn.Module.parameters
+    )
     one, other = kind(held(plain), 0.1), kind(held(compiled), 0.1)
     step = bridge.compile_step(compiled, nn.CrossEntropyLoss(), other)
     for i, data in enumerate(batches(4)):
