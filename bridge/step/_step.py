@@ -26,6 +26,7 @@ from ._shared import Shared, Written
 from ._torch_rules import KNOWN, TorchRule
 from ._update import Plan
 from ._watch import Watch
+from ._whole import Whole
 
 _STATIC = (bool, int, float, complex, str)
 
@@ -45,6 +46,7 @@ class CompiledStep:
         self.loss = loss
         self.max_norm = max_norm
         self.accumulate = accumulate
+        self._whole = Whole(model, loss)
         self._rule = _rule_of(model, optimizer)
         self.optimizer = self._rule.optimizer
         self._lock = threading.Lock()
@@ -61,7 +63,7 @@ class CompiledStep:
             return self._step(args, kwargs)
 
     def _look_at_model(self) -> None:
-        watch = Watch(self.model)
+        watch = Watch(self._whole)
         names, buffers = sorted(watch.parameters), sorted(watch.buffers)
         params = [watch.parameters[name] for name in names]
         place = {id(p): i for i, p in enumerate(params)}
@@ -106,9 +108,11 @@ class CompiledStep:
         width = self._width
         for tensor in tensors:
             width |= WIDTH.get(tensor.dtype, 0)
-        config = JaxConfig.capture(needs_x64(width), self._device.type == "cpu")
+        device = self._device.type
+        config = JaxConfig.capture(needs_x64(width), device == "cpu")
+        autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         types = tuple([t.shape for t in tensors]), tuple([t.dtype for t in tensors])
-        key = (tree, kinds, types, self._model_variant(), config)
+        key = (tree, kinds, types, self._model_variant(), config, autocast)
         loss = self._losses.get(key)
         if loss is None:
             loss = config.call(self._captured, args, kwargs, kinds, types)
@@ -158,7 +162,7 @@ class CompiledStep:
             (*(tuple(t.shape) for t in own), *map(tuple, types[0])),
             (*(t.dtype for t in own), *types[1]),
         )
-        return captured_loss(self.model, self.loss, call)
+        return captured_loss(self._whole, call)
 
     def _run(self, key: Any, loss: Loss, tensors: list[torch.Tensor], config: JaxConfig) -> Any:
         params = self._params.tensors
@@ -298,7 +302,8 @@ def compile_step(
         )
     if not callable(loss):
         raise TypeError(f"`loss` must be a function of output and target, got {loss!r}")
-    if isinstance(loss, torch.nn.Module) and any(p.requires_grad for p in loss.parameters()):
+    others = set(loss.parameters() if isinstance(loss, torch.nn.Module) else ())
+    if any(p.requires_grad for p in others - set(model.parameters())):
         raise ValueError(
             "`loss` has parameters of its own, which would not be trained; make it part of the "
             "model, or freeze them"

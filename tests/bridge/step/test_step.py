@@ -366,6 +366,17 @@ class _Branch(nn.Module):
         return self.layer(x) if x.sum() > 0 else -self.layer(x)
 
 
+class _Clamped(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(5, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            self.layer.weight.clamp_(-0.1, 0.1)
+        return self.layer(x)
+
+
 @pytest.mark.parametrize(
     ("build", "error", "message"),
     [
@@ -412,6 +423,20 @@ class _Branch(nn.Module):
             ),
             bridge.BridgeError,
             "control flow on a tensor",
+        ),
+        (
+            lambda m: bridge.compile_step(_Clamped(), nn.CrossEntropyLoss(), optax.sgd(1))(
+                *batches(1)[0]
+            ),
+            bridge.BridgeError,
+            "`model.layer.weight` is a parameter to which the model writes",
+        ),
+        (
+            lambda m: bridge.compile_step(
+                m, lambda o, y, w=m[0].weight: o.sum() * w.sum(), optax.sgd(1)
+            )(*batches(1)[0]),
+            bridge.BridgeError,
+            "tensors that require gradients and are neither its parameters",
         ),
         (
             lambda m: bridge.compile_step(m, lambda o, y: (o.detach() - y).sum(), optax.sgd(1))(
@@ -477,7 +502,9 @@ def _another_rate(model: Any, optimizer: torch.optim.Optimizer) -> None:
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam])
 def test_an_optimiser_that_changes_is_looked_at_again(kind: Any, change: Any) -> None:
     plain, compiled = network(), network()
-    held: Any = (lambda m: m[0].parameters()) if change is _more_parameters else nn.Module.parameters
+    held: Any = (
+        (lambda m: m[0].parameters()) if change is _more_parameters else nn.Module.parameters
+    )
     one, other = kind(held(plain), 0.1), kind(held(compiled), 0.1)
     step = bridge.compile_step(compiled, nn.CrossEntropyLoss(), other)
     for i, data in enumerate(batches(4)):
@@ -557,3 +584,41 @@ def test_accumulated_gradients_outlive_changes_of_the_model() -> None:
     step(*second)
     one.step()
     assert_same(plain, compiled)
+
+
+def test_a_loss_may_look_at_the_models_parameters() -> None:
+    def loss_of(model: Any) -> Callable[..., torch.Tensor]:
+        return lambda output, target: (
+            nn.functional.cross_entropy(output, target) + 0.1 * model[0].weight.square().sum()
+        )
+
+    plain, compiled = network(), network()
+    one = torch.optim.SGD(plain.parameters(), 0.1)
+    step = bridge.compile_step(
+        compiled, loss_of(compiled), torch.optim.SGD(compiled.parameters(), 0.1)
+    )
+    for data in batches(3):
+        torch.testing.assert_close(step(*data), plain_step(plain, loss_of(plain), one, [data]))
+    assert_same(plain, compiled)
+
+
+def test_a_loss_that_changes_is_looked_at_again() -> None:
+    plain, compiled = network(), network()
+    loss = nn.CrossEntropyLoss(weight=torch.ones(3))
+    one = torch.optim.SGD(plain.parameters(), 0.1)
+    step = bridge.compile_step(compiled, loss, torch.optim.SGD(compiled.parameters(), 0.1))
+    for i, data in enumerate(batches(3)):
+        loss.label_smoothing = 0.1 * i
+        loss.weight.copy_(torch.tensor([1.0, 2.0, 3.0 + i]))
+        plain_step(plain, loss, one, [data])
+        step(*data)
+    assert_same(plain, compiled)
+
+
+def test_autocast_compiles_another_program() -> None:
+    model = network().float()
+    step = bridge.compile_step(model, lambda o, y: (o.float().mean() * y, o), optax.sgd(0.0))
+    x, y = torch.ones(2, 5, dtype=torch.float32), torch.tensor(1.0, dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert step(x, y)[1].dtype is torch.bfloat16
+    assert step(x, y)[1].dtype is torch.float32
