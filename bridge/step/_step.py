@@ -133,7 +133,8 @@ class CompiledStep:
         kinds: list[Static | None] = []
         for position, leaf in enumerate(leaves):
             if isinstance(leaf, (np.ndarray, np.generic)):
-                leaf = torch.as_tensor(np.asarray(leaf))
+                # torch takes no negative strides, and warns of memory that is read-only.
+                leaf = torch.as_tensor(np.require(leaf, requirements=["C", "W"]))
             if isinstance(leaf, torch.Tensor):
                 if leaf.device != self._device:
                     raise ValueError(

@@ -622,3 +622,13 @@ def test_autocast_compiles_another_program() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         assert step(x, y)[1].dtype is torch.bfloat16
     assert step(x, y)[1].dtype is torch.float32
+
+
+def test_numpy_inputs_may_be_views() -> None:
+    model = network()
+    step = bridge.compile_step(model, nn.CrossEntropyLoss(), optax.sgd(0.0))
+    x, y = batches(1)[0]
+    expected = step(x, y)
+    assert step(x.numpy()[::-1], y.numpy()[::-1]) == pytest.approx(expected.item())
+    assert step(np.broadcast_to(x.numpy(), x.shape), y.numpy()) == expected
+    assert step(x.numpy()[0], np.int64(y[0])).shape == ()
