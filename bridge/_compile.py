@@ -129,3 +129,12 @@ def compiled_call(function: _Function, args: Any, kwargs: Any) -> Any:
 def step_outside(optimizer: Any, closure: Any, extra: dict[str, Any]) -> Any:
     """A step of an `OptaxOptimizer`; the graph ends before it."""
     return optimizer.step(closure, **extra)
+
+
+@torch.compiler.disable(
+    reason="a compiled step of evtorch.bridge is a program of its own already; call it outside of "
+    "torch.compile, or drop fullgraph=True"
+)
+def compiled_step_outside(step: Any, args: Any, kwargs: Any) -> Any:
+    """A `CompiledStep`'s call; the graph ends before it."""
+    return step(*args, **kwargs)

@@ -58,6 +58,10 @@ def _is_differentiable(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and (value.is_floating_point() or value.is_complex())
 
 
+def _tensors(values: Any) -> list[torch.Tensor]:
+    return [t for t in jax.tree_util.tree_leaves(values) if isinstance(t, torch.Tensor)]
+
+
 def detached(value: Any) -> Any:
     """``value`` without gradient if it is a view without one."""
     if _is_differentiable(value) and getattr(value, _MARK, False):
@@ -94,6 +98,8 @@ def _marked(value: Any) -> Any:
 
 
 def _run(func: Any, schema: Any, args: Any, kwargs: Any, enabled: bool) -> Any:
+    if enabled and any(t.requires_grad for t in _tensors((args, kwargs))):
+        raise NotLowered(_CLOSED_OVER)
     names = [argument.name for argument in schema.arguments]
     given = {**dict(zip(names, args, strict=False)), **kwargs}
     written = {

@@ -16,6 +16,7 @@ from ..lower._capture import Captured, capture
 from ..lower._interpret import jax_dtype
 from ..lower._lower import Lowered
 from ..lower._reasons import NotLowered, explained
+from ._whole import Whole
 
 _DETACH: Any = torch.ops.aten.detach.default
 _JAX = ("jax", "jaxlib", "optax")
@@ -53,7 +54,7 @@ class Loss:
 
     def __call__(self, key: Any, arrays: Sequence[Any]) -> Any:
         outputs, checked = self._lowered.run(key, arrays)
-        result, buffers = jax.tree_util.tree_unflatten(self._tree, outputs)
+        result, buffers, _ = jax.tree_util.tree_unflatten(self._tree, outputs)
         if self._after is not None:
             target = self._call.unflatten(arrays)[2][-1]
             result = self._after(result, target)
@@ -73,20 +74,20 @@ def loss_value(result: Any) -> Any:
     return value
 
 
-def captured_loss(model: torch.nn.Module, loss: Callable[..., Any], call: Call) -> Loss:
-    """The loss of a model's output and a target. ``loss`` counts as torch's if it can be captured
-    on torch's tensors, else as JAX's.
+def captured_loss(whole: Whole, call: Call) -> Loss:
+    """The loss of a model's output and a target. It counts as torch's if it can be captured on
+    torch's tensors, else as JAX's.
 
     **Raises:** `BridgeError` for what has no form in JAX; what model and loss raise.
     """
-    if _is_of_jax(loss):
-        return _with_jax_loss(model, loss, call)
+    if _is_of_jax(whole.loss):
+        return _with_jax_loss(whole, call)
     try:
-        return Loss(_captured(model, loss, call), call, None)
+        return Loss(_captured(whole, call, True), call, None)
     except Exception as error:
         refused = _refused(error)
         try:
-            return _with_jax_loss(model, loss, call)
+            return _with_jax_loss(whole, call)
         except Exception as other:
             refused.add_note(f"As a function of JAX, the loss fails too: {other}")
         if refused is error:
@@ -94,26 +95,35 @@ def captured_loss(model: torch.nn.Module, loss: Callable[..., Any], call: Call) 
         raise refused from error
 
 
-def _captured(model: torch.nn.Module, loss: Callable[..., Any] | None, call: Call) -> Captured:
+def _captured(whole: Whole, call: Call, with_loss: bool) -> Captured:
     def run(tensors: Sequence[torch.Tensor]) -> tuple[list[Any], Any]:
-        params, buffers, (*args, target), kwargs = call.unflatten(tensors)
+        params, buffers, args, kwargs = call.unflatten(tensors)
         own = {**params, **buffers}
-        result = torch.func.functional_call(model, own, tuple(args), kwargs)
-        if loss is not None:
-            result = loss(result, target)
-        after = {name: own[name] for name in buffers}
-        return jax.tree_util.tree_flatten((known_to_jax(result), after))
+        result = torch.func.functional_call(whole, own, (args, kwargs, with_loss))
+        after = [{name: own[name] for name in names} for names in (buffers, params)]
+        return jax.tree_util.tree_flatten((known_to_jax(result), *after))
 
-    for name, each in model.named_modules():
+    for name, each in whole.named_modules():
         if each._backward_hooks or each._backward_pre_hooks:
-            raise NotLowered(f"`{name or 'model'}` has a backward hook, which runs in torch")
-    name = "the model" if loss is None else "`loss`"
-    return capture(run, call.shapes, call.dtypes, name)
+            raise NotLowered(f"`{name}` has a backward hook, which runs in torch")
+    found = capture(run, call.shapes, call.dtypes, "`loss`" if with_loss else "the model")
+    _refuse_written_parameters(found, call)
+    return found
 
 
-def _with_jax_loss(model: torch.nn.Module, loss: Callable[..., Any], call: Call) -> Loss:
+def _refuse_written_parameters(captured: Captured, call: Call) -> None:
+    nodes = captured.graph.graph.find_nodes(op="placeholder")
+    outputs: Any = captured.graph.graph.output_node().args[0]
+    names = sorted(call.unflatten([None] * len(call.shapes))[0])
+    after = outputs[len(captured.dtypes) - len(names) :]
+    for name, before, now in zip(names, nodes, after, strict=False):
+        if now is not before:
+            raise NotLowered(f"`{name}` is a parameter to which the model writes")
+
+
+def _with_jax_loss(whole: Whole, call: Call) -> Loss:
     try:
-        found = Loss(_captured(model, None, call), call, loss)
+        found = Loss(_captured(whole, call, False), call, whole.loss)
     except Exception as error:
         refused = _refused(error)
         if refused is error:
@@ -145,10 +155,11 @@ def _refused(error: Exception) -> Exception:
 
 
 def _dependencies(captured: Captured, on_all: bool) -> list[bool]:
-    """Which placeholders the loss, or every output, reaches through what has gradients."""
+    """Which placeholders the loss, or all of the result, reach through what has gradients."""
     nodes = list(captured.graph.graph.nodes)
     outputs: Any = captured.graph.graph.output_node().args[0]
-    wanted = [outputs[i] for i in range(len(captured.dtypes))] if on_all else [outputs[0]]
+    count = captured.tree.children()[0].num_leaves if on_all else 1
+    wanted = list(outputs[:count])
     seen: set[torch.fx.Node] = set()
     while wanted:
         node = wanted.pop()

@@ -41,8 +41,9 @@ class Shared:
         ]
 
     def _operand(self, i: int, tensor: torch.Tensor, x64: bool) -> Any:
-        lasting = tensor.is_cpu and is_readable_in_place(tensor)
-        if not lasting or (not x64 and tensor.dtype in WIDE_INTEGERS):
+        # How wide integers are read depends on JAX's mode at the time.
+        lasting = tensor.is_cpu and tensor.dtype not in WIDE_INTEGERS
+        if not (lasting and is_readable_in_place(tensor)):
             return as_operand(f"`{self.names[i]}`", tensor, x64)
         array = jax_array(f"`{self.names[i]}`", tensor, copy=False)
         self._places[i], self._arrays[i] = tensor.data_ptr(), array

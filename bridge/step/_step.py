@@ -26,6 +26,7 @@ from ._shared import Shared, Written
 from ._torch_rules import KNOWN, TorchRule
 from ._update import Plan
 from ._watch import Watch
+from ._whole import Whole
 
 _STATIC = (bool, int, float, complex, str)
 
@@ -47,6 +48,7 @@ class CompiledStep:
         self.max_value = max_value
         self.max_norm = max_norm
         self.accumulate = accumulate
+        self._whole = Whole(model, loss)
         self._rule = _rule_of(model, optimizer)
         self.optimizer = self._rule.optimizer
         self._lock = threading.Lock()
@@ -56,6 +58,10 @@ class CompiledStep:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """``step(*inputs, target, **options of the model)``: the loss before the update."""
+        if torch.compiler.is_compiling():
+            from .._compile import compiled_step_outside
+
+            return compiled_step_outside(self, args, kwargs)
         check_call("compile_step")
         if not args:
             raise TypeError("a compiled step takes the model's inputs and, as last, the target")
@@ -63,7 +69,7 @@ class CompiledStep:
             return self._step(args, kwargs)
 
     def _look_at_model(self) -> None:
-        watch = Watch(self.model)
+        watch = Watch(self._whole)
         names, buffers = sorted(watch.parameters), sorted(watch.buffers)
         params = [watch.parameters[name] for name in names]
         place = {id(p): i for i, p in enumerate(params)}
@@ -108,10 +114,12 @@ class CompiledStep:
         width = self._width
         for tensor in tensors:
             width |= WIDTH.get(tensor.dtype, 0)
-        config = JaxConfig.capture(needs_x64(width), self._device.type == "cpu")
+        device = self._device.type
+        config = JaxConfig.capture(needs_x64(width), device == "cpu")
+        autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         types = tuple([t.shape for t in tensors]), tuple([t.dtype for t in tensors])
         variant = self._model_variant()
-        key = (tree, kinds, types, variant, config)
+        key = (tree, kinds, types, variant, config, autocast)
         loss = self._losses.get(key)
         if loss is None:
             loss = config.call(self._captured, args, kwargs, kinds, types)
@@ -134,7 +142,8 @@ class CompiledStep:
         kinds: list[Static | None] = []
         for position, leaf in enumerate(leaves):
             if isinstance(leaf, (np.ndarray, np.generic)):
-                leaf = torch.as_tensor(np.asarray(leaf))
+                # torch takes no negative strides, and warns of memory that is read-only.
+                leaf = torch.as_tensor(np.require(leaf, requirements=["C", "W"]))
             if isinstance(leaf, torch.Tensor):
                 if leaf.device != self._device:
                     raise ValueError(
@@ -163,7 +172,7 @@ class CompiledStep:
             (*(tuple(t.shape) for t in own), *map(tuple, types[0])),
             (*(t.dtype for t in own), *types[1]),
         )
-        return captured_loss(self.model, self.loss, call)
+        return captured_loss(self._whole, call)
 
     def _run(self, key: Any, loss: Loss, tensors: list[torch.Tensor], config: JaxConfig) -> Any:
         params = self._params.tensors
@@ -177,17 +186,9 @@ class CompiledStep:
             )
         kind, state, numbers = self._rule.begin([params[i] for i in moving], config.x64)
         is_last = self._taken + 1 >= self.accumulate
-        max_value, max_norm = bounds = self.max_value, self.max_norm
-        key = (
-            key,
-            kind,
-            moving,
-            self.accumulate,
-            is_last,
-            tuple(sums),
-            max_value is None,
-            max_norm is None,
-        )
+        bounds = self.max_value, self.max_norm
+        bounded = tuple([bound is None for bound in bounds])
+        key = (key, kind, moving, self.accumulate, is_last, tuple(sums), bounded)
         program = self._programs.find(key)
         targets = [params[i] for i in moving] if is_last else []
         written = self._outputs([*targets, *self._buffers.tensors, *self._rule.written(is_last)])
@@ -315,7 +316,8 @@ def compile_step(
         )
     if not callable(loss):
         raise TypeError(f"`loss` must be a function of output and target, got {loss!r}")
-    if isinstance(loss, torch.nn.Module) and any(p.requires_grad for p in loss.parameters()):
+    others = set(loss.parameters() if isinstance(loss, torch.nn.Module) else ())
+    if any(p.requires_grad for p in others - set(model.parameters())):
         raise ValueError(
             "`loss` has parameters of its own, which would not be trained; make it part of the "
             "model, or freeze them"

@@ -343,3 +343,17 @@ def test_layers_keep_no_trace_of_being_captured():
     np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-6)
     fn(params, times(2, 5, 1))
     assert str(snn.health_report(layers)) == report
+
+
+def test_tensors_that_require_gradients_and_are_no_parameters_run_in_torch():
+    weight = torch.full((5,), 2.0, requires_grad=True)
+    fn, params = bridge.as_jax_function(lambda x: (x * weight).square())
+    fn(params, jnp.ones(5))
+    assert "require gradients" in fn.lowering_reason
+
+    @torch.no_grad()
+    def frozen(x):
+        return x * weight
+
+    fn, params = bridge.as_jax_function(frozen, lowering="native")
+    assert (fn(params, jnp.ones(5)) == 2).all()

@@ -377,6 +377,17 @@ class _Branch(nn.Module):
         return self.layer(x) if x.sum() > 0 else -self.layer(x)
 
 
+class _Clamped(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(5, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            self.layer.weight.clamp_(-0.1, 0.1)
+        return self.layer(x)
+
+
 @pytest.mark.parametrize(
     ("build", "error", "message"),
     [
@@ -423,6 +434,20 @@ class _Branch(nn.Module):
             ),
             bridge.BridgeError,
             "control flow on a tensor",
+        ),
+        (
+            lambda m: bridge.compile_step(_Clamped(), nn.CrossEntropyLoss(), optax.sgd(1))(
+                *batches(1)[0]
+            ),
+            bridge.BridgeError,
+            "`model.layer.weight` is a parameter to which the model writes",
+        ),
+        (
+            lambda m: bridge.compile_step(
+                m, lambda o, y, w=m[0].weight: o.sum() * w.sum(), optax.sgd(1)
+            )(*batches(1)[0]),
+            bridge.BridgeError,
+            "tensors that require gradients and are neither its parameters",
         ),
         (
             lambda m: bridge.compile_step(m, lambda o, y: (o.detach() - y).sum(), optax.sgd(1))(
@@ -570,3 +595,72 @@ def test_accumulated_gradients_outlive_changes_of_the_model() -> None:
     step(*second)
     one.step()
     assert_same(plain, compiled)
+
+
+def test_a_loss_may_look_at_the_models_parameters() -> None:
+    def loss_of(model: Any) -> Callable[..., torch.Tensor]:
+        return lambda output, target: (
+            nn.functional.cross_entropy(output, target) + 0.1 * model[0].weight.square().sum()
+        )
+
+    plain, compiled = network(), network()
+    one = torch.optim.SGD(plain.parameters(), 0.1)
+    step = bridge.compile_step(
+        compiled, loss_of(compiled), torch.optim.SGD(compiled.parameters(), 0.1)
+    )
+    for data in batches(3):
+        torch.testing.assert_close(step(*data), plain_step(plain, loss_of(plain), one, [data]))
+    assert_same(plain, compiled)
+
+
+def test_a_loss_that_changes_is_looked_at_again() -> None:
+    plain, compiled = network(), network()
+    loss = nn.CrossEntropyLoss(weight=torch.ones(3))
+    one = torch.optim.SGD(plain.parameters(), 0.1)
+    step = bridge.compile_step(compiled, loss, torch.optim.SGD(compiled.parameters(), 0.1))
+    for i, data in enumerate(batches(3)):
+        loss.label_smoothing = 0.1 * i
+        loss.weight.copy_(torch.tensor([1.0, 2.0, 3.0 + i]))
+        plain_step(plain, loss, one, [data])
+        step(*data)
+    assert_same(plain, compiled)
+
+
+def test_autocast_compiles_another_program() -> None:
+    model = network().float()
+    step = bridge.compile_step(model, lambda o, y: (o.float().mean() * y, o), optax.sgd(0.0))
+    x, y = torch.ones(2, 5, dtype=torch.float32), torch.tensor(1.0, dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert step(x, y)[1].dtype is torch.bfloat16
+    assert step(x, y)[1].dtype is torch.float32
+
+
+def test_numpy_inputs_may_be_views() -> None:
+    model = network()
+    step = bridge.compile_step(model, nn.CrossEntropyLoss(), optax.sgd(0.0))
+    x, y = batches(1)[0]
+    expected = step(x, y)
+    assert step(x.numpy()[::-1], y.numpy()[::-1]) == pytest.approx(expected.item())
+    assert step(np.broadcast_to(x.numpy(), x.shape), y.numpy()) == expected
+    assert step(x.numpy()[0], np.int64(y[0])).shape == ()
+
+
+def test_the_x64_mode_may_alternate() -> None:
+    plain, compiled = (nn.Sequential(network(), nn.BatchNorm1d(3)).float() for _ in range(2))
+    one = torch.optim.SGD(plain.parameters(), 0.1)
+    optimizer = torch.optim.SGD(compiled.parameters(), 0.1)
+    step = bridge.compile_step(compiled, nn.CrossEntropyLoss(), optimizer)
+    for i, (x, y) in enumerate(batches(4)):
+        expected = plain_step(plain, nn.CrossEntropyLoss(), one, [(x.float(), y)])
+        with jax.enable_x64(i % 2 == 0):
+            torch.testing.assert_close(step(x.float(), y), expected)
+    assert_same(plain, compiled, 1e-5)
+
+
+def test_torchs_compiler_leaves_a_step_as_it_is() -> None:
+    model = network()
+    step = bridge.compile_step(model, nn.CrossEntropyLoss(), optax.sgd(0.1))
+    data = batches(1)[0]
+    first = step(*data)
+    compiled = torch.compile(lambda x, y: 2 * step(x, y), backend="eager")
+    assert compiled(*data) < 2 * first
