@@ -22,6 +22,12 @@ def ambient_x64() -> bool:
     return _ambient.jax_enable_x64
 
 
+def autocast_dtype(device: torch.device | None) -> torch.dtype | None:
+    """To which dtype torch casts operators' inputs here; None if it does not."""
+    kind = "cpu" if device is None else device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+
+
 @functools.cache
 def _host_device() -> Any:
     """The CPU, where JAX would choose another device for host memory; else None."""

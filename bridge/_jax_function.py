@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jax.experimental import io_callback
 
-from ._config import ambient_x64
+from ._config import ambient_x64, autocast_dtype
 from ._dtypes import TORCH_DTYPE, WIDE_FLOAT, WIDTH
 from ._guards import BridgeError, check_call
 from ._host import HostFunction, jax_type
@@ -101,7 +101,10 @@ class JaxFunction:
         types = tuple((a.shape, a.dtype) for a in arrays)
         modules = self.module.modules() if isinstance(self.module, torch.nn.Module) else ()
         training = tuple(m.training for m in modules)
-        key = (tree, tuple(kinds), types, tuple(dtypes), training, ambient_x64())
+        key = (
+            *(tree, tuple(kinds), types, tuple(dtypes), training, ambient_x64()),
+            autocast_dtype(self._device),
+        )
         built = self._built.get(key) or self._build(tree, kinds, arrays, dtypes)
         remember(self._built, key, built)
         self.lowering_reason = built.reason

@@ -12,7 +12,7 @@ import torch
 
 from ..._programs import Programs  # pyright: ignore[reportMissingImports]  # It lies in top/.
 from .._arrays import as_operand
-from .._config import JaxConfig
+from .._config import JaxConfig, autocast_dtype
 from .._dtypes import WIDTH, needs_x64
 from .._errors import reraise
 from .._guards import check_call
@@ -114,9 +114,8 @@ class CompiledStep:
         width = self._width
         for tensor in tensors:
             width |= WIDTH.get(tensor.dtype, 0)
-        device = self._device.type
-        config = JaxConfig.capture(needs_x64(width), device == "cpu")
-        autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        config = JaxConfig.capture(needs_x64(width), self._device.type == "cpu")
+        autocast = autocast_dtype(self._device)
         types = tuple([t.shape for t in tensors]), tuple([t.dtype for t in tensors])
         variant = self._model_variant()
         key = (tree, kinds, types, variant, config, autocast)

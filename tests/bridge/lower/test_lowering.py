@@ -357,3 +357,11 @@ def test_tensors_that_require_gradients_and_are_no_parameters_run_in_torch():
 
     fn, params = bridge.as_jax_function(frozen, lowering="native")
     assert (fn(params, jnp.ones(5)) == 2).all()
+
+
+def test_what_is_captured_under_autocast_is_not_run_without() -> None:
+    fn, params = bridge.as_jax_function(nn.Linear(4, 3), lowering="native")
+    x = jnp.ones((2, 4))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert fn(params, x).dtype == jnp.bfloat16
+    assert fn(params, x).dtype == jnp.float32
