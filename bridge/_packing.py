@@ -21,7 +21,9 @@ class Packing:
     """How a list of arrays is laid out: small ones of one dtype behind each other in one vector,
     every other array by itself."""
 
-    def __init__(self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any]) -> None:
+    def __init__(
+        self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any], small: int = _SMALL
+    ) -> None:
         self.shapes = [tuple(shape) for shape in shapes]
         self.dtypes = list(dtypes)
         self.sizes = [math.prod(shape) for shape in self.shapes]
@@ -30,7 +32,7 @@ class Packing:
             extended = not isinstance(dtype, torch.dtype) and jnp.issubdtype(
                 dtype, jax.dtypes.extended
             )
-            groups.setdefault(dtype if size <= _SMALL and not extended else i, []).append(i)
+            groups.setdefault(dtype if size <= small and not extended else i, []).append(i)
         self.groups = list(groups.values())
 
     def pack(self, arrays: Sequence[Any]) -> list[Any]:

@@ -15,6 +15,9 @@ from .._dtypes import WIDE_INTEGERS
 from .._packing import Packing, Staging
 from .._torch_internals import foreach_copy_
 
+# Vectors are copied twice, in the program and out of it.
+_SMALL = 1 << 12
+
 
 class Shared:
     """Some tensors of the model or of its optimiser.
@@ -57,7 +60,7 @@ class Written:
     def __init__(self, tensors: Sequence[torch.Tensor]) -> None:
         self.tensors = list(tensors)
         shapes, dtypes = [tuple(t.shape) for t in tensors], [t.dtype for t in tensors]
-        self.packing = Packing(shapes, dtypes)
+        self.packing = Packing(shapes, dtypes, _SMALL)
         device = tensors[0].device if tensors else torch.device("cpu")
         self._staging = Staging("what a step writes", self.packing, device, True)
 

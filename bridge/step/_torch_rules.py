@@ -221,8 +221,10 @@ class TorchRule:
         for member in self._members:
             if member.is_first:
                 self.optimizer.state[member.parameter] = member.state
-            if member.steps is not None:
-                member.steps[...] += 1
+            if isinstance(member.steps, np.ndarray):
+                np.add(member.steps, 1, out=member.steps)
+            elif member.steps is not None:
+                member.steps.add_(1)
         if any(member.is_first for member in self._members):
             self._members = [m._replace(is_first=False) for m in self._members]
         # torch's schedulers warn where no step was taken before theirs.
