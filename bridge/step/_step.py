@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,6 +29,8 @@ from ._update import Plan
 from ._watch import Watch
 from ._whole import Whole
 
+# So many programs of one step are worth a warning, as in torch.compile.
+_MANY = 8
 _STATIC = (bool, int, float, complex, str)
 
 
@@ -117,14 +120,11 @@ class CompiledStep:
         config = JaxConfig.capture(needs_x64(width), self._device.type == "cpu")
         autocast = autocast_dtype(self._device)
         types = tuple([t.shape for t in tensors]), tuple([t.dtype for t in tensors])
-        variant = self._model_variant()
-        key = (tree, kinds, types, variant, config, autocast)
+        key = (tree, kinds, types, self._model_variant(), config, autocast)
         loss = self._losses.get(key)
         if loss is None:
             loss = config.call(self._captured, args, kwargs, kinds, types)
             remember(self._losses, key, loss)
-            # The forward has run once, and may have noted something in an attribute.
-            self._variants.setdefault(self._watch.attributes(), variant)
         return self._run(key, loss, tensors, config)
 
     def _model_variant(self) -> int:
@@ -133,6 +133,12 @@ class CompiledStep:
         if self._variant[0] is not attributes:
             number = self._variants.setdefault(attributes, len(self._variants))
             self._variant = attributes, number
+            if number == _MANY:
+                warnings.warn(
+                    f"numbers or strings among the model's attributes have had {_MANY} values in "
+                    "as many steps, each of which compiled; keep counters in buffers",
+                    stacklevel=4,
+                )
         return self._variant[1]
 
     def _sorted(self, leaves: Sequence[Any], arguments: Any) -> tuple[list[torch.Tensor], Any]:

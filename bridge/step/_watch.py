@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-_SIMPLE = (bool, int, float, str, type(None))
+# Without None, which stands for objects as well: those are not looked at.
+_SIMPLE = (bool, int, float, str)
 
 
 class Watch:
