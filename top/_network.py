@@ -28,10 +28,7 @@ class Network:
         self._exported = exported
         self._x64 = x64
         self.weights = dict(weights)
-        types, _ = jax.tree_util.tree_unflatten(
-            exported.in_tree, [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in exported.in_avals]
-        )
-        weight_types, *self.inputs = types
+        weight_types, *self.inputs = _input_types(exported)
         _check_weights(self.weights, weight_types)
 
     def __call__(self, *inputs: Any) -> Any:
@@ -57,6 +54,12 @@ class Network:
         if unknown:
             raise ValueError(f"weights has names that the network lacks: {unknown}")
         return Network(self._exported, {**self.weights, **weights}, self._x64)
+
+
+def _input_types(exported: export.Exported) -> tuple[Any, ...]:
+    """Those of the weights by name, and of each input."""
+    types = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in exported.in_avals]
+    return jax.tree_util.tree_unflatten(exported.in_tree, types)[0]
 
 
 def _check_weights(weights: Mapping[str, Any], types: Mapping[str, Any]) -> None:
@@ -103,5 +106,11 @@ def load_network(path: str | Path) -> Network:
             f"{FORMAT}; update evtorch"
         )
     with np.load(io.BytesIO(stored), allow_pickle=False) as found, jax.enable_x64(about["x64"]):
-        weights: dict[str, Array] = {name: jax.device_put(found[name]) for name in found.files}
-        return Network(export.deserialize(bytearray(program)), weights, about["x64"])
+        exported = export.deserialize(bytearray(program))
+        # NumPy's files hold bfloat16 and its like as bytes without a type.
+        types = {name: expected.dtype for name, expected in _input_types(exported)[0].items()}
+        weights: dict[str, Array] = {
+            name: jax.device_put(x.view(types[name]) if x.dtype.kind == "V" else x)
+            for name, x in ((name, found[name]) for name in found.files)
+        }
+        return Network(exported, weights, about["x64"])

@@ -77,6 +77,14 @@ def test_pytrees_and_integers_under_jit(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, model(given)["y"].detach().numpy(), rtol=1e-6)
 
 
+def test_weights_of_types_that_numpy_does_not_know(tmp_path: Path) -> None:
+    model, x = nn.Linear(4, 3).bfloat16(), torch.randn(2, 4).bfloat16()
+    bridge.export_network(model, tmp_path / "net", x)
+    network = jax_core.load_network(tmp_path / "net")
+    found = network(bridge.to_jax(x))
+    torch.testing.assert_close(bridge.to_torch(found), model(x), rtol=2e-2, atol=2e-2)
+
+
 def test_what_cannot_be_written_says_why(tmp_path: Path) -> None:
     spikes = torch.rand(5, 4, 2).sort(-1).values * 0.02
     several = snn.LIF(4, 6, max_spikes=4)
