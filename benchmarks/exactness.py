@@ -9,18 +9,13 @@ core; libraries that are not installed are left out, and named.
 
 import argparse
 import json
-import os
-import resource
-import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 import torch
+from apart import in_process, installed, median_seconds, peak_memory, pin, seconds_of
 from exactness_contenders import CONTENDERS, GRIDS
 from exactness_task import BATCH, INPUTS, NEURONS, T_MAX, TAU_MEM, TAU_SYN, make_task, reference
 from timing import described, load
@@ -48,59 +43,29 @@ def main() -> None:
     rows: dict[str, dict[str, float]] = {}
     for name in tqdm(wanted, file=sys.stderr):
         if CONTENDERS[name][0] not in missing:
-            rows[name] = in_process(name)
+            rows[name] = in_process(__file__, name)
     own.out.write_text(report(rows, missing, before))
     draw(rows, own.out.with_suffix(".png"))
     print(own.out.read_text())
 
 
-def installed(package: str) -> bool:
-    try:
-        version(package)
-    except PackageNotFoundError:
-        return False
-    return True
-
-
-def in_process(name: str) -> dict[str, float]:
-    command = [sys.executable, __file__, "--probe", name]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{name} failed:\n{done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def probe(name: str) -> dict[str, float]:
     """Seconds, MiB and errors of one row; to be called in a process of its own."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    pin()
     torch.set_num_threads(1)
     package, make = CONTENDERS[name]
     task = make_task()
     layer = make(task)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    begin = time.process_time()
-    layer.step()
-    compiled = time.process_time() - begin
-    step = timed(layer.step)
-    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) / 2**10
+    peak = peak_memory()
+    first = seconds_of(layer.step)
+    step = median_seconds(layer.step, SECONDS, least=2)
+    memory = peak_memory() - peak
     return {
         "step": step,
-        "compile": max(compiled - step, 0),
+        "compile": max(first - step, 0),
         "memory": memory,
         **errors(layer.first(), reference(task), package in GRIDS, name),
     }
-
-
-def timed(run: Callable[[], object]) -> float:
-    """The median of the processor's seconds per call: on one core, others' load does not count."""
-    run()
-    seconds: list[float] = []
-    while sum(seconds) < SECONDS or len(seconds) < 2:
-        begin = time.process_time()
-        run()
-        seconds.append(time.process_time() - begin)
-    return statistics.median(seconds)
 
 
 def errors(found: np.ndarray, true: np.ndarray, on_grid: bool, name: str) -> dict[str, float]:

@@ -10,9 +10,6 @@ without threshold, timed in the same process.
 
 import argparse
 import json
-import os
-import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from apart import in_process, median_seconds, pin
 from jax import Array, lax
 from timing import described, load
 from tqdm import tqdm
@@ -106,7 +104,10 @@ def main() -> None:
     ]
     for name, cases in tables.items():
         rows = [(case, solver) for case in cases for solver in SOLVERS]
-        found = {row: in_process(*row) for row in tqdm(rows, file=sys.stderr, desc=name)}
+        found = {
+            (c, s): in_process(__file__, json.dumps(c), s)
+            for c, s in tqdm(rows, file=sys.stderr, desc=name)
+        }
         lines += ["", f"## {name}", "", *table(found)]
         own.out.write_text("\n".join(lines) + "\n")
     print(own.out.read_text())
@@ -130,16 +131,9 @@ def table(found: dict[tuple[Case, str], dict[str, float]]) -> list[str]:
     return lines
 
 
-def in_process(case: Case, solver: str) -> dict[str, float]:
-    command = [sys.executable, __file__, "--probe", json.dumps(case), solver]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def probe(case: Case, solver: str) -> dict[str, float]:
     """Seconds, MiB and spikes of one row; to be called in a process of its own."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    pin()
     events, *weights = drawn(case)
     forward, gradient = layer(case, solver)
     begin = time.process_time()
@@ -212,15 +206,8 @@ def plain_walk(events: Any, weight: Array) -> tuple[Array, Array]:
 
 
 def timed(run: Callable[..., Any], *arguments: Any) -> float:
-    """The median of the processor's seconds per call, once it is compiled: on one core, others'
-    load does not count."""
-    jax.block_until_ready(run(*arguments))
-    seconds: list[float] = []
-    while sum(seconds) < SECONDS:
-        begin = time.process_time()
-        jax.block_until_ready(run(*arguments))
-        seconds.append(time.process_time() - begin)
-    return statistics.median(seconds)
+    """The median of the processor's seconds per call, once it is compiled."""
+    return median_seconds(lambda: jax.block_until_ready(run(*arguments)), SECONDS)
 
 
 if __name__ == "__main__":

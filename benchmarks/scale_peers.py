@@ -11,19 +11,15 @@ own on one core; libraries that are not installed are left out, and named.
 import argparse
 import json
 import math
-import os
-import resource
-import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from apart import in_process, installed, median_seconds, peak_memory, pin, seconds_of
 from scale import DURATION, INPUTS, TAU_MEM, TAU_SYN, Case, drawn
 from timing import described, load
 from torch import Tensor
@@ -189,49 +185,32 @@ def main() -> None:
         for name in NETWORKS
         if name not in missing and (name, kind) not in NOT_BUILT
     ]
-    rows = {row: in_process(row[1], cases[row[0]]) for row in tqdm(wanted, file=sys.stderr)}
+    rows = {
+        row: in_process(__file__, row[1], json.dumps(cases[row[0]]))
+        for row in tqdm(wanted, file=sys.stderr)
+    }
     own.out.write_text(report(rows, cases, missing, before))
     print(own.out.read_text())
 
 
-def installed(package: str) -> bool:
-    try:
-        version(package)
-    except PackageNotFoundError:
-        return False
-    return True
-
-
-def in_process(library: str, case: Case) -> dict[str, float]:
-    command = [sys.executable, __file__, "--probe", library, json.dumps(case)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{library} failed:\n{done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def probe(library: str, case: Case) -> dict[str, float]:
     """Seconds, MiB and spikes of one row; to be called in a process of its own."""
-    if hasattr(os, "sched_setaffinity"):
-        # Before JAX starts its threads.
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    pin()
     torch.set_num_threads(1)
     run, parameters = NETWORKS[library](case)
     for parameter in parameters:
         parameter.requires_grad_()
 
-    def step() -> Tensor:
+    def step() -> None:
         out = run(*parameters)
         torch.autograd.grad(torch.where(out.isfinite(), out, 0).sum(), parameters)
-        return out
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    begin = time.process_time()
-    out = step()
-    first = time.process_time() - begin
-    seconds = timed(step)
+    peak = peak_memory()
+    first = seconds_of(step)
+    seconds = median_seconds(step, SECONDS, least=2)
     with torch.no_grad():
-        forward = timed(lambda: run(*parameters))
+        forward = median_seconds(lambda: run(*parameters), SECONDS, least=2)
+        out = run(*parameters)
     is_raster = len(out) == round(DURATION / DT)
     count = (out > 0).sum() if is_raster else out.isfinite().sum()
     neurons = out[0].numel() if is_raster else out[..., 0].numel()
@@ -239,20 +218,9 @@ def probe(library: str, case: Case) -> dict[str, float]:
         "forward": forward,
         "step": seconds,
         "compile": max(first - seconds, 0.0),
-        "memory": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) / 2**10,
+        "memory": peak_memory() - peak,
         "spikes": float(count) / neurons,
     }
-
-
-def timed(run: Callable[[], object]) -> float:
-    """The median of the processor's seconds per call: on one core, others' load does not count."""
-    run()
-    seconds: list[float] = []
-    while sum(seconds) < SECONDS or len(seconds) < 2:
-        begin = time.process_time()
-        run()
-        seconds.append(time.process_time() - begin)
-    return statistics.median(seconds)
 
 
 def report(

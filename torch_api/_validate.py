@@ -9,7 +9,6 @@ import contextvars
 import functools
 import math
 import numbers
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +19,7 @@ from torch import Tensor
 from ..bridge._torch_internals import values_are_unknown
 from ..jax_core import Connections, Events
 from ..jax_core import _validate as rules
+from ._setting import Setting
 
 _DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -29,7 +29,7 @@ _transforming = getattr(_C, "_are_functorch_transforms_active", lambda: False)
 _enabled = contextvars.ContextVar("evtorch_validation", default=True)
 
 
-class validation:
+class validation(Setting):
     """Switch the checks of values on or off, in this thread, inside a ``with`` block.
 
     They cost some microseconds on the CPU, but on another device they wait for it. Without them
@@ -39,19 +39,10 @@ class validation:
     **Arguments:** ``enabled``: whether values are checked.
     """
 
+    variable = _enabled
+
     def __init__(self, enabled: bool) -> None:
-        self.enabled = enabled
-
-    def __enter__(self) -> None:
-        self._token = _enabled.set(self.enabled)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        _enabled.reset(self._token)
+        super().__init__(enabled)
 
 
 def values_are_checked() -> bool:

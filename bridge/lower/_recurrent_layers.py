@@ -50,17 +50,7 @@ def recurrent(
 
 
 @recurrent.register_fake
-def _(
-    x: torch.Tensor,
-    start: Sequence[torch.Tensor],
-    weights: Sequence[torch.Tensor],
-    bias: bool,
-    layers: int,
-    dropout: float,
-    train: bool,
-    bidirectional: bool,
-    batch_first: bool,
-    cell: str,
-) -> list[torch.Tensor]:
+def _(x: torch.Tensor, start: Sequence[torch.Tensor], *others: Any) -> list[torch.Tensor]:
+    _, _, _, _, _, bidirectional, _, _ = others
     width = start[0].shape[-1] * (2 if bidirectional else 1)
     return [x.new_empty((*x.shape[:-1], width)), *(torch.empty_like(s) for s in start)]

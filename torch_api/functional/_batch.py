@@ -5,7 +5,6 @@ import functools
 import inspect
 import math
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from ...jax_core import Events
 from ...jax_core._validate import check_integer
+from .._setting import Setting
 from .._validate import is_transformed
 from ..spikes._room import bucket
 
@@ -23,7 +23,7 @@ _NO_SPIKE = frozenset({"spikes", "events", "observed", "output", "state_arrivals
 """Arguments that are spikes, of which a silent sample has none."""
 
 
-class pad_batches:
+class pad_batches(Setting):
     """How layers fill batches up, in this thread, inside a ``with`` block.
 
     Each size of a batch is compiled, which takes seconds. So layers and their functions add silent
@@ -40,20 +40,11 @@ class pad_batches:
       batches of an epoch, its last one needs no program of its own.
     """
 
+    variable = _least
+
     def __init__(self, enabled: bool = True, *, least: int = 1) -> None:
         check_integer(least, "least", 1)
-        self.least = least if enabled else _OFF
-
-    def __enter__(self) -> None:
-        self._token = _least.set(self.least)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        _least.reset(self._token)
+        super().__init__(least if enabled else _OFF)
 
 
 def padded_size(samples: int, least: int = 1) -> int:

@@ -2,40 +2,13 @@
 
 from __future__ import annotations
 
-from . import (
-    _activations,
-    _binary,
-    _convolve,
-    _create,
-    _index,
-    _linalg,
-    _loss,
-    _norm,
-    _pool,
-    _random,
-    _recurrent,
-    _reduce,
-    _shape,
-    _sort,
-    _unary,
-)
+from importlib import import_module
+
 from ._registry import TABLE as TABLE
 
-PARTS = (
-    _activations,
-    _binary,
-    _convolve,
-    _create,
-    _index,
-    _linalg,
-    _loss,
-    _norm,
-    _pool,
-    _random,
-    _recurrent,
-    _reduce,
-    _shape,
-    _sort,
-    _unary,
+_NAMES = (
+    *("_activations", "_binary", "_convolve", "_create", "_index", "_linalg", "_loss", "_norm"),
+    *("_pool", "_random", "_recurrent", "_reduce", "_shape", "_sort", "_unary"),
 )
+PARTS = tuple(import_module(f".{name}", __package__) for name in _NAMES)
 """The modules that filled it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,103 +16,104 @@ from ._promote import as_float, is_complex, is_float
 from ._registry import Unsupported, lowers
 
 
-def _floating(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def run(x: Any) -> Any:
-        return function(as_float(x))
-
-    run.__module__ = __name__
-    return run
-
-
-for _name, _function in {
-    "acos": jnp.arccos,
-    "acosh": jnp.arccosh,
-    "asin": jnp.arcsin,
-    "asinh": jnp.arcsinh,
-    "atan": jnp.arctan,
-    "atanh": jnp.arctanh,
-    "cos": jnp.cos,
-    "cosh": jnp.cosh,
-    "erf": special.erf,
-    "erfc": special.erfc,
-    "erfinv": special.erfinv,
-    "exp": jnp.exp,
-    "exp2": jnp.exp2,
-    "expm1": jnp.expm1,
-    "lgamma": special.gammaln,
-    "log": jnp.log,
-    "log10": jnp.log10,
-    "log1p": jnp.log1p,
-    "log2": jnp.log2,
-    "reciprocal": lambda x: 1 / x,
-    "rsqrt": lax.rsqrt,
-    "sigmoid": jax.nn.sigmoid,
-    "sin": jnp.sin,
-    "sinc": jnp.sinc,
-    "sinh": jnp.sinh,
-    "special_entr": special.entr,
-    "special_i0e": special.i0e,
-    "special_i1": special.i1,
-    "special_i1e": special.i1e,
-    "special_log_ndtr": special.log_ndtr,
-    "special_ndtri": special.ndtri,
-    "sqrt": jnp.sqrt,
-    "tan": jnp.tan,
-    "tanh": jnp.tanh,
-    "deg2rad": jnp.deg2rad,
-    "rad2deg": jnp.rad2deg,
-}.items():
-    lowers(_name)(_floating(_function))
+def _enter(adapted: Callable[[Any, Any], Any], functions: dict[str, Callable[[Any], Any]]) -> None:
+    """``adapted(function, x)`` for each of the functions."""
+    for name, function in functions.items():
+        run = functools.partial(adapted, function)
+        lowers(name)(functools.update_wrapper(run, adapted))
 
 
-def _same(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def run(x: Any) -> Any:
-        return function(x)
-
-    run.__module__ = __name__
-    return run
+def _floating(function: Callable[[Any], Any], x: Any) -> Any:
+    return function(as_float(x))
 
 
-for _name, _function in {
-    "abs": jnp.abs,
-    "bitwise_not": jnp.bitwise_not,
-    "conj_physical": jnp.conj,
-    "_conj": jnp.conj,
-    "_conj_physical": jnp.conj,
-    "imag": jnp.imag,
-    "isfinite": jnp.isfinite,
-    "isinf": jnp.isinf,
-    "isnan": jnp.isnan,
-    "isneginf": jnp.isneginf,
-    "isposinf": jnp.isposinf,
-    "logical_not": jnp.logical_not,
-    "neg": jnp.negative,
-    "positive": lambda x: x,
-    "real": jnp.real,
-    "sgn": jnp.sign,
-    "sign": jnp.sign,
-    "signbit": lambda x: jnp.signbit(x) if is_float(x) else x < 0,
-    "square": jnp.square,
-}.items():
-    lowers(_name)(_same(_function))
+_enter(
+    _floating,
+    {
+        "acos": jnp.arccos,
+        "acosh": jnp.arccosh,
+        "asin": jnp.arcsin,
+        "asinh": jnp.arcsinh,
+        "atan": jnp.arctan,
+        "atanh": jnp.arctanh,
+        "cos": jnp.cos,
+        "cosh": jnp.cosh,
+        "erf": special.erf,
+        "erfc": special.erfc,
+        "erfinv": special.erfinv,
+        "exp": jnp.exp,
+        "exp2": jnp.exp2,
+        "expm1": jnp.expm1,
+        "lgamma": special.gammaln,
+        "log": jnp.log,
+        "log10": jnp.log10,
+        "log1p": jnp.log1p,
+        "log2": jnp.log2,
+        "reciprocal": lambda x: 1 / x,
+        "rsqrt": lax.rsqrt,
+        "sigmoid": jax.nn.sigmoid,
+        "sin": jnp.sin,
+        "sinc": jnp.sinc,
+        "sinh": jnp.sinh,
+        "special_entr": special.entr,
+        "special_i0e": special.i0e,
+        "special_i1": special.i1,
+        "special_i1e": special.i1e,
+        "special_log_ndtr": special.log_ndtr,
+        "special_ndtri": special.ndtri,
+        "sqrt": jnp.sqrt,
+        "tan": jnp.tan,
+        "tanh": jnp.tanh,
+        "deg2rad": jnp.deg2rad,
+        "rad2deg": jnp.rad2deg,
+    },
+)
 
 
-def _whole(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def run(x: Any) -> Any:
-        return function(x) if is_float(x) else x
-
-    run.__module__ = __name__
-    return run
+def _same(function: Callable[[Any], Any], x: Any) -> Any:
+    return function(x)
 
 
-for _name, _function in {
-    "ceil": jnp.ceil,
-    "floor": jnp.floor,
-    "round": jnp.round,
-    "trunc": jnp.trunc,
-    "frac": lambda x: x - jnp.trunc(x),
-}.items():
-    lowers(_name)(_whole(_function))
+_enter(
+    _same,
+    {
+        "abs": jnp.abs,
+        "bitwise_not": jnp.bitwise_not,
+        "conj_physical": jnp.conj,
+        "_conj": jnp.conj,
+        "_conj_physical": jnp.conj,
+        "imag": jnp.imag,
+        "isfinite": jnp.isfinite,
+        "isinf": jnp.isinf,
+        "isnan": jnp.isnan,
+        "isneginf": jnp.isneginf,
+        "isposinf": jnp.isposinf,
+        "logical_not": jnp.logical_not,
+        "neg": jnp.negative,
+        "positive": lambda x: x,
+        "real": jnp.real,
+        "sgn": jnp.sign,
+        "sign": jnp.sign,
+        "signbit": lambda x: jnp.signbit(x) if is_float(x) else x < 0,
+        "square": jnp.square,
+    },
+)
+
+
+def _whole(function: Callable[[Any], Any], x: Any) -> Any:
+    return function(x) if is_float(x) else x
+
+
+_enter(
+    _whole,
+    {
+        "ceil": jnp.ceil,
+        "floor": jnp.floor,
+        "round": jnp.round,
+        "trunc": jnp.trunc,
+        "frac": lambda x: x - jnp.trunc(x),
+    },
+)
 
 
 @lowers("round.decimals")
@@ -151,7 +153,7 @@ def _trigamma(x: Any) -> Any:
     return jnp.where(negative, (np.pi / jnp.sin(np.pi * x)) ** 2 - found, found)
 
 
-lowers("digamma")(_floating(_digamma))
+_enter(_floating, {"digamma": _digamma})
 
 
 @jax.custom_jvp
@@ -161,7 +163,7 @@ def _i0(x: Any) -> Any:
 
 # JAX's own takes the slope of |x| at zero.
 _i0.defjvps(lambda t, _, x: t * special.i1(x))
-lowers("i0")(_floating(_i0))
+_enter(_floating, {"i0": _i0})
 
 
 @lowers("polygamma")
