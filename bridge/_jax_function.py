@@ -305,7 +305,7 @@ def as_jax_function(
     - While JAX's x64 mode is off, int32 arrays arrive in torch as int64 (which its losses and
       gathers require) and int64 results come back as int32. A callback checks that they fit.
 
-    A callback copies its inputs, takes some 0.3 ms and runs in Python; the backward pass runs the
+    A callback copies its inputs, takes some 0.2 ms and runs in Python; the backward pass runs the
     forward again. Convert a whole network then, not single layers.
 
     **Raises:** ``TypeError`` for arguments that are no arrays, for float64 while x64 is off, and
