@@ -22,7 +22,17 @@ def _places(indices: Sequence[Any]) -> tuple[Any, ...]:
 
 @lowers("index.Tensor", "_unsafe_index.Tensor")
 def _index(x: Any, indices: Sequence[Any]) -> Any:
-    return x[_places(indices)]
+    return _read(x, _places(indices))
+
+
+def _read(x: Any, places: Any) -> Any:
+    """Elements of ``x``, NaN where torch would raise for want of one (of integers an extreme)."""
+    return x.at[places].get(mode="fill")
+
+
+def _not_from_behind(index: Any, size: int) -> Any:
+    """Indices of which torch refuses negative ones, with those beyond the end."""
+    return jnp.where(index < 0, size, index)
 
 
 def _mask(x: Any, indices: Sequence[Any]) -> Any:
@@ -48,7 +58,8 @@ def _index_put(x: Any, indices: Sequence[Any], values: Any, accumulate: bool = F
 
 @lowers("index_select")
 def _index_select(x: Any, dim: int, index: Any) -> Any:
-    return jnp.take(x, index.reshape(-1), dim) if x.ndim else x
+    index = index.reshape(-1)
+    return jnp.take(x, _not_from_behind(index, x.shape[dim]), dim) if x.ndim else x
 
 
 @lowers("embedding")
@@ -61,7 +72,7 @@ def _embedding(
 ) -> Any:
     if scale_grad_by_freq:
         raise Unsupported("scale_grad_by_freq")
-    found = jnp.take(weight, indices, 0)
+    found = jnp.take(weight, _not_from_behind(indices, weight.shape[0]), 0)
     if padding_idx < 0:
         return found
     padding = (indices == padding_idx)[..., None]
@@ -80,8 +91,9 @@ def _gather(x: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Any:
     if index.size == 0:
         return jnp.zeros(index.shape, x.dtype)
     if not x.ndim or not index.ndim:
-        return x.reshape(-1)[index.reshape(-1)].reshape(index.shape)
-    return x[_grid(index, dim % x.ndim)]
+        x, flat = x.reshape(-1), index.reshape(-1)
+        return _read(x, _not_from_behind(flat, x.size)).reshape(index.shape)
+    return _read(x, _grid(_not_from_behind(index, x.shape[dim]), dim % x.ndim))
 
 
 def _scatter_at(x: Any, dim: int, index: Any, source: Any, how: str) -> Any:
@@ -211,7 +223,7 @@ def _masked_scatter(x: Any, mask: Any, source: Any) -> Any:
 
 @lowers("take")
 def _take(x: Any, index: Any) -> Any:
-    return x.reshape(-1)[index]
+    return _read(x.reshape(-1), index)
 
 
 @lowers("put")

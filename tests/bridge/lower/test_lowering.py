@@ -5,6 +5,7 @@ import gc
 import pickle
 import weakref
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -365,3 +366,23 @@ def test_what_is_captured_under_autocast_is_not_run_without() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert fn(params, x).dtype == jnp.bfloat16
     assert fn(params, x).dtype == jnp.float32
+
+
+@pytest.mark.parametrize("wrong", [9, -9])
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda x, i: torch.gather(x, 0, i),
+        lambda x, i: x[i],
+        lambda x, i: x.index_select(0, i),
+        torch.take,
+        lambda x, i: nn.functional.embedding(i, x[:, None])[:, 0],
+        lambda x, i: nn.functional.cross_entropy(x.expand(2, 3), i, reduction="none"),
+    ],
+    ids=["gather", "index", "index_select", "take", "embedding", "cross_entropy"],
+)
+def test_what_is_read_out_of_bounds_is_nan(read: Any, wrong: int) -> None:
+    fn, _ = bridge.as_jax_function(read, lowering="native")
+    found = fn({}, jnp.arange(3.0), jnp.array([1, wrong]))
+    assert np.isfinite(found[0])
+    assert np.isnan(found[1])
