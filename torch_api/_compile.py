@@ -16,10 +16,15 @@ from ..bridge import TorchFunction, as_torch_function
 from ..jax_core.layer._trace import lif_delayed_trace
 from ..jax_core.readout._grid import li_grid
 from .functional._layer import unpacking
+from .functional._lif_state import lif_from_state
+from .functional._lists import lists
+from .functional._projections import lif_of_projections
+from .functional._recurrent_lif_state import recurrent_lif_from_state
 from .layers._overflow import report_overflow
 
 _PUBLIC = [each for each in map(vars(jax_core).get, jax_core.__all__) if inspect.isfunction(each)]
-_FUNCTIONS = [*_PUBLIC, li_grid, lif_delayed_trace]
+_OWN = [lif_from_state, lif_of_projections, lists, recurrent_lif_from_state]
+_FUNCTIONS = [*_PUBLIC, *_OWN, li_grid, lif_delayed_trace]
 _BRIDGED = {
     (function, counts): as_torch_function(
         functools.update_wrapper(functools.partial(unpacking, function, counts), function)

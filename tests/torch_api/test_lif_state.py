@@ -164,3 +164,26 @@ def test_recurrent_layers_say_what_is_wrong_with_a_state():
         layer(stream(), state=STATE)
     with pytest.raises(ValueError, match="layers without delay"):
         snn.RecurrentLIF(7, 6, t_max=END, delay=1e-3)(stream().float(), current=0.1)
+
+
+@pytest.mark.parametrize("kind", ["lif", "recurrent", "projections"])
+def test_pieces_under_torchs_compiler(kind):
+    torch.manual_seed(0)
+    options = {"t_max": END, "max_spikes": 60, "on_overflow": "truncate", "dtype": torch.float64}
+    layer = {
+        "lif": lambda: snn.LIF(7, 3, **options),
+        "recurrent": lambda: snn.RecurrentLIF(7, 3, **options),
+        "projections": lambda: snn.Projections(
+            {"exc": snn.Projection(4), "inh": snn.Projection(3, tau_syn=4e-3)}, 3, **options
+        ),
+    }[kind]()
+    spikes = stream()
+    given = {"exc": spikes[:, :4], "inh": spikes[:, 4:]} if kind == "projections" else spikes
+
+    def run(given):
+        out, state = layer(given, return_state=True)
+        return out, state.v
+
+    compiled = torch.compile(run, backend="eager", fullgraph=True)
+    for found, expected in zip(compiled(given), run(given), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)

@@ -52,7 +52,7 @@ def lif_with_state(
         check_state(of_state, times)
         given |= of_state
     out, health, *end = call_with_health(
-        _run,
+        lif_from_state,
         spikes,
         weight,
         **constants,
@@ -100,7 +100,7 @@ def check_state(state: dict[str, Any], times: Tensor) -> None:
         raise ValueError("state.refractory must be >= 0: it is how much is left of the period")
 
 
-def _run(
+def lif_from_state(
     spikes: Array,
     weight: Array,
     *,
@@ -109,6 +109,7 @@ def _run(
     state_refractory: Array | None = None,
     **options: Any,
 ) -> tuple[Any, ...]:
+    """`jax_core.lif` with the parts of a state as arguments, and those at the end as results."""
     state = None
     if state_v is not None and state_i is not None and state_refractory is not None:
         state = jax_core.LIFState(state_v, state_i, state_refractory)

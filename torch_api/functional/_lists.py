@@ -12,10 +12,11 @@ def lists_of(spikes: Tensor, connections: Connections) -> Tensor:
 
     **Arguments:** ``spikes``: ``(..., *input neurons, k)``; ``connections``: with tensors in it.
     """
-    return call_as_is(_lists, spikes, connections=connections)
+    return call_as_is(lists, spikes, connections=connections)
 
 
-def _lists(spikes: Array, *, connections: Connections) -> Array:
+def lists(spikes: Array, *, connections: Connections) -> Array:
+    """`lists_of` in JAX."""
     neurons = spikes.shape[-1 - connections.axes :]
-    lists = connections.lists(spikes.reshape(-1, *neurons))
-    return lists.reshape(lists.shape[0], -1, *lists.shape[-2:])
+    found = connections.lists(spikes.reshape(-1, *neurons))
+    return found.reshape(found.shape[0], -1, *found.shape[-2:])

@@ -90,7 +90,7 @@ def lif_projections(
         check_constants({"tau_syn": tau}, spikes, weight.shape[0])
         given[f"{_TAU}{position}"] = tau if isinstance(tau, Tensor) else float(tau)
     out, health, *end = call_with_health(
-        _run,
+        lif_of_projections,
         spikes,
         weight,
         **constants,
@@ -176,7 +176,7 @@ def _state(state: LIFState | None, names: Mapping[str, Any], spikes: Tensor) -> 
     return given
 
 
-def _run(
+def lif_of_projections(
     spikes: Array,
     weight: Array,
     *,
@@ -187,6 +187,7 @@ def _run(
     state_refractory: Array | None = None,
     **options: Any,
 ) -> tuple[Any, ...]:
+    """`lif_ports` with constants by kind and the parts of a state as arguments, and as results."""
     taus = [tau_syn, *(options.pop(f"{_TAU}{kind}") for kind in range(1, len(kinds)))]
     state = None
     if state_v is not None and state_refractory is not None:

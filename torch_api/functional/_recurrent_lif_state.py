@@ -53,7 +53,7 @@ def recurrent_lif_with_state(
         check_state(of_state, times)
         given |= of_state
     more: dict[str, Any] = {**options, **given, "return_state": return_state}
-    out, health, *end = call_with_health(_run, spikes, *weights, **more)
+    out, health, *end = call_with_health(recurrent_lif_from_state, spikes, *weights, **more)
     if not return_state:
         return out, health, None
     v, i, refractory, arrivals = end
@@ -70,7 +70,7 @@ def _without_empty_slots(arrivals: Tensor) -> Tensor:
     return arrivals[..., :room]
 
 
-def _run(
+def recurrent_lif_from_state(
     spikes: Array,
     weight: Array,
     recurrent_weight: Array,
@@ -81,6 +81,7 @@ def _run(
     state_arrivals: Array | None = None,
     **options: Any,
 ) -> tuple[Any, ...]:
+    """`jax_core.recurrent_lif` with the parts of a state as arguments, and as results."""
     parts: Any = state_v, state_i, state_refractory, state_arrivals
     state = None if state_v is None else jax_core.RecurrentLIFState(*parts)
     layer = spikes, weight, recurrent_weight
