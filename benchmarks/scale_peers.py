@@ -37,10 +37,10 @@ class Network(NamedTuple):
     parameters: tuple[Tensor, ...]
 
 
-def evtorch(case: Case) -> Network:
+def evtorch(case: Case, device: str = "cpu") -> Network:
     from evtorch import torch_api as snn
 
-    events, *weights = _torch_data(case)
+    events, *weights = _torch_data(case, device)
     options: dict[str, Any] = {"tau_mem": TAU_MEM, "tau_syn": TAU_SYN, "t_max": DURATION}
     options |= {"max_spikes": 64, "on_overflow": "truncate"}
     arriving = snn.Events(*events)
@@ -53,14 +53,16 @@ def evtorch(case: Case) -> Network:
     return Network(lambda w: snn.functional.lif(arriving, w, **options), tuple(weights[:1]))
 
 
-def norse(case: Case) -> Network:
+def norse(case: Case, device: str = "cpu") -> Network:
     from norse.torch import LIFCell, LIFParameters, LIFRecurrentCell
 
-    events, *weights = _torch_data(case)
+    events, *weights = _torch_data(case, device)
     raster = _raster(case, events)
-    parameters = LIFParameters(torch.tensor(1 / TAU_SYN), torch.tensor(1 / TAU_MEM))
+    rates = (torch.tensor(1 / tau, device=device) for tau in (TAU_SYN, TAU_MEM))
+    parameters = LIFParameters(*rates)
     if case.kind == "recurrent":
         recurrent = LIFRecurrentCell(INPUTS, case.neurons, parameters, autapses=True, dt=DT)
+        recurrent = recurrent.to(device)
 
         def run_recurrent(*weights: Tensor) -> Tensor:
             recurrent.input_weights, recurrent.recurrent_weights = weights
@@ -84,16 +86,17 @@ def norse(case: Case) -> Network:
     return Network(run, tuple(weights[:1]))
 
 
-def snntorch(case: Case) -> Network:
+def snntorch(case: Case, device: str = "cpu") -> Network:
     import snntorch
 
-    events, *weights = _torch_data(case)
+    events, *weights = _torch_data(case, device)
     raster = _raster(case, events)
     decays, factor = (math.exp(-DT / TAU_SYN), math.exp(-DT / TAU_MEM)), DT / TAU_MEM
     if case.kind == "recurrent":
         cell = snntorch.RSynaptic(
             *decays, linear_features=case.neurons, reset_mechanism="zero", threshold=1.0
         )
+        cell = cell.to(device)
         linear: Any = cell.recurrent
         linear.bias = None
         del linear.weight
@@ -108,7 +111,7 @@ def snntorch(case: Case) -> Network:
             return torch.stack(out)
 
         return Network(run_recurrent, tuple(weights))
-    plain = snntorch.Synaptic(*decays, reset_mechanism="zero", threshold=1.0)
+    plain = snntorch.Synaptic(*decays, reset_mechanism="zero", threshold=1.0).to(device)
 
     def run(weight: Tensor) -> Tensor:
         (synapse, membrane), out = plain.init_synaptic(), []
@@ -120,17 +123,17 @@ def snntorch(case: Case) -> Network:
     return Network(run, tuple(weights[:1]))
 
 
-def spikingjelly(case: Case) -> Network:
+def spikingjelly(case: Case, device: str = "cpu") -> Network:
     from spikingjelly.activation_based import (  # pyright: ignore[reportMissingImports]
         functional,
         layer,
         neuron,
     )
 
-    events, weight, _ = _torch_data(case)
+    events, weight, _ = _torch_data(case, device)
     raster = _raster(case, events)
-    synapse = layer.SynapseFilter(tau=TAU_SYN / DT, step_mode="m")
-    membrane = neuron.LIFNode(tau=TAU_MEM / DT, v_reset=0.0, step_mode="m")
+    synapse = layer.SynapseFilter(tau=TAU_SYN / DT, step_mode="m").to(device)
+    membrane = neuron.LIFNode(tau=TAU_MEM / DT, v_reset=0.0, step_mode="m").to(device)
 
     def run(weight: Tensor) -> Tensor:
         functional.reset_net(synapse)
@@ -140,19 +143,20 @@ def spikingjelly(case: Case) -> Network:
     return Network(run, (weight,))
 
 
-def _torch_data(case: Case) -> tuple[Any, ...]:
+def _torch_data(case: Case, device: str) -> tuple[Any, ...]:
     """Times and sources of the events, weights, recurrent weights."""
     events, *weights = drawn(case)
-    tensors = [torch.from_numpy(np.array(x)) for x in (*events, *weights)]
+    tensors = [torch.from_numpy(np.array(x)).to(device) for x in (*events, *weights)]
     return tensors[:2], *tensors[2:]
 
 
 def _raster(case: Case, events: tuple[Tensor, Tensor]) -> Tensor:
     """How many events of each input fall into each step, ``(steps, batch, in)``."""
     time, source = events
-    raster = torch.zeros(round(DURATION / DT), case.batch, INPUTS)
-    at = (time / DT).long(), torch.arange(case.batch)[:, None].expand_as(time), source.long()
-    return raster.index_put_(at, torch.ones(()), accumulate=True)
+    raster = time.new_zeros(round(DURATION / DT), case.batch, INPUTS)
+    sample = torch.arange(case.batch, device=time.device)[:, None].expand_as(time)
+    at = (time / DT).long(), sample, source.long()
+    return raster.index_put_(at, raster.new_ones(()), accumulate=True)
 
 
 NETWORKS = {"evtorch": evtorch, "norse": norse, "snntorch": snntorch, "spikingjelly": spikingjelly}

@@ -22,6 +22,13 @@ def ambient_x64() -> bool:
     return _ambient.jax_enable_x64
 
 
+def product_precision() -> str:
+    """How exact products of float32 are in lowered code: JAX's setting, or else torch's, which
+    unlike JAX does not round to 10 bits on a GPU unless it is told to."""
+    of_torch = {"highest": "highest", "high": "high", "medium": "default"}
+    return _ambient.jax_default_matmul_precision or of_torch[torch.get_float32_matmul_precision()]
+
+
 def autocast_dtype(device: torch.device | None) -> torch.dtype | None:
     """To which dtype torch casts operators' inputs here; None if it does not."""
     kind = "cpu" if device is None else device.type

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from .._arrays import host_view
-from .._config import ambient_x64
+from .._config import ambient_x64, product_precision
 from .._custom_op import recorded_function
 from .._dtypes import NUMPY_DTYPE, WIDE_FLOAT, WIDTH
 from ._capture import capture
@@ -237,7 +237,7 @@ def run_steps(program: Program, key: Any, arrays: Sequence[Any]) -> list[Any]:
     for position, value in program.constants:
         results[position] = jnp.asarray(value)
     # torch's promotion is made explicit, except with numbers of Python.
-    with jax.numpy_dtype_promotion("standard"):
+    with jax.numpy_dtype_promotion("standard"), jax.default_matmul_precision(product_precision()):
         for step in program.steps:
             results[step.position] = _run_step(step, key, results)
     return [results[position] for position in program.outputs]
