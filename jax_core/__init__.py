@@ -24,9 +24,11 @@ from .layer._recurrent_lif_state import RecurrentLIFState as RecurrentLIFState
 from .layer._recurrent_trace import recurrent_lif_trace as recurrent_lif_trace
 from .layer._spiking import LayerState as LayerState
 from .layer._spiking import spiking as spiking
+from .layer._spiking_trace import spiking_trace as spiking_trace
 from .layer._trace import lif_observed_trace as lif_observed_trace
 from .layer._trace import lif_trace as lif_trace
 from .neuron._constants import Form as Form
+from .neuron._if import IF as IF
 from .neuron._protocol import Neuron as Neuron
 from .readout._li import li as li
 from .readout._li import li_integral as li_integral
@@ -42,6 +44,7 @@ from .spikes._raster import spike_times_from_dense as spike_times_from_dense
 from .spikes._resolution import LateSpikeWarning as LateSpikeWarning
 
 __all__ = [
+    "IF",
     "Connections",
     "Conv",
     "Events",
@@ -78,6 +81,7 @@ __all__ = [
     "spike_times_from_dense",
     "spike_times_from_events",
     "spiking",
+    "spiking_trace",
 ]
 
 

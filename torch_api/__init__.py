@@ -22,6 +22,7 @@ from .layers._health import HealthReport as HealthReport
 from .layers._health import LayerHealth as LayerHealth
 from .layers._health import SpikingLayer as SpikingLayer
 from .layers._health import health_report as health_report
+from .layers._if import IF as IF
 from .layers._li import LI as LI
 from .layers._lif import LIF as LIF
 from .layers._lif_conv import LIFConv1d as LIFConv1d
@@ -68,6 +69,7 @@ from .training._rescue import rescue_silent_ as rescue_silent_
 from .training._silent import silent_loss as silent_loss
 
 __all__ = [
+    "IF",
     "LI",
     "LIF",
     "CheckpointWarning",

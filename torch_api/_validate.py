@@ -266,7 +266,7 @@ def _check_constant(name: str, value: Any, neurons: int, dtype: Any, values: boo
         name,
         neurons,
         dtype,
-        positive=name in ("tau_mem", "tau_syn"),
+        positive=name.startswith("tau_"),
         nonnegative=name in ("refractory", "recurrent_delay"),
         infinite=name == "refractory",
         values=values,

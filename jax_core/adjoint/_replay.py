@@ -172,21 +172,26 @@ class _Layer:
         time = jnp.where(happens, when, now.clock)
         now = self.motion.go_on(now, time)
         if width > 0:
-            now = now._replace(state=self.arrive(now.state, m, is_event & happens))
+            layer = self.events, self.weight, self.motion.neuron
+            now = now._replace(state=arrive(*layer, now.state, m, is_event & happens))
         is_spike &= happens
         able = jnp.take_along_axis(self.has_gradient, k[..., None], axis=-1)[..., 0]
         now = self.motion.spike(now, is_spike, able)
         return now, jnp.where(is_spike, now.clock, time)
 
-    def arrive(self, state: Any, m: Array, is_event: Array) -> Any:
-        inputs = self.weight.shape[1]
-        source = jnp.take_along_axis(self.events.pre, m, axis=1)
-        known = is_event & (source >= 0) & (source < inputs)
-        source = jnp.clip(source, 0, max(inputs - 1, 0))
-        neurons = jnp.arange(self.weight.shape[0])
-        drive = jnp.where(known, self.weight[neurons, source] if inputs else 0, 0)
-        port = jnp.int32(0) if self.events.ports is None else self.events.ports[source]
-        return where(known, self.motion.neuron.receive(state, drive, port), state)
+
+def arrive(
+    events: Input, weight: Array, neuron: Neuron, state: Any, m: Array, is_event: Array
+) -> Any:
+    """The state after input event ``m`` of each sample has arrived, ``(batch, out)``."""
+    inputs = weight.shape[1]
+    source = jnp.take_along_axis(events.pre, m, axis=1)
+    known = is_event & (source >= 0) & (source < inputs)
+    source = jnp.clip(source, 0, max(inputs - 1, 0))
+    neurons = jnp.arange(weight.shape[0])
+    drive = jnp.where(known, weight[neurons, source] if inputs else 0, 0)
+    port = jnp.int32(0) if events.ports is None else events.ports[source]
+    return where(known, neuron.receive(state, drive, port), state)
 
 
 def in_strides(step: Any, start: Any, steps: Any, absent: int) -> tuple[Any, Any]:

@@ -101,7 +101,7 @@ def spiking(
     **Raises:** ``TypeError`` or ``ValueError`` naming the argument.
     """
     check_policy(on_overflow)
-    layer = prepare(spikes, weight, _Given(neuron), validate, connections)
+    layer = prepare(spikes, weight, Given(neuron), validate, connections)
     counted = layer.rows(counted_samples(samples))
     window = check_window(t_max, min_slope, max_spikes, return_state, counted)
     if ports is not None:
@@ -173,7 +173,7 @@ def check_state(state: Any, like: State, layer: Layer, validate: bool) -> State:
     return state
 
 
-class _Given(NamedTuple):
+class Given(NamedTuple):
     """A neuron as users give it."""
 
     neuron: Neuron
@@ -191,7 +191,10 @@ class _Given(NamedTuple):
             check_constant(leaf, name, neurons, dtype, infinite=True, values=validate)
             return jnp.asarray(leaf, dtype)
 
-        return jax.tree_util.tree_map_with_path(convert, self.neuron)
+        checked = jax.tree_util.tree_map_with_path(convert, self.neuron)
+        if validate:
+            self.neuron.check()
+        return checked
 
     def warn_if_late(self, spikes: Any, validate: bool) -> None:
         """Nothing is known of a model's time scales."""

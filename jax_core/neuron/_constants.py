@@ -48,6 +48,11 @@ def form_of(tau_mem: Constant, tau_syn: Constant, refractory: Constant) -> Form:
     ratio = None
     if is_number(tau_mem) and is_number(tau_syn):
         ratio = {float(tau_syn): 1, 2 * float(tau_syn): 2}.get(float(tau_mem))
+    return form_of_refractory(refractory, ratio)
+
+
+def form_of_refractory(refractory: Constant, ratio: int | None = None) -> Form:
+    """The form of a layer with this refractory period."""
     # Branches, as the truth of a comparison is no constant to torch.compile.
     if not is_number(refractory):
         return Form(ratio, spikes_once=False, is_refractory=True)

@@ -20,6 +20,7 @@ from jax import Array
 from ._constants import Constants, Form
 from ._kernel import Propagator, propagator
 from ._leaky import Leaky
+from ._resetting import Rise
 from ._root import root_between, roots_between_turns, roots_of_exponentials
 
 
@@ -30,14 +31,6 @@ class VIs(NamedTuple):
     """The voltage, measured from the leak potential."""
     i: tuple[Array, ...]
     """The currents of all kinds."""
-
-
-class Rise(NamedTuple):
-    """Between which times the voltage rises through the threshold."""
-
-    exists: Array
-    low: Array
-    high: Array
 
 
 @partial(

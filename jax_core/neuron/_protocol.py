@@ -86,6 +86,13 @@ class Neuron(ABC, Generic[State]):
     def jump(self, state: State) -> State:
         """The state just after a spike."""
 
+    def check(self) -> None:
+        """Raise a ``ValueError`` where a constant whose value is known is out of its range."""
+
+    def voltage(self, state: State) -> Array:
+        """The membrane voltage; here as far as all models have one, measured from the threshold."""
+        return self.excess(state)
+
     @property
     def is_shared(self) -> bool:
         """Whether the flow over some time is the same for all neurons."""

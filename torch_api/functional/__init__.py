@@ -34,6 +34,7 @@ from ._spikes import repeat as repeat
 from ._spikes import spike_count as spike_count
 from ._spikes import spike_rate as spike_rate
 from ._spiking import spiking as spiking
+from ._spiking import spiking_trace as spiking_trace
 from ._van_rossum import van_rossum as van_rossum
 from ._voltage_losses import voltage_cross_entropy as voltage_cross_entropy
 
@@ -71,6 +72,7 @@ __all__ = [
     "spike_shift",
     "spike_time_mse",
     "spiking",
+    "spiking_trace",
     "ttfs_cross_entropy",
     "van_rossum",
     "voltage_cross_entropy",

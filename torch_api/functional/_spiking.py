@@ -1,5 +1,6 @@
 """Layers of neurons of any model, as a function of tensors."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -8,9 +9,10 @@ from torch import Tensor
 from ... import jax_core
 from ...jax_core import Connections, Events, Neuron
 from ...jax_core._validate import check_duration, check_integer
+from .._validate import check_times, values_are_checked
 from ..layers._health import Health
 from ..layers._overflow import OnOverflow, check_policy, report_overflow
-from ._layer import call_with_health, check_layer
+from ._layer import call, call_with_health, check_layer, check_output
 
 
 def spiking(
@@ -37,13 +39,7 @@ def spiking(
     **Returns:** as `lif`.
     """
     check_policy(on_overflow)
-    check_integer(max_spikes, "max_spikes", 1)
-    check_duration(t_max, "t_max", positive=True)
-    check_duration(min_slope, "min_slope", infinite=False)
-    if not isinstance(neuron, Neuron):
-        raise TypeError(f"neuron must be a jax_core.Neuron, an object, got {neuron!r}")
-    check_layer(spikes, weight, {}, connections)
-    limits: dict[str, Any] = {"max_spikes": max_spikes, "t_max": t_max, "min_slope": min_slope}
+    limits = _checked(spikes, weight, neuron, max_spikes, t_max, min_slope, connections)
     out, health = call_with_health(
         jax_core.spiking, spikes, weight, neuron=neuron, connections=connections, **limits
     )
@@ -52,3 +48,68 @@ def spiking(
     if not neuron.once:
         report_overflow(health.overflow, on_overflow, max_spikes)
     return out
+
+
+def spiking_trace(
+    spikes: Tensor | Events,
+    weight: Tensor,
+    neuron: Neuron,
+    times: Tensor,
+    *,
+    output: Tensor | None = None,
+    max_spikes: int = 1,
+    t_max: float = math.inf,
+    min_slope: float = 1e-3,
+    on_overflow: OnOverflow = "error",
+    connections: Connections | None = None,
+) -> Tensor:
+    """Membrane voltage of the layer that `spiking` simulates, for plots and for losses.
+
+    **Arguments:** ``times``: when to look, seconds, ``(T,)`` or ``(..., T)``, any order;
+    ``output``: the spikes that `spiking` found, so that nothing is simulated again; gradients go on
+    through it. All others as in `spiking`. After ``t_max`` the voltage goes on without spikes.
+
+    **Returns:** voltages, shape ``(..., out, T)``.
+    """
+    check_policy(on_overflow)
+    limits = _checked(spikes, weight, neuron, max_spikes, t_max, min_slope, connections)
+    check_times(times, spikes, 1 if connections is None else connections.axes)
+    common: dict[str, Any] = {"neuron": neuron, "connections": connections}
+    if output is None:
+        output, health = call_with_health(jax_core.spiking, spikes, weight, **common, **limits)
+        if not neuron.once:
+            report_overflow(health.overflow, on_overflow, max_spikes)
+    else:
+        like = spikes.time if isinstance(spikes, Events) else spikes
+        check_output(output, weight, like, connections=connections)
+    return call(jax_core.spiking_trace, spikes, weight, times=times, output=output, **common)
+
+
+def _checked(
+    spikes: Tensor | Events,
+    weight: Tensor,
+    neuron: Neuron,
+    max_spikes: int,
+    t_max: float,
+    min_slope: float,
+    connections: Connections | None,
+) -> dict[str, Any]:
+    """Check the arguments of a layer; **returns** how far its simulation goes."""
+    check_integer(max_spikes, "max_spikes", 1)
+    check_duration(t_max, "t_max", positive=True)
+    check_duration(min_slope, "min_slope", infinite=False)
+    if not isinstance(neuron, Neuron):
+        raise TypeError(f"neuron must be a jax_core.Neuron, an object, got {neuron!r}")
+    check_layer(spikes, weight, {}, connections)
+    if values_are_checked():
+        check_neuron(neuron)
+    return {"max_spikes": max_spikes, "t_max": t_max, "min_slope": min_slope}
+
+
+def check_neuron(neuron: Neuron) -> None:
+    """Raise where constants of a neuron, numbers or tensors, are out of their range."""
+    fields = {each.name: getattr(neuron, each.name) for each in dataclasses.fields(neuron)}  # pyright: ignore[reportArgumentType]
+    tensors = {name: x for name, x in fields.items() if isinstance(x, Tensor)}
+    if not any(x.is_meta for x in tensors.values()):
+        arrays = {name: x.detach().cpu().numpy() for name, x in tensors.items()}
+        dataclasses.replace(neuron, **arrays).check()  # pyright: ignore[reportArgumentType]

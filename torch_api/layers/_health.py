@@ -1,5 +1,6 @@
 """Which neurons learn and which do not: counts that every layer keeps of its last forward."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -222,7 +223,8 @@ class SpikingLayer(nn.Module):
         if is_captured():
             return
         times = spikes.time if isinstance(spikes, Events) else spikes
-        late = count_late(times, {name: getattr(self, name) for name in ("tau_mem", "tau_syn")})
+        taus = {name: getattr(self, name, math.inf) for name in ("tau_mem", "tau_syn")}
+        late = count_late(times, taus)
         if late is not None and is_transformed():
             late = torch.func.debug_unwrap(late).sum()
         self._late = late

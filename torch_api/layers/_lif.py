@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...jax_core import Connections, Events, SynapticDelays
+from ...jax_core import Events
 from ...jax_core.hardware import Backend, Scaling
 from .. import functional
 from .._validate import check_size, values_are_checked
@@ -17,9 +17,10 @@ from ..backend._stack import Stack, run_stack
 from ..functional._lif import Gradient, Quantity, Solver
 from ..functional._lists import lists_of
 from ..functional._observed import delayed_trace
-from ._connection_list import Connected, connection_list, times_of_events
+from ._connection_list import Connected, connection_list
 from ._constants import Constant, constants_repr
 from ._delay_parameter import delay_repr, nonnegative, register_delay
+from ._delayed_input import DelayedInput
 from ._feed_forward import FeedForwardLIF
 from ._initialisation import spiking_weights_
 from ._neuron_layer import CONSTANTS, DensePart, check_stateful
@@ -29,7 +30,7 @@ from ._pseudo_spikes import Silent, check_silent, silent_repr, with_pseudo_spike
 from ._room import Room, room_repr
 
 
-class LIF(FeedForwardLIF):
+class LIF(DelayedInput, FeedForwardLIF):
     """A layer of current-based leaky integrate-and-fire neurons, fully connected to its input.
 
     Each neuron obeys
@@ -103,8 +104,6 @@ class LIF(FeedForwardLIF):
     **References:** Wunderlich & Pehle 2021, doi:10.1038/s41598-021-91786-z (EventProp);
     Göltz et al. 2021, doi:10.1038/s42256-021-00388-x (Fast & Deep).
     """
-
-    delay: Tensor | None
 
     def __init__(
         self,
@@ -205,13 +204,6 @@ class LIF(FeedForwardLIF):
             for n, (one, row) in enumerate(zip(lists, rows, strict=True))
         ]
 
-    def connections(self) -> Connections | None:
-        synaptic = self.delay is not None and self.delay_type == "synaptic"
-        delay = nonnegative(self.delay) if synaptic and self.delay is not None else None
-        if self.sparse is not None:
-            return self.sparse.with_delay(delay)
-        return None if delay is None else SynapticDelays(delay)  # pyright: ignore[reportArgumentType]
-
     def from_backend(self, spikes: Tensor | Events) -> Tensor | None:
         if self.backend is None:
             return None
@@ -269,14 +261,6 @@ class LIF(FeedForwardLIF):
         if self.backend is not None:
             parts.append(f"backend={self.backend.name!r}")
         return ", ".join(parts)
-
-    def delay_input(self, spikes: Tensor | Events) -> Tensor | Events:
-        """Input spikes as they arrive, later by axonal delays, in the form for connections."""
-        if self.delay is not None and self.delay_type == "axonal":
-            spikes = functional.delay(spikes, nonnegative(self.delay))
-        if isinstance(spikes, Events) and (self.sparse or self.delay_type == "synaptic"):
-            return times_of_events(spikes, self.in_features, self.t_max)
-        return spikes
 
     def finish(
         self, arriving: Tensor | Events, out: Tensor, weight: Tensor | None = None

@@ -80,6 +80,33 @@ class WeightedLayer(SpikingLayer, RecordsNumbers):
         return out.reshape(-1, *out.shape[-2:])
 
 
+class ConnectedLayer(WeightedLayer):
+    """Base of the layers whose connections to the input may be a fixed list."""
+
+    sparse: "Connected | None"
+    """Fixed connections to the input, with one weight each; ``None`` for all-to-all."""
+
+    @property
+    def fan_in(self) -> float:
+        """How many inputs a neuron has, on average."""
+        return self.in_features if self.sparse is None else self.sparse.fan_in
+
+    def per_weight(self, x: Tensor) -> Tensor:
+        return super().per_weight(x) if self.sparse is None else self.sparse.per_weight(x)
+
+    def dense_weight(self) -> Tensor:
+        """The weights as a matrix ``(out_features, in_features)``, 0 without a connection."""
+        return self.weight if self.sparse is None else self.sparse.dense(self.weight)
+
+    def counts_of_inputs(self, spikes: Tensor | Events) -> Tensor:
+        counts = super().counts_of_inputs(spikes)
+        return counts if self.sparse is None else self.sparse.by_list(counts)
+
+    def by_neuron(self, out: Tensor) -> Tensor:
+        out = super().by_neuron(out)
+        return out if self.sparse is None else out.flatten(0, 1).unsqueeze(1)
+
+
 class DensePart(NamedTuple):
     """Some neurons of a layer as one that is fully connected to its input."""
 
@@ -92,7 +119,7 @@ class DensePart(NamedTuple):
     """Index of the first of them in the layer's constants."""
 
 
-class NeuronLayer(WeightedLayer, Generic[State]):
+class NeuronLayer(ConnectedLayer, Generic[State]):
     """Base of the layers of spiking neurons: constants, and the scale of weights."""
 
     tau_mem: Constant
@@ -104,8 +131,6 @@ class NeuronLayer(WeightedLayer, Generic[State]):
     on_overflow: OnOverflow
     silent: Literal["inf", "peak"]
     silent_time: float
-    sparse: "Connected | None"
-    """Fixed connections to the input, with one weight each; ``None`` for all-to-all."""
 
     @overload
     def forward(
@@ -190,26 +215,6 @@ class NeuronLayer(WeightedLayer, Generic[State]):
         )
         height = torch.where(leak < threshold, threshold - leak, threshold - reset)
         return critical_weight(spikes, self.tau_mem, self.tau_syn, height)
-
-    @property
-    def fan_in(self) -> float:
-        """How many inputs a neuron has, on average."""
-        return self.in_features if self.sparse is None else self.sparse.fan_in
-
-    def per_weight(self, x: Tensor) -> Tensor:
-        return super().per_weight(x) if self.sparse is None else self.sparse.per_weight(x)
-
-    def dense_weight(self) -> Tensor:
-        """The weights as a matrix ``(out_features, in_features)``, 0 without a connection."""
-        return self.weight if self.sparse is None else self.sparse.dense(self.weight)
-
-    def counts_of_inputs(self, spikes: Tensor | Events) -> Tensor:
-        counts = super().counts_of_inputs(spikes)
-        return counts if self.sparse is None else self.sparse.by_list(counts)
-
-    def by_neuron(self, out: Tensor) -> Tensor:
-        out = super().by_neuron(out)
-        return out if self.sparse is None else out.flatten(0, 1).unsqueeze(1)
 
     def dense_parts(self, arriving: Tensor | Events, output: Tensor) -> list[DensePart]:
         """The layer as parts that are fully connected, with what arrived and what it gave."""

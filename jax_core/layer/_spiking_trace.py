@@ -1,0 +1,75 @@
+"""Voltages of neurons of any model at given times, simulated or given their spikes."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from .._compiled import compiled
+from .._events import Events
+from .._overflow import OnOverflow, check_policy, handle_overflow
+from .._validate import check_query_times
+from ..connect._protocol import Connections
+from ..neuron._protocol import Neuron
+from ..simulate._events import sort_input
+from ..simulate._start import Start
+from ..walk._through_spikes import voltages
+from ._prepared import prepare, too_many
+from ._spiking import Given, check_window, run_layer
+from ._trace import prepare_output
+
+
+def spiking_trace(
+    spikes: Array | np.ndarray | Events,
+    weight: Array | np.ndarray,
+    neuron: Neuron,
+    times: Array | np.ndarray,
+    *,
+    output: Array | np.ndarray | None = None,
+    max_spikes: int = 1,
+    t_max: float | Array = math.inf,
+    min_slope: float | Array = 1e-3,
+    on_overflow: OnOverflow = "error",
+    connections: Connections | None = None,
+    validate: bool = True,
+) -> Array:
+    """Membrane voltage of the layer that `spiking` simulates: for plots and for losses.
+
+    Exact at every time, and differentiable like `spiking`, including the way in which the neurons'
+    own spikes move. Time and memory: all (neuron, event or time) pairs.
+
+    **Arguments:**
+
+    - ``times``: when to look, seconds, shape ``(T,)`` or ``(..., T)``, any order. Input spikes at
+      such a time have arrived; at a spike's own time the neuron is already reset.
+    - ``output``: the spikes that `spiking` found for this input, shape ``(..., out, K)``. Then
+      nothing is simulated, and gradients go on through it.
+
+    All others as in `spiking`; after ``t_max`` the voltage goes on without spikes.
+
+    **Returns:** voltages, shape ``(..., out, T)``; see `Neuron.voltage`.
+    """
+    check_policy(on_overflow)
+    window = check_window(t_max, min_slope, max_spikes, False, None)
+    layer = prepare(spikes, weight, Given(neuron), validate, connections)
+    check_query_times(times, layer.leading, layer.weight.dtype, values=validate)
+    if output is not None:
+        own = prepare_output(output, layer, "output", validate)
+    else:
+        out, health, _ = run_layer(layer, window, None)
+        own = layer.flatten(out)
+        if not neuron.once:
+            handle_overflow(health.overflow, on_overflow, too_many(max_spikes))
+    return layer.unflatten(layer.over(_look, own, layer.looks(times)))
+
+
+@compiled("spiking_trace")
+def _look(events: Events, weight: Array, neuron: Neuron, own: Array, times: Array) -> Array:
+    """Voltages ``(batch, out, T)``."""
+    order, place = sort_input(Events(lax.stop_gradient(events.time), events.index), weight)
+    time = events.time if place is None else jnp.take_along_axis(events.time, place, axis=1)
+    shape = time.shape[0], weight.shape[0]
+    start = Start.at_rest(neuron, shape, weight.dtype)
+    own = jnp.where(jnp.isfinite(own), own, jnp.inf)
+    return voltages(order._replace(time=time), weight, neuron, start, own, times)

@@ -1,0 +1,201 @@
+"""Layers of neurons other than LIF: what they share, and with what a function of tensors gives."""
+
+import copy
+import io
+import math
+
+import pytest
+import torch
+
+from evtorch import bridge, jax_core
+from evtorch import torch_api as snn
+from evtorch.torch_api import functional as F
+
+END, F64 = 0.1, torch.float64
+LAYERS = {"IF": snn.IF}
+
+
+def spikes_of(samples=3, inputs=5, dtype=F64):
+    return torch.sort(torch.rand(samples, inputs, 3, dtype=dtype) * END / 2, dim=-1).values
+
+
+def layer_of(kind, **options):
+    given = {"max_spikes": 30, "t_max": END, "dtype": F64, **options}
+    return LAYERS[kind](5, 4, **given)
+
+
+def total(out):
+    return torch.where(out.isfinite(), out, 0).square().sum()
+
+
+@pytest.fixture(params=LAYERS)
+def kind(request):
+    return request.param
+
+
+def test_a_layer_is_its_function(kind):
+    layer, spikes = layer_of(kind), spikes_of()
+    out = layer(spikes)
+    neuron = getattr(jax_core, kind)(**layer.constants())
+    assert torch.equal(out, F.spiking(spikes, layer.weight, neuron, max_spikes=30, t_max=END))
+    assert out.shape == (3, 4, 30)
+    assert out.isfinite().any(dim=-1).float().mean() > 0.6
+    assert torch.equal(layer(snn.events_from_spike_times(spikes)), out)
+    report = snn.health_report(layer)
+    assert report.layers[0].neurons == 4
+    assert report.layers[0].samples == 3
+    more = spikes_of(samples=19)
+    assert torch.equal(layer(more)[:7], layer(more[:7]))
+
+
+def test_gradients_reach_everything(kind):
+    names = tuple(layer_of(kind).constants())
+    layer = layer_of(kind, learn=names, refractory=2e-3, delay="axonal")
+    with torch.no_grad():
+        layer.delay.fill_(1e-3)
+    spikes = spikes_of().requires_grad_()
+    total(layer(spikes)).backward()
+    assert spikes.grad.count_nonzero() > 5
+    for name, parameter in layer.named_parameters():
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.any(), name
+    assert "learned" in repr(layer)
+
+
+def test_gradients_equal_finite_differences(kind):
+    layer = layer_of(kind, delay="synaptic")
+    spikes = spikes_of(samples=2)
+    with torch.no_grad():
+        layer.delay.copy_(torch.rand(4, 5, dtype=F64) * 5e-3)
+    assert torch.autograd.gradcheck(
+        lambda weight, delay: torch.nan_to_num(
+            torch.func.functional_call(layer, {"weight": weight, "delay": delay}, (spikes,)),
+            posinf=0.0,
+        ),
+        (layer.weight, layer.delay),
+        eps=1e-7,
+        atol=1e-5,
+        rtol=1e-5,
+    )
+
+
+def test_delays_and_connections(kind):
+    spikes, later = spikes_of(), torch.rand(5, dtype=F64) * 1e-2
+    plain = layer_of(kind)
+    delayed = layer_of(kind, delay=later)
+    delayed.weight = plain.weight
+    assert torch.equal(delayed(spikes), plain(F.delay(spikes, later)))
+    each = layer_of(kind, delay=later.expand(4, 5))
+    each.weight = plain.weight
+    torch.testing.assert_close(each(spikes), delayed(spikes), rtol=0, atol=1e-12)
+    mask = torch.rand(4, 5) < 0.6
+    mask[:, 0] = True
+    some = layer_of(kind, mask=mask)
+    dense = layer_of(kind)
+    with torch.no_grad():
+        dense.weight.copy_(torch.where(mask, some.dense_weight(), 0))
+    torch.testing.assert_close(some(spikes), dense(spikes), rtol=0, atol=1e-12)
+    listed = layer_of(kind, connections=mask.nonzero())
+    assert listed.weight.shape == some.weight.shape
+
+
+def test_checkpoints_copies_and_room(kind):
+    layer, spikes = layer_of(kind, max_spikes="auto"), spikes_of()
+    with torch.no_grad():
+        layer.weight.mul_(4)
+    out = layer(spikes)
+    assert layer.max_spikes > 4
+    assert torch.equal(copy.deepcopy(layer)(spikes), out)
+    stored = io.BytesIO()
+    torch.save(layer, stored)
+    stored.seek(0)
+    assert torch.equal(torch.load(stored, weights_only=False)(spikes), out)
+    other = layer_of(kind, max_spikes=layer.max_spikes)
+    other.load_state_dict(layer.state_dict())
+    assert torch.equal(other(spikes), out)
+    with pytest.warns(snn.CheckpointWarning, match="v_threshold=1"):
+        layer_of(kind, v_threshold=2.0).load_state_dict(layer.state_dict())
+    few = layer_of(kind, max_spikes=1)
+    few.load_state_dict(layer.state_dict())
+    with pytest.raises(snn.SpikeOverflowError, match="Raise max_spikes"):
+        few(spikes)
+    once = layer_of(kind, max_spikes=1, refractory=math.inf)
+    once.weight = layer.weight
+    assert once(spikes).shape == (3, 4, 1)
+
+
+def test_voltages(kind):
+    layer, spikes = layer_of(kind), spikes_of()
+    times = torch.linspace(0, END, 50, dtype=F64)
+    out = layer(spikes)
+    v = layer.trace(spikes, times)
+    assert v.shape == (3, 4, 50)
+    assert torch.equal(layer.trace(spikes, times, output=out), v)
+    v.square().sum().backward()
+    assert layer.weight.grad.count_nonzero() == layer.weight.numel()
+    weight = layer.weight.detach()
+    move, eps = torch.randn_like(weight), 1e-6
+
+    def moved(sign):
+        other = copy.deepcopy(layer)
+        with torch.no_grad():
+            other.weight.add_(sign * eps * move)
+            return other.trace(spikes, times).square().sum()
+
+    expected = (moved(1) - moved(-1)) / (2 * eps)
+    found = (layer.get_parameter("weight").grad * move).sum()  # pyright: ignore[reportOptionalOperand]
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_compiled_and_in_jax(kind):
+    layer = layer_of(kind, on_overflow="truncate", dtype=torch.float32)
+    spikes = spikes_of(dtype=torch.float32)
+    out = layer(spikes)
+    assert torch.equal(torch.compile(layer, fullgraph=True, backend="eager")(spikes), out)
+    run, parameters = bridge.as_jax_function(layer)
+    found = run(parameters, bridge.to_jax(spikes))
+    torch.testing.assert_close(bridge.to_torch(found), out)
+
+    def loss(out, target):
+        return (torch.where(out.isfinite(), out, 0).sum(dim=(1, 2)) - target).square().mean()
+
+    step = bridge.compile_step(layer, loss, torch.optim.Adam(layer.parameters()))
+    before = layer.weight.detach().clone()
+    step(spikes, torch.zeros(3))
+    assert not torch.equal(layer.weight, before)
+
+
+WRONG = [
+    ({"tau_syn": 0.0}, ValueError, "tau_syn must be > 0"),
+    ({"tau_syn": torch.tensor([1e-2, 1e-2, 1e-2, -1.0])}, ValueError, "tau_syn.*must be > 0"),
+    (
+        {"tau_syn": torch.ones(3)},
+        ValueError,
+        r"tau_syn must be a number or have one value per neuron",
+    ),
+    ({"v_reset": 1.0}, ValueError, "v_reset must be below v_threshold"),
+    ({"refractory": -1.0}, ValueError, "refractory must be >= 0"),
+    ({"v_threshold": math.inf}, ValueError, "v_threshold must be finite"),
+    ({"learn": "weight"}, ValueError, "learn must name neuron constants"),
+    ({"max_spikes": 0}, ValueError, "max_spikes must be >= 1"),
+    ({"delay": "dendritic"}, ValueError, "delay must be None, 'axonal'"),
+    ({"solver": "auto"}, TypeError, "has no option solver; its options are .*max_spikes"),
+    ({"dtype": torch.float16}, TypeError, "dtype must be torch.float32 or torch.float64"),
+]
+
+
+@pytest.mark.parametrize(("options", "error", "message"), WRONG)
+def test_bad_options_are_refused_by_name(kind, options, error, message):
+    if not set(options) <= {"solver", "tau_syn"} or "tau_syn" in layer_of(kind).constants():
+        with pytest.raises(error, match=message):
+            LAYERS[kind](5, 4, **options)
+
+
+def test_a_constant_that_leaves_its_range_is_refused(kind):
+    layer = layer_of(kind, learn="v_threshold")
+    with torch.no_grad():
+        layer.get_parameter("v_threshold")[1] = -2.0
+    with pytest.raises(ValueError, match=r"v_reset must be below v_threshold.* at neuron 1"):
+        layer(spikes_of())
+    with pytest.raises(TypeError, match=r"weight is torch\.float64, but spikes is torch.float32"):
+        layer(spikes_of(dtype=torch.float32))

@@ -1,0 +1,215 @@
+"""Layers made of a neuron model of ``jax_core``."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Literal, TypedDict
+
+import torch
+from torch import Tensor, nn
+
+from ...jax_core import Events, Neuron
+from .. import functional
+from .._validate import check_dtype, check_size
+from ..functional._lif import check_settings, spikes_once
+from ..functional._spiking import check_neuron
+from ._connection_list import Connected, connection_list
+from ._constants import Constant, constant_numbers, constants_repr, register_constants
+from ._delay_parameter import delay_repr, register_delay
+from ._delayed_input import DelayedInput
+from ._health import Health
+from ._initialisation import spiking_weights_
+from ._overflow import OnOverflow, report_overflow
+from ._room import Room, room_repr, set_room, with_room
+
+
+class ModelOptions(TypedDict, total=False):
+    """Options of all layers of neuron models; they mean what they mean to `LIF`."""
+
+    max_spikes: Room
+    t_max: float
+    delay: Literal["axonal", "synaptic"] | float | Tensor | None
+    mask: Tensor | None
+    connections: Tensor | Sequence[Sequence[int]] | None
+    learn: Iterable[str]
+    on_overflow: OnOverflow
+    min_slope: float
+    device: torch.device | str | None
+    dtype: torch.dtype | None
+
+
+DEFAULTS: dict[str, Any] = {
+    "max_spikes": 1,
+    "t_max": math.inf,
+    "delay": None,
+    "mask": None,
+    "connections": None,
+    "learn": (),
+    "on_overflow": "error",
+    "min_slope": 1e-3,
+    "device": None,
+    "dtype": None,
+}
+
+
+class ModelLayer(DelayedInput):
+    """Base of the layers whose neurons are a model of ``jax_core``, fully connected to their input
+    or by a list.
+
+    A derived class names its ``model`` and the largest potential after an input; the model's
+    constants are attributes of the layer, as those of `LIF`.
+
+    **Arguments:** ``constants``: by name, each a number or a tensor ``(out_features,)``;
+    ``options``: those of `ModelOptions`, all optional.
+    """
+
+    model: ClassVar[type[Neuron[Any]]]
+    v_threshold: Constant
+    refractory: Constant
+    max_spikes: int
+    grows: bool
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        constants: dict[str, Any],
+        options: ModelOptions,
+    ) -> None:
+        super().__init__()
+        unknown = sorted(set(options) - set(DEFAULTS))
+        if unknown:
+            raise TypeError(
+                f"{type(self).__name__} has no option {', '.join(unknown)}; its options are "
+                f"{', '.join([*constants, *DEFAULTS])}"
+            )
+        given = {**DEFAULTS, **options}
+        self.constant_names = tuple(constants)
+        self.in_features = check_size(in_features, "in_features")
+        self.out_features = check_size(out_features, "out_features")
+        set_room(self, given["max_spikes"], constants["refractory"])
+        limits = given["t_max"], "eventprop", given["min_slope"], given["on_overflow"]
+        check_settings(self.max_spikes, *limits, constants["refractory"])
+        self.t_max, self.min_slope = float(given["t_max"]), float(given["min_slope"])
+        self.on_overflow: OnOverflow = given["on_overflow"]
+        place = {"device": given["device"], "dtype": check_dtype(given["dtype"])}
+        register_constants(self, constants, given["learn"], self.out_features, **place)
+        check_neuron(self.neuron())
+        self._connect(given["delay"], given["mask"], given["connections"], place)
+        self.reset_parameters()
+
+    def _connect(self, delay: Any, mask: Any, connections: Any, place: dict[str, Any]) -> None:
+        shape = self.out_features, self.in_features
+        pairs = connection_list(mask, connections, shape)
+        self.sparse = None if pairs is None else Connected(pairs, shape, place["device"])
+        full = shape if pairs is None else (len(pairs),)
+        self.weight = nn.Parameter(torch.empty(full, **place))
+        kinds: dict[str, Any] = {"axonal": self.in_features, "synaptic": shape}
+        self.delay_type = register_delay(self, "delay", delay, kinds, pairs=pairs, **place)
+
+    def constants(self) -> dict[str, Any]:
+        """The neuron constants by name."""
+        return {name: getattr(self, name) for name in self.constant_names}
+
+    def neuron(self) -> Neuron:
+        """The model with the layer's constants, as `functional.spiking` takes it."""
+        return self.model(**self.constants())
+
+    def height(self) -> Tensor:
+        """From which voltage to the threshold a neuron at rest must be lifted, float64."""
+        raise NotImplementedError
+
+    def peak(self) -> Tensor:
+        """The largest voltage after one input of weight 1, float64."""
+        raise NotImplementedError
+
+    def critical_weight(self) -> Tensor:
+        """The weight with which coincident spikes of all inputs just reach the threshold.
+
+        **Returns:** float64, shape ``()`` or ``(out_features,)``.
+        """
+        return self.weight_scale(self.fan_in)
+
+    def weight_scale(self, spikes: float) -> Tensor:
+        """The weight with which that many coincident spikes just reach the threshold."""
+        return self.height() / (max(spikes, 1) * self.peak())
+
+    def reset_parameters(self) -> None:
+        """Draw new weights, such that most neurons spike, as `LIF.reset_parameters` does."""
+        spiking_weights_(self.weight, self.per_weight(self.critical_weight()), self.fan_in)
+
+    def arguments(self) -> dict[str, Any]:
+        return {
+            "weight": self.weight,
+            "neuron": self.neuron(),
+            "connections": self.connections(),
+            "max_spikes": self.max_spikes,
+            "t_max": self.t_max,
+            "min_slope": self.min_slope,
+        }
+
+    def forward(self, spikes: Tensor | Events) -> Tensor:
+        """Spikes of the layer, ``(..., out_features, max_spikes)``."""
+        arriving = self.delay_input(spikes)
+        out, health = self.simulated(arriving)
+        self.note(arriving, out, health)
+        self.report_lost(health)
+        self.remember_call(arriving, out)
+        return out
+
+    def simulated(self, arriving: Tensor | Events) -> tuple[Tensor, Health]:
+        """Spikes and health, with room that grows if it may."""
+
+        def run() -> Any:
+            return functional.spiking(arriving, **self.arguments(), return_health=True)
+
+        return with_room(self, run)
+
+    def note(self, arriving: Tensor | Events, out: Tensor, health: Health) -> None:
+        self.remember(out.shape[:-2].numel(), health)
+        self.remember_late(arriving)
+
+    def report_lost(self, health: Health) -> None:
+        if not spikes_once(self.refractory):
+            report_overflow(health.overflow, self.on_overflow, self.max_spikes)
+
+    def trace(
+        self, spikes: Tensor | Events, times: Tensor, *, output: Tensor | None = None
+    ) -> Tensor:
+        """Membrane voltage, for plots and for losses; exact at every time, and differentiable.
+
+        **Arguments:**
+
+        - ``spikes``: as in the forward.
+        - ``times``: when to look, seconds, shape ``(T,)`` or ``(..., T)``. Input at such a time has
+          arrived, a spike at it has reset the neuron. After ``t_max`` there are no spikes.
+        - ``output``: what the forward returned for these spikes, so that nothing is simulated
+          again; gradients go on through it.
+
+        **Returns:** voltages, shape ``(..., out_features, T)``.
+        """
+        arriving = self.delay_input(spikes)
+        if output is None:
+            output, health = self.simulated(arriving)
+            self.report_lost(health)
+        return functional.spiking_trace(arriving, **self.arguments(), times=times, output=output)
+
+    def numbers(self) -> dict[str, Any]:
+        kind = {} if self.delay_type is None else {"delay": self.delay_type}
+        return {**constant_numbers(self, self.constant_names), "t_max": self.t_max, **kind}
+
+    def extra_repr(self) -> str:
+        parts = [
+            f"{self.in_features}, {self.out_features}",
+            constants_repr(self, self.constant_names),
+            f"{room_repr(self)}, t_max={self.t_max:g}",
+        ]
+        if self.delay is not None and self.delay_type is not None:
+            parts.append(delay_repr("delay", self.delay, self.delay_type))
+        if self.sparse is not None:
+            parts.append(f"connections={len(self.weight)}")
+        return ", ".join(parts)
+
+
+def double(constant: Constant) -> Tensor:
+    """A constant as a float64 tensor without gradient."""
+    return torch.as_tensor(constant, dtype=torch.float64).detach()
