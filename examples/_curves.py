@@ -92,8 +92,8 @@ def save_with_samples(
     panels["accuracy"].legend(loc="center right")
     for label in range(4):
         draw(panels[label], label)
-    for label in (0, 2):
-        panels[label].set_ylabel("channel")
-    for label in (2, 3):
-        panels[label].set_xlabel(f"time, {unit}")
+        panels[label].set(
+            xlabel=f"time, {unit}" if label in (2, 3) else "",
+            ylabel="channel" if label in (0, 2) else "",
+        )
     figure.savefig(path, dpi=120)

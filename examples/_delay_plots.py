@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import nn
 
+from evtorch import torch_api as snn
 from evtorch.torch_api.datasets import YinYang
 
-MS = 1e-3
 _PANELS: list[Any] = [["loss", "decisions"], ["accuracy", "decisions"], ["hidden", "outputs"]]
 
 
@@ -39,12 +39,8 @@ def plot(
         if layer.delay is None:
             axes.set_axis_off()
             continue
-        delays = layer.delay.detach().clamp(min=0).flatten() / MS
-        axes.hist(delays.numpy(), bins=20, color="tab:purple")
+        snn.plot.delays(layer, axes, bins=20, color="tab:purple")
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set(
-            title=f"delays to {name}: {int((delays > 0).sum())} of {len(delays)} are not 0",
-            xlabel="delay, ms",
-            ylabel="number",
-        )
+        above_0 = int((layer.delay > 0).sum())
+        axes.set_title(f"delays to {name}: {above_0} of {layer.delay.numel()} are not 0")
     figure.savefig(path, dpi=120)

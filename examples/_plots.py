@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from _curves import plot_training
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.patches import Arc, Circle, Patch
+from matplotlib.patches import Arc, Circle
 from torch import Tensor, nn
 
 from evtorch import torch_api as snn
@@ -54,39 +53,20 @@ def plot(
 
 def plot_decisions(axes: Axes, model: nn.Module, predict: Predict, test: YinYang) -> None:
     """What the network answers all over the plane, and the test samples it gets wrong."""
-    side = torch.linspace(0, 1, 200)
-    y, x = torch.meshgrid(side, side, indexing="ij")
-    answer = predict(model, torch.stack([x, y, 1 - x, 1 - y], dim=-1).reshape(-1, 4))
-    image = answer.reshape(x.shape).numpy()
-    in_disk = (x - 0.5) ** 2 + (y - 0.5) ** 2 <= test.r_big**2
-    image = np.ma.masked_where(~in_disk.numpy() | (image < 0), image)
-    extent = (0.0, 1.0, 0.0, 1.0)
-    colors = ListedColormap(list(COLORS))
-    axes.imshow(image, cmap=colors, vmin=0, vmax=2, alpha=0.4, origin="lower", extent=extent)
-    wrong = predict(model, test.values) != test.classes
+    center = torch.full((2,), test.r_big)
+    snn.plot.decisions(
+        lambda points: predict(model, torch.cat([points, 1 - points], dim=-1)),
+        axes,
+        where=lambda points: (points - center).norm(dim=-1) <= test.r_big,
+        points=test.values[:, :2],
+        classes=test.classes,
+        names=test.class_names,
+    )
     r, head = test.r_big, (test.r_big / 2, test.r_big)
-    for center, bend in ((head, 180), ((3 * head[0], r), 0)):
-        axes.add_patch(Arc(center, r, r, theta1=bend, theta2=bend + 180, linewidth=0.5))
-        axes.add_patch(Circle(center, test.r_small, fill=False, linewidth=0.5))
-    axes.scatter(
-        *test.values[wrong, :2].T.numpy(),
-        c=[COLORS[label] for label in test.classes[wrong]],
-        edgecolors="k",
-        linewidths=0.8,
-        s=25 if int(wrong.sum()) < 100 else 8,
-    )
-    axes.set(
-        title=f"decisions; {int(wrong.sum())} of {len(test)} test samples are wrong\n"
-        f"(dots, in the colour of their true class)",
-        xlabel="x",
-        ylabel="y",
-    )
-    names = zip(COLORS, test.class_names, strict=True)
-    axes.legend(
-        handles=[Patch(color=color, alpha=0.4, label=name) for color, name in names],
-        loc="upper left",
-        bbox_to_anchor=(1, 1),
-    )
+    for middle, bend in ((head, 180), ((3 * head[0], r), 0)):
+        axes.add_patch(Arc(middle, r, r, theta1=bend, theta2=bend + 180, linewidth=0.5))
+        axes.add_patch(Circle(middle, test.r_small, fill=False, linewidth=0.5))
+    axes.set(xlabel="x", ylabel="y")
 
 
 @torch.no_grad()
@@ -102,18 +82,22 @@ def _plot_sample(above: Axes, below: Axes, model: nn.Sequential, test: YinYang) 
         groups.append(("outputs", output, list(COLORS)))
     rows, ticks, last = 0, {}, 0.0
     for name, times, colors in groups:
-        early_first, order = (times[:, 0] / MS).sort()
+        early_first, order = times[:, 0].sort()
         number = int(early_first.isfinite().sum())
-        colors = np.resize(colors, len(times))[order]
-        above.scatter(early_first.numpy(), rows + np.arange(len(times)), c=colors, marker="|", s=40)
+        color = np.resize(colors, len(times))[order][:number]
+        snn.plot.raster(early_first[:number, None], above, first_row=rows, c=color, s=40)
         if number:
             ticks[rows + (number - 1) / 2] = f"{number} of {len(times)}\n{name}"
             last = max(last, early_first[number - 1].item())
         rows += number
     above.set_yticks(list(ticks), list(ticks.values()))
-    above.set(title=f"spikes of one sample, class {test.class_names[test.classes[0]]}")
+    above.set(
+        xlabel="",
+        ylabel="",
+        title=f"spikes of one sample, class {test.class_names[test.classes[0]]}",
+    )
     above.grid(alpha=0.3, axis="x")
-    _plot_voltages(below, readout, spikes, output, last * MS)
+    _plot_voltages(below, readout, spikes, output, last)
 
 
 def _plot_voltages(
@@ -128,18 +112,14 @@ def _plot_voltages(
         spiked = output[output.isfinite()]
         # Without samples just before the spikes, peaks would seem to miss the threshold.
         times = torch.cat([times, spiked * (1 - 1e-6), spiked]).sort().values
-    for k, voltage in enumerate(readout.trace(spikes, times)):
-        axes.plot(times / MS, voltage, color=COLORS[k], label=YinYang.class_names[k])
-        if isinstance(readout, snn.LI):
-            axes.plot(times[voltage.argmax()] / MS, voltage.max(), "o", color=COLORS[k])
-    if isinstance(readout, snn.LI):
+    is_lif = isinstance(readout, snn.LIF)
+    voltages = readout.trace(spikes, times)
+    names, threshold = YinYang.class_names, readout.v_threshold if is_lif else None
+    snn.plot.voltage(times, voltages, axes, labels=names, threshold=threshold)
+    if not is_lif:
+        for voltage, color in zip(voltages, COLORS, strict=True):
+            axes.plot(times[voltage.argmax()] / MS, voltage.max(), "o", color=color)
         axes.plot([], "ok", label="highest")
-    else:
-        axes.axhline(float(readout.v_threshold), color="k", linestyle=":", label="threshold")
-    axes.set(
-        title=f"outputs; the answer is the {answer}",
-        xlabel="time, ms",
-        ylabel="membrane voltage",
-    )
+    axes.set_title(f"outputs; the answer is the {answer}")
     axes.legend()
     axes.grid(alpha=0.3)

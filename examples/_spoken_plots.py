@@ -7,6 +7,8 @@ from _curves import save_with_samples
 from _spoken_events import SpokenEvents
 from matplotlib.axes import Axes
 
+from evtorch import torch_api as snn
+
 
 def plot(
     path: Path,
@@ -19,9 +21,10 @@ def plot(
 
     def draw(axes: Axes, label: int) -> None:
         """The first sample of a class, if there is any."""
-        time, index = test[(test.classes == label).nonzero()[:1, 0]].events
-        there = time.isfinite()
-        axes.scatter(time[there], index[there], marker="|", s=8, color=f"C{label}")
+        for k in (test.classes == label).nonzero()[:1, 0]:
+            time, index = test.events
+            events = snn.Events(time[k], index[k])
+            snn.plot.raster(events, axes, unit="s", s=8, color=f"C{label}")
         axes.set(title=f"class {label}", xlim=(0, test.t_max), ylim=(0, SpokenEvents.CHANNELS))
 
     save_with_samples(path, loss, test_accuracy, counts_accuracy, draw, "s")

@@ -7,6 +7,8 @@ from _curves import save_with_samples
 from _ordered_events import MS, OrderedEvents
 from matplotlib.axes import Axes
 
+from evtorch import torch_api as snn
+
 
 def plot(
     path: Path,
@@ -19,8 +21,9 @@ def plot(
 
     def draw(axes: Axes, label: int) -> None:
         """The first sample of a class, if there is any."""
-        time, index = test[(test.classes == label).nonzero()[:1, 0]].events
-        axes.scatter(time / MS, index, marker="|", s=30, color=f"C{label}")
+        for k in (test.classes == label).nonzero()[:1, 0]:
+            time, index = test.events
+            snn.plot.raster(snn.Events(time[k], index[k]), axes, color=f"C{label}")
         axes.axvspan(0, OrderedEvents.LEAD / MS, color="tab:gray", alpha=0.2, linewidth=0)
         axes.set(xlim=(0, OrderedEvents.T_MAX / MS), yticks=range(0, OrderedEvents.CHANNELS, 5))
         step = OrderedEvents.STEPS[label]

@@ -7,6 +7,7 @@ from . import functional as functional
 from . import hardware as hardware
 from . import hx as hx
 from . import nir as nir
+from . import plot as plot
 from ._validate import validation as validation
 from .functional import first_to_spike as first_to_spike
 from .functional import latency_penalty as latency_penalty
@@ -15,6 +16,9 @@ from .functional._batch import pad_batches as pad_batches
 from .functional._lif_state import LIFState as LIFState
 from .functional._recurrent_lif_state import RecurrentLIFState as RecurrentLIFState
 from .layers._checkpoint import CheckpointWarning as CheckpointWarning
+from .layers._cost import Cost as Cost
+from .layers._cost import LayerCost as LayerCost
+from .layers._cost import cost as cost
 from .layers._delay import Delay as Delay
 from .layers._fuse import fuse as fuse
 from .layers._health import Health as Health
@@ -73,6 +77,7 @@ __all__ = [
     "LI",
     "LIF",
     "CheckpointWarning",
+    "Cost",
     "Delay",
     "DeltaEncoder",
     "Events",
@@ -86,6 +91,7 @@ __all__ = [
     "LIFState",
     "LateSpikeWarning",
     "LatencyEncoder",
+    "LayerCost",
     "LayerHealth",
     "PoissonEncoder",
     "PopulationEncoder",
@@ -113,6 +119,7 @@ __all__ = [
     "VanRossumLoss",
     "VoltageCrossEntropyLoss",
     "clip_grad_",
+    "cost",
     "datasets",
     "dense_from_events",
     "dense_from_spike_times",
@@ -129,6 +136,7 @@ __all__ = [
     "nir",
     "pad_batches",
     "parameter_groups",
+    "plot",
     "rate_penalty",
     "rescue_silent_",
     "silent_loss",
