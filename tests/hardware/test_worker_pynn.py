@@ -1,8 +1,6 @@
 """Networks on Brian 2 through PyNN, in the environment that ``make pynn`` creates."""
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,17 +19,16 @@ from evtorch.jax_core.hardware import (
     check_observation,
 )
 from evtorch.torch_api.datasets import YinYang
+from tests._simulators import PYTHON, needed
 from tests.hardware import _yinyang
 
-ROOT = Path(__file__).parents[2]
-PYTHON = Path(os.environ.get("EVTORCH_PYNN_PYTHON", ROOT / ".venv-pynn/bin/python"))
 STEP = 1e-7  # 0.1 ms of the simulator
 DURATION = 4e-5
 TAUS = {"tau_mem": 1.2e-5, "tau_syn": 6e-6}
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not PYTHON.exists(), reason="PyNN is not installed: make pynn"),
+    needed,
     pytest.mark.usefixtures("x64"),
 ]
 

@@ -1,0 +1,10 @@
+"""The environment of simulators, which need an older NumPy: `make pynn` creates it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PYTHON = Path(os.environ.get("EVTORCH_PYNN_PYTHON", ROOT / ".venv-pynn/bin/python"))
+needed = pytest.mark.skipif(not PYTHON.exists(), reason="simulators are not installed: make pynn")
