@@ -5,10 +5,12 @@
 Both files hold arrays in seconds. Of the network: of each neuron ``tau_mem``, ``tau_syn``,
 ``v_threshold``, ``v_leak``, ``v_reset`` and ``refractory``; of the input spikes ``input_time``,
 ascending, and ``input_index``, below ``inputs``; of the synapses ``pre``, where neurons follow the
-inputs, ``post``, ``weight`` and ``delay``; ``resolution`` and ``t_max``; ``model``. Refractory
-periods and delays are multiples of the resolution, one of it at least. Of the spikes: ``time``,
-ascending, and ``index``; and what building and running took, ``build_seconds`` and ``run_seconds``,
-the latter of wall time and of the processor.
+inputs, ``post``, ``weight`` and ``delay``; ``resolution``, ``t_max`` and ``model``. Refractory
+periods and delays are multiples of the resolution, one of it at least. Models whose spikes are on
+the clock get input spikes at the nearest step, and have their own at the end of one.
+
+Of the spikes: ``time``, ascending, and ``index``; and what building and running took,
+``build_seconds`` and ``run_seconds``, the latter of wall time and of the processor.
 """
 
 import importlib
@@ -72,8 +74,10 @@ def build(nest: Any, network: Mapping[str, np.ndarray]) -> tuple[Any, Any]:
     neurons = nest.Create(
         str(network["model"]), size, {name: value.tolist() for name, value in constants.items()}
     )
-    sources = nest.Create("spike_generator", int(network["inputs"]), {"precise_times": True})
-    at = milliseconds(network["input_time"])
+    exact, step = "_ps" in str(network["model"]), network["resolution"]
+    sources = nest.Create("spike_generator", int(network["inputs"]), {"precise_times": exact})
+    at = network["input_time"]
+    at = milliseconds(at if exact else np.round(at / step) * step)
     sources.set([{"spike_times": at[network["input_index"] == i]} for i in range(len(sources))])
     senders = np.concatenate([sources.tolist(), neurons.tolist()])
     nest.Connect(
