@@ -3,9 +3,9 @@
     .venv-pynn/bin/python benchmarks/in_brian2.py NETWORK.npz SPIKES.npz
 
 ``resolution`` is the step; input spikes are moved to the nearest one, no two of an input to the
-same. ``target`` is ``numpy`` or ``cython``, and ``cache`` the folder for what the latter compiles. A
-spike's time is the begin of its step. Of the spikes, also ``compile_seconds``: what a run of no time
-takes, which generates and compiles code.
+same. ``target`` is ``numpy`` or ``cython``, and ``cache`` the folder for what the latter compiles.
+A spike's time is the begin of its step. Of the spikes, also ``compile_seconds``: what a run of no
+time takes, which generates and compiles code.
 """
 
 import importlib
