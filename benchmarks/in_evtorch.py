@@ -52,15 +52,16 @@ def build(network: Mapping[str, np.ndarray]) -> tuple[tuple[Any, ...], dict[str,
     inputs, size = int(network["inputs"]), len(network["tau_mem"])
     weight = np.zeros((size, inputs + size))
     weight[network["post"], network["pre"]] = network["weight"]
-    delay = np.zeros(inputs + size)
-    delay[network["pre"]] = network["delay"]
-    arrival = network["input_time"] + delay[network["input_index"]]
+    of_input = network["pre"] < inputs
+    delay = np.zeros(size)
+    delay[network["pre"][~of_input] - inputs] = network["delay"][~of_input]
+    arrival = network["input_time"] + network["delay"][of_input][0]
     events = jax_core.Events(
         jax.numpy.asarray(arrival, dtype), jax.numpy.asarray(network["input_index"], np.int32)
     )
     arguments = events, weight[:, :inputs].astype(dtype), weight[:, inputs:].astype(dtype)
     settings = {name: network[name].astype(dtype) for name in names}
-    settings["recurrent_delay"] = delay[inputs:].astype(dtype)
+    settings["recurrent_delay"] = delay.astype(dtype)
     room = int(network["max_spikes"])
     return arguments, {**settings, "t_max": float(network["t_max"]), "max_spikes": room}
 
