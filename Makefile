@@ -121,12 +121,15 @@ bench: venv ## time evtorch against jaxsnn, into benchmarks/results
 
 pynn: $(PYNN_VENV)/.installed ## create .venv-pynn (PyNN, Brian 2, NEST) for the tests that use simulators
 
+# Where NEST has wheels; elsewhere its tests are skipped.
+HAS_NEST := sys_platform == 'linux' and platform_machine == 'x86_64'
+
 # Wheels only: a NumPy of that age does not build against newer Pythons, and fails slowly.
 $(PYNN_VENV)/.installed: constraints-pynn.txt
 	@echo "Installing into $(PYNN_VENV) (PyNN, Brian 2, NEST; half a minute)"
 	@{ $(PYNN_PYTHON) -m venv $(PYNN_VENV) && $(PYNN_VENV)/bin/python -m pip install --quiet \
 	  --constraint constraints-pynn.txt --only-binary numpy,brian2,cython,nest-simulator \
-	  PyNN brian2 nest-simulator; } || { \
+	  PyNN brian2 "nest-simulator; $(HAS_NEST)"; } || { \
 	  rm -rf $(PYNN_VENV); \
 	  echo "error: the PyNN environment could not be made with '$(PYNN_PYTHON)'" \
 	       "($$($(PYNN_PYTHON) --version 2>/dev/null || echo missing)); its versions have wheels for" \

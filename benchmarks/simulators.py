@@ -77,6 +77,8 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="neurons")
     parser.add_argument("--out", type=Path, default=OUT, help="table (results/simulators.md)")
     own = parser.parse_args()
+    if not PYTHON.exists():
+        parser.error(f"there is no {PYTHON}, which has NEST and Brian 2: make pynn")
     pin()
     before, tables = load(), []
     with TemporaryDirectory() as folder:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ._simulators import needed
+from ._simulators import nest_needed
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
@@ -69,7 +69,7 @@ def test_errors_of_first_spikes_shrink_with_steps_and_are_rounding_without(
         assert 1e-5 < fine < 0.2 * coarse < 1e-3
 
 
-@needed
+@nest_needed
 def test_simulators_find_the_spikes_of_the_same_network(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -19,7 +19,7 @@ from evtorch.jax_core.hardware import (
     check_observation,
 )
 from evtorch.torch_api.datasets import YinYang
-from tests._simulators import PYTHON, needed
+from tests._simulators import PYTHON, needed, nest_needed
 from tests.hardware import _yinyang
 
 STEP = 1e-7  # 0.1 ms of the simulator
@@ -42,7 +42,7 @@ def start(name: str, **options: float) -> WorkerBackend:
     return WorkerBackend.start(backend, options, python=str(PYTHON), timeout=300)
 
 
-@pytest.fixture(scope="module", params=LATE)
+@pytest.fixture(scope="module", params=["brian2", pytest.param("nest", marks=nest_needed)])
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -161,6 +161,7 @@ def test_several_spikes_with_refractory_periods_agree_within_a_finer_clock(rng):
     assert_same_spikes(found[..., :3], expected[..., :3], 4 * STEP / 10)
 
 
+@nest_needed
 @pytest.mark.parametrize("name", ["nest"], indirect=True)
 def test_all_spikes_agree_off_the_clock_with_a_refractory_period_for_each_neuron(worker, rng):
     weight, steps = rng.normal(2.0, 0.5, (8, 5)), np.array([1, 1, 2, 5, 8, 15, 20, 30])

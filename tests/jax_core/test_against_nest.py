@@ -11,10 +11,10 @@ with steps of 0.5 ms some spike in their refractory periods, where currents are 
 import numpy as np
 import pytest
 
-from .._simulators import needed
+from .._simulators import nest_needed
 from . import _nest as nest
 
-pytestmark = [needed, pytest.mark.usefixtures("x64")]
+pytestmark = [nest_needed, pytest.mark.usefixtures("x64")]
 
 
 def assert_same_spikes(found: np.ndarray, expected: np.ndarray) -> None:
