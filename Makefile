@@ -3,8 +3,8 @@
 # Interpreter that creates the environment (3.11 or newer); later steps use the environment's own.
 PYTHON ?= python3
 VENV ?= .venv
-# Environment of the PyNN worker, apart because its simulator needs an older NumPy; `PYNN=no` does
-# without it, and its tests are skipped.
+# Environment of the PyNN worker and of the simulators that tests compare with, apart because they
+# need an older NumPy; `PYNN=no` does without it, and its tests are skipped.
 PYNN ?= yes
 PYNN_VENV ?= .venv-pynn
 PYNN_PYTHON ?= $(PYTHON)
@@ -119,13 +119,17 @@ format: venv ## let ruff fix and format the code
 bench: venv ## time evtorch against jaxsnn, into benchmarks/results
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
-pynn: $(PYNN_VENV)/.installed ## create .venv-pynn (PyNN, Brian 2) for the tests of that worker
+pynn: $(PYNN_VENV)/.installed ## create .venv-pynn (PyNN, Brian 2, NEST) for the tests that use simulators
+
+# Where NEST has wheels; elsewhere its tests are skipped.
+HAS_NEST := sys_platform == 'linux' and platform_machine == 'x86_64'
 
 # Wheels only: a NumPy of that age does not build against newer Pythons, and fails slowly.
 $(PYNN_VENV)/.installed: constraints-pynn.txt
-	@echo "Installing into $(PYNN_VENV) (PyNN, Brian 2; half a minute)"
+	@echo "Installing into $(PYNN_VENV) (PyNN, Brian 2, NEST; half a minute)"
 	@{ $(PYNN_PYTHON) -m venv $(PYNN_VENV) && $(PYNN_VENV)/bin/python -m pip install --quiet \
-	  --constraint constraints-pynn.txt --only-binary numpy,brian2,cython PyNN brian2; } || { \
+	  --constraint constraints-pynn.txt --only-binary numpy,brian2,cython,nest-simulator \
+	  PyNN brian2 "nest-simulator; $(HAS_NEST)"; } || { \
 	  rm -rf $(PYNN_VENV); \
 	  echo "error: the PyNN environment could not be made with '$(PYNN_PYTHON)'" \
 	       "($$($(PYNN_PYTHON) --version 2>/dev/null || echo missing)); its versions have wheels for" \

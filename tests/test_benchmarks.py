@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ._simulators import nest_needed
+
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 COMPARE = f"""
@@ -65,3 +67,23 @@ def test_errors_of_first_spikes_shrink_with_steps_and_are_rounding_without(
     for library in ("norse", "snntorch"):
         coarse, fine = (median(f"{library}, steps of {dt} ms") for dt in (1, 0.1))
         assert 1e-5 < fine < 0.2 * coarse < 1e-3
+
+
+@nest_needed
+def test_simulators_find_the_spikes_of_the_same_network(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    simulators: Any = importlib.import_module("simulators")
+    task = {**simulators.network(40), "t_max": 0.1}
+    reference = simulators.run(simulators.ROWS[0], task, tmp_path)
+    assert len(reference["time"]) > 30
+    brian2 = simulators.in_brian2(0.1)
+    brian2.settings["target"] = "numpy"  # compiles nothing
+
+    def error(row: Any) -> Any:
+        return simulators.compare(simulators.run(row, task, tmp_path), reference, row.shifts)
+
+    assert error(simulators.in_nest("iaf_psc_exp_ps_lossless", 0.1)).largest < 1e-13
+    for on_clock in (simulators.in_nest("iaf_psc_exp", 0.1, on_clock=True), brian2):
+        assert 1e-6 < error(on_clock).median < 1e-4

@@ -1,6 +1,6 @@
 """Networks on PyNN simulators: backends for workers.
 
-``evtorch_worker.pynn:brian2`` and ``evtorch_worker.pynn:simulator``.
+``evtorch_worker.pynn:brian2``, ``evtorch_worker.pynn:nest`` and ``evtorch_worker.pynn:simulator``.
 
 Imported in the worker's environment, which has PyNN and the simulator but not evtorch.
 ``IF_curr_exp`` with ``cm = tau_m`` is the contract's neuron: milliseconds, millivolts for the
@@ -17,7 +17,7 @@ import numpy as np
 from .._contract import HardwareLimitError, Layer, Network, Observation, check_input
 from ._timeline import Timeline, on_clock, plan
 
-# The exact solution of the equations divides by tau_m - tau_syn.
+# The exact solution of the equations divides by tau_m - tau_syn, for which NEST has a limit.
 _SMALLEST_TAU_DIFFERENCE = 1e-4
 _NEVER = 1e9
 # Milliseconds. Spike sources of pyNN.brian2 keep to this clock even where `setup` sets another.
@@ -48,13 +48,14 @@ class PyNNSimulator:
         timeline = plan(network, len(spikes), duration, lead=10 * step)
         sources, lost = [], 0
         for times in timeline.join(spikes):
-            steps, dropped = on_clock(times, step)
-            sources.append(steps * _TIMESTEP)
+            at, dropped = self._input_times(times)
+            sources.append(at)
             lost += dropped
         with_voltages = voltage_times is not None
         populations = self._build(network, sources, duration, with_voltages)
         try:
-            self._simulator.run(timeline.length * self._milliseconds)
+            # NEST runs for whole steps only.
+            self._simulator.run(np.ceil(timeline.length / step) * _TIMESTEP)
             recordings = [population.get_data().segments[0] for population in populations]
         finally:
             self._simulator.end()
@@ -81,6 +82,11 @@ class PyNNSimulator:
             populations.append(population)
             before = population
         return populations
+
+    def _input_times(self, times: np.ndarray) -> tuple[np.ndarray, int]:
+        """Milliseconds at which an input spikes, and how many of its spikes are lost."""
+        steps, lost = on_clock(times, _TIMESTEP / self._milliseconds)
+        return steps * _TIMESTEP, lost
 
     def _cell(self, k: int, layer: Layer, duration: float) -> Any:
         """The neurons of layer ``k``, as the simulator takes them."""
@@ -136,6 +142,23 @@ class Brian2(PyNNSimulator):
         return self._simulator.IF_curr_exp(**parameters)
 
 
+class Nest(PyNNSimulator):
+    """Makes use of ``pyNN.nest``'s spikes being off the clock, which is PyNN's default there."""
+
+    def __init__(self, milliseconds: float):
+        super().__init__("nest", milliseconds)
+
+    def _input_times(self, times: np.ndarray) -> tuple[np.ndarray, int]:
+        return times * self._milliseconds, 0
+
+    def _cell(self, k: int, layer: Layer, duration: float) -> Any:
+        parameters = cell_parameters(layer, self._milliseconds, duration, apart=0.0)
+        # NEST counts them in whole steps, and refuses less than one.
+        steps = np.maximum(np.round(parameters["tau_refrac"] / _TIMESTEP), 1)
+        parameters["tau_refrac"] = steps * _TIMESTEP
+        return self._simulator.IF_curr_exp(**parameters)
+
+
 def simulator(name: str, milliseconds: float = 1e6) -> PyNNSimulator:
     """A backend on the simulator ``pyNN.<name>``.
 
@@ -154,14 +177,25 @@ def brian2(milliseconds: float = 1e6, target: str = "numpy") -> PyNNSimulator:
     return Brian2(milliseconds, target)
 
 
-def cell_parameters(layer: Layer, milliseconds: float, duration: float) -> dict[str, np.ndarray]:
+def nest(milliseconds: float = 1e6) -> PyNNSimulator:
+    """A backend on NEST, whose spikes are not rounded to the clock, as those of inputs.
+
+    Refractory periods are rounded to it, and last a step at least.
+    """
+    return Nest(milliseconds)
+
+
+def cell_parameters(
+    layer: Layer, milliseconds: float, duration: float, apart: float = _SMALLEST_TAU_DIFFERENCE
+) -> dict[str, np.ndarray]:
     """The parameters of ``IF_curr_exp`` for a layer.
 
     A refractory period ends with the sample's duration, so that it does not reach into the next.
+    Time constants become ``apart`` (relative) where they differ by less.
     """
     tau_m, tau_syn = layer.tau_mem * milliseconds, layer.tau_syn * milliseconds
-    equal = np.abs(tau_m - tau_syn) < _SMALLEST_TAU_DIFFERENCE * tau_syn
-    tau_m = np.where(equal, tau_syn * (1 + _SMALLEST_TAU_DIFFERENCE), tau_m)
+    equal = np.abs(tau_m - tau_syn) < apart * tau_syn
+    tau_m = np.where(equal, tau_syn * (1 + apart), tau_m)
     return {
         "tau_m": tau_m,
         "cm": tau_m,
