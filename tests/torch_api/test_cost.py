@@ -129,9 +129,9 @@ def test_fused_layers_count_the_same():
 
 def test_bad_input_is_named():
     model = nn.Sequential(*(snn.LIF(n, 2, refractory=math.inf) for n in (3, 2)))
-    chip = snn.hardware.on_backend(model, snn.hardware.MockBSS2())
-    with pytest.raises(ValueError, match=r"did not call (\w|\.)*0, (\w|\.)*1, so"):
-        snn.cost(chip, torch.rand(4, 3, 1) * 1e-2)
+    model.forward = model[0].forward
+    with pytest.raises(ValueError, match="did not call 0, 1, so"):
+        snn.cost(model, torch.rand(4, 3, 1) * 1e-2)
     with pytest.raises(ValueError, match="any layer with weights"):
         snn.cost(nn.ReLU(), torch.rand(4, 3, 1))
     with pytest.raises(ValueError, match="samples along the first axis"):
