@@ -23,7 +23,7 @@ EXAMPLES_STAMP := $(VENV)/.installed-examples
 TYPECHECK_LINKS := .typecheck/evtorch/_network.py
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types check test-versions test-oldest test-newest format bench pynn clean
+.PHONY: help venv demo test lint types check test-versions test-oldest test-newest format docs bench pynn clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,7 +55,7 @@ $(EXAMPLES_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 demo: $(EXAMPLES_STAMP) ## train on Yin-Yang and write model, metrics and figure to runs/yinyang
 	$(BIN)/python examples/yinyang.py --out runs/yinyang $(ARGS)
 
-test: lint types check ## lint + types + tests, among them a smoke run of every example
+test: lint types docs check ## lint + types + site + tests, among them a smoke run of every example
 
 lint: venv ## ruff: rules and formatting
 	$(BIN)/ruff check .
@@ -115,6 +115,10 @@ $(TYPECHECK_LINKS):
 format: venv ## let ruff fix and format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: venv ## build the documentation site into .site, warnings being errors
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs/site . .site
+	@echo "open .site/index.html"
 
 bench: venv ## time evtorch against jaxsnn, into benchmarks/results
 	$(BIN)/python benchmarks/run.py $(ARGS)
