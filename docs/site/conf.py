@@ -96,6 +96,8 @@ benchmarks/results/*
 
 CONTRIBUTING
 CHANGELOG
+CODE_OF_CONDUCT
+SECURITY
 ```
 """
 
