@@ -117,7 +117,7 @@ format: venv ## let ruff fix and format the code
 	$(BIN)/ruff format .
 
 docs: venv ## build the documentation site into .site, warnings being errors
-	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs/site . .site
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env -c docs/site . .site
 	@echo "open .site/index.html"
 
 bench: venv ## time evtorch against jaxsnn, into benchmarks/results
