@@ -5,9 +5,8 @@ Runs in the environment that ``make pynn`` creates.
 
 import sys
 
-import brian2
+import brian2  # pyright: ignore[reportMissingImports]
 import numpy as np
-from brian2 import Network, SpikeGeneratorGroup, Synapses, second
 
 MODEL = """
 w : 1
@@ -16,22 +15,22 @@ do/dt = -o / tau_minus : 1 (event-driven)
 """
 
 
-def source(times: np.ndarray) -> SpikeGeneratorGroup:
+def source(times: np.ndarray) -> brian2.SpikeGeneratorGroup:
     neuron, slot = np.nonzero(np.isfinite(times))
-    return SpikeGeneratorGroup(len(times), neuron, times[neuron, slot] * second)
+    return brian2.SpikeGeneratorGroup(len(times), neuron, times[neuron, slot] * brian2.second)
 
 
 def main(given: str, result: str) -> None:
     brian2.prefs.codegen.target = "numpy"
     arrays = np.load(given)
-    brian2.defaultclock.dt = float(arrays["step"]) * second
+    brian2.defaultclock.dt = float(arrays["step"]) * brian2.second
     pre, post = source(arrays["pre"]), source(arrays["post"])
     names = ("a_plus", "a_minus", "w_min", "w_max")
     namespace = {name: float(arrays[name]) for name in names}
     for name in ("tau_plus", "tau_minus"):
-        namespace[name] = float(arrays[name]) * second
+        namespace[name] = float(arrays[name]) * brian2.second
     change = "clip({}, w_min, w_max)" if bool(arrays["bounded"]) else "{}"
-    synapses = Synapses(
+    synapses = brian2.Synapses(
         pre,
         post,
         MODEL,
@@ -42,7 +41,7 @@ def main(given: str, result: str) -> None:
     )
     synapses.connect()
     synapses.w = arrays["weight"].T.reshape(-1)
-    Network(pre, post, synapses).run(float(arrays["t_max"]) * second)
+    brian2.Network(pre, post, synapses).run(float(arrays["t_max"]) * brian2.second)
     weight = np.empty_like(arrays["weight"])
     weight[synapses.j[:], synapses.i[:]] = synapses.w[:]
     np.save(result, weight)
