@@ -15,9 +15,9 @@ class HiddenPattern:
     """A stream of spikes of many inputs, in pieces.
 
     All inputs spike at random with ``RATE`` and, at any time, spontaneously with ``SPONTANEOUS``.
-    But half of them, the first ones, repeat their spikes of ``LENGTH`` seconds again and again,
-    each shifted at random by ``JITTER``. Where that happens is random too; it takes about a quarter
-    of the time, and the rate is the same in it as elsewhere.
+    But they repeat their spikes of ``LENGTH`` seconds again and again, each shifted at random by
+    ``JITTER``. Where that happens is random too; it takes about a quarter of the time, and the rate
+    is the same in it as elsewhere.
 
     **Attributes:** ``pieces``, spike times within pieces of ``PIECE`` seconds, ``(pieces, inputs,
     k)``; ``starts``, where the pattern begins in the stream, seconds, ``(times,)``.
@@ -37,14 +37,13 @@ class HiddenPattern:
         """A stream of so many seconds, from torch's global random generator."""
         starts = cls._draw_starts(seconds)
         time, index = _poisson(cls.RATE, inputs, float(seconds))
-        pattern_time, pattern_index = _poisson(cls.RATE, inputs // 2, cls.LENGTH)
+        pattern_time, pattern_index = _poisson(cls.RATE, inputs, cls.LENGTH)
         in_pattern = torch.isin((time / cls.LENGTH).long(), (starts / cls.LENGTH).round().long())
-        kept = ~in_pattern | (index >= inputs // 2)
         shown = starts[:, None] + pattern_time
         shown = shown + cls.JITTER * torch.randn(shown.shape, dtype=shown.dtype)
         more_time, more_index = _poisson(cls.SPONTANEOUS, inputs, float(seconds))
-        time = torch.cat([time[kept], shown.flatten(), more_time]).clamp(min=0)
-        index = torch.cat([index[kept], pattern_index.repeat(len(starts)), more_index])
+        time = torch.cat([time[~in_pattern], shown.flatten(), more_time]).clamp(min=0)
+        index = torch.cat([index[~in_pattern], pattern_index.repeat(len(starts)), more_index])
         return cls(cls._in_pieces(time, index, inputs, round(seconds / cls.PIECE)), starts)
 
     @classmethod

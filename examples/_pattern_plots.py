@@ -28,9 +28,7 @@ def plot(path: Path, stream: HiddenPattern, weight: Tensor, spikes: Tensor) -> N
     below.set_title("outside of the pattern")
     below.sharex(above)
     _plot_sample(sample, stream, weight, spikes)
-    half = len(weight) // 2
-    weights.hist([weight[:half], weight[half:]], bins=20, range=(0, 1), stacked=True)
-    weights.legend(["inputs with the pattern", "others"])
+    weights.hist(weight, bins=20, range=(0, 1))
     weights.set(xlabel="weight", ylabel="inputs", title="in the end")
     for axes in (above, below):
         axes.grid(alpha=0.3)

@@ -1,16 +1,18 @@
 """Let a neuron find a pattern that is hidden in noise, by nothing but STDP.
 
     python examples/stdp.py
-    python examples/stdp.py --seconds 200 --seed 1
+    python examples/stdp.py --seconds 60 --seed 1
 
-A neuron hears many inputs that spike at random, without end. Half of them repeat the same 50 ms
-again and again; rates say nothing about it, and nobody tells the neuron. At first it answers to
-anything. Its STDP strengthens inputs that spike right before it and weakens those after, so that it
-becomes selective for the pattern, and then answers ever earlier in it, as Masquelier, Guyonneau and
-Thorpe found (2008, doi:10.1371/journal.pone.0001377). Homeostasis keeps it from falling silent
-before. The stream runs in pieces: the neuron's state and the rule's go from one to the next. The
-folder --out receives metrics.json, figure.png, and model.pt with the weights and the settings.
-Ctrl-C writes a checkpoint; --resume goes on from it.
+A neuron hears many inputs that spike at random, without end. They repeat the same 50 ms again and
+again; rates say nothing about it, and nobody tells the neuron. At first it answers to anything. Its
+STDP strengthens inputs that spike right before it and weakens those after, so that it may become
+selective for the pattern, and then answers ever earlier in it, as Masquelier, Guyonneau and Thorpe
+found (2008, doi:10.1371/journal.pone.0001377; with 2000 inputs, half of them in the pattern). It
+found it in six of ten streams (--seed 20 to 29). In longer ones, when the first few milliseconds
+are all that it answers to, answers to noise come back, as so few spikes are soon alike by chance.
+The stream runs in pieces: the neuron's state and the rule's go from one to the next. The folder
+--out receives metrics.json, figure.png, and model.pt with the weights and the settings. Ctrl-C writes a
+checkpoint; --resume goes on from it.
 """
 
 import json
@@ -33,18 +35,18 @@ TAU_SYN = 2.5 * MS
 FIRST_WEIGHT = 0.475
 # Of the input through all first weights, on average: at first the neuron spikes all the time.
 THRESHOLD = 0.5
-# Those of Masquelier et al.; depression is the larger by a tenth, so that what says nothing fades.
+# Times are those of Masquelier et al.; depression has the larger area, by 6 %, so that what says
+# nothing fades, but slowly enough for the neuron to find the pattern while it spikes a lot.
 RULE = snn.plasticity.PairSTDP(
     a_plus=0.008,
-    a_minus=0.0044,
+    a_minus=0.00424,
     tau_plus=16.8 * MS,
     tau_minus=33.7 * MS,
     mu=0.0,
     w_min=0.0,
     w_max=1.0,
 )
-HOMEOSTASIS = snn.plasticity.Homeostasis(target=5.0, rate=0.005, w_min=0.0, w_max=1.0)
-WINDOW = 10
+WINDOW = 5
 """Seconds over which answers are counted."""
 
 
@@ -53,8 +55,8 @@ class Settings:
     """All that a run depends on, besides the versions of the software."""
 
     seed: int = seed_option("of the stream")
-    seconds: int = option(100, "of the stream (%(default)s)", type=positive)
-    inputs: int = option(500, "of which half have a pattern (%(default)s)", type=positive)
+    seconds: int = option(25, "of the stream (%(default)s)", type=positive)
+    inputs: int = option(1500, type=positive)
 
 
 class Listener:
@@ -87,7 +89,6 @@ class Listener:
         of_layer, of_rule = self.states
         post, of_layer = self.layer(pre, of_layer, return_state=True)
         of_rule = RULE.update_(self.layer, pre, post, state=of_rule, return_state=True)
-        HOMEOSTASIS.update_(self.layer, pre, post)
         self.states = of_layer, of_rule
         self.spikes += (number * self.stream.PIECE + post[post.isfinite()].double()).tolist()
 
