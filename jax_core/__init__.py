@@ -7,6 +7,7 @@ from .._network import (  # pyright: ignore[reportMissingImports]
     load_network as load_network,
 )
 from . import hardware as hardware
+from . import plasticity as plasticity
 from ._events import Events as Events
 from .adjoint._method import LayerRun as LayerRun
 from .connect._conv import Conv as Conv
@@ -76,6 +77,7 @@ __all__ = [
     "lif_projections",
     "lif_trace",
     "load_network",
+    "plasticity",
     "recurrent_lif",
     "recurrent_lif_trace",
     "spike_times_from_dense",

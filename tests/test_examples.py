@@ -39,10 +39,12 @@ SHORT = {
         *("--hidden", "20", "--small-hidden", "20"),
     ],
     "hx_yinyang": ["--epochs", "1", "--hidden", "20", "--train-size", "500"],
+    "reward": ["--updates", "20", "--inputs", "12", "--patterns", "2"],
     "spoken_digits": [
         *("--epochs", "1", "--hidden", "6", "--events", "40", "--train-size", "64"),
         *("--test-size", "32"),
     ],
+    "stdp": ["--seconds", "2", "--inputs", "40"],
     "yinyang": ["--epochs", "1", "--hidden", "20"],
 }
 UNIT_OF_DT = {

@@ -7,6 +7,7 @@ from . import functional as functional
 from . import hardware as hardware
 from . import hx as hx
 from . import nir as nir
+from . import plasticity as plasticity
 from . import plot as plot
 from ._validate import validation as validation
 from .functional import first_to_spike as first_to_spike
@@ -136,6 +137,7 @@ __all__ = [
     "nir",
     "pad_batches",
     "parameter_groups",
+    "plasticity",
     "plot",
     "rate_penalty",
     "rescue_silent_",

@@ -133,12 +133,12 @@ def check_spikes(spikes: Any, neurons: int | None = None, name: str = "spikes") 
         return _check_events(spikes, neurons, name)
     check_spike_tensor(spikes, name)
     try:
-        rules.check_spike_times(_stand_in(spikes), neurons, name, values=False)
+        rules.check_spike_times(stand_in(spikes), neurons, name, values=False)
     except ValueError:
         _refuse_raster(spikes, name)
         raise
     if values_are_checked() and not _times_are_good(spikes.detach()):
-        rules.check_spike_times(_array(spikes), neurons, name)
+        rules.check_spike_times(as_array(spikes), neurons, name)
     return spikes
 
 
@@ -150,12 +150,12 @@ def _refuse_raster(x: Tensor, name: str) -> None:
 
 def check_weight(weight: Tensor, name: str = "weight") -> None:
     """Check weights: shape ``(out, in)``, finite."""
-    shape = _stand_in(weight)
+    shape = stand_in(weight)
     rules.check_weight(shape, None, shape.dtype, name, values=False)
     # One NaN or inf makes the sum so, which is quicker to see than each; a sum of finite weights
     # that overflows passes the exact test.
     if values_are_checked() and not math.isfinite(weight.detach().sum().item()):
-        rules.check_weight(_array(weight), None, shape.dtype, name)
+        rules.check_weight(as_array(weight), None, shape.dtype, name)
 
 
 def check_connected(spikes: Any, weight: Any, connections: Connections) -> int:
@@ -180,14 +180,14 @@ def check_connected(spikes: Any, weight: Any, connections: Connections) -> int:
     if torch.compiler.is_compiling():
         # jax_core checks them likewise, where this would break the compiler's graph.
         return connections.neurons(weight)  # pyright: ignore[reportArgumentType]
-    shape = _stand_in(weight)
-    form = jax.tree.map(_stand_in, connections)
-    form.check(_stand_in(spikes), shape, False)
+    shape = stand_in(weight)
+    form = jax.tree.map(stand_in, connections)
+    form.check(stand_in(spikes), shape, False)
     if values_are_checked():
         if not math.isfinite(weight.detach().sum().item()):
-            rules.check_weight_values(_array(weight), shape.dtype)
+            rules.check_weight_values(as_array(weight), shape.dtype)
         if delay is not None and not bool(((delay >= 0) & (delay < math.inf)).all()):
-            rules.check_connection_delays(_array(delay), shape)
+            rules.check_connection_delays(as_array(delay), shape)
     return form.neurons(shape)
 
 
@@ -197,7 +197,7 @@ def check_recurrent_weight(recurrent_weight: Any, weight: Tensor, neurons: int) 
     check_tensor(recurrent_weight, name, "a tensor of shape (out, out)")
     check_like(recurrent_weight, weight, name, "weight")
     check_weight(recurrent_weight, name)
-    shapes = _stand_in(recurrent_weight), _stand_in(weight)
+    shapes = stand_in(recurrent_weight), stand_in(weight)
     rules.check_recurrent_weight(*shapes, neurons, values=False)
 
 
@@ -211,10 +211,10 @@ def check_recurrent_delay(delay: Any, recurrent_weight: Tensor) -> None:
     if torch.compiler.is_compiling():
         # jax_core checks them likewise, where this would break the compiler's graph.
         return
-    weight = _stand_in(recurrent_weight)
-    rules.check_recurrent_delay(_stand_in(delay), weight, values=False)
+    weight = stand_in(recurrent_weight)
+    rules.check_recurrent_delay(stand_in(delay), weight, values=False)
     if values_are_checked() and not bool(((delay >= 0) & (delay < math.inf)).all()):
-        rules.check_recurrent_delay(_array(delay), weight)
+        rules.check_recurrent_delay(as_array(delay), weight)
 
 
 def check_constants(constants: dict[str, Any], spikes: Tensor, neurons: int) -> None:
@@ -237,11 +237,11 @@ def check_constant_values(constants: dict[str, Any], neurons: int) -> None:
     values = values_are_checked()
     for name, value in constants.items():
         if isinstance(value, Tensor) and value.is_meta:
-            shape = _stand_in(value)
+            shape = stand_in(value)
             _check_constant(name, shape, neurons, shape.dtype, values=False)
         elif isinstance(value, Tensor):
             check_tensor(value, name, f"a number or a tensor of shape () or ({neurons},)")
-            array = _array(value) if values else _stand_in(value)
+            array = as_array(value) if values else stand_in(value)
             _check_constant(name, array, neurons, array.dtype, values)
         elif isinstance(value, bool) or not isinstance(value, numbers.Real):
             is_array = isinstance(value, (list, tuple, np.ndarray))
@@ -257,7 +257,7 @@ def check_constant_values(constants: dict[str, Any], neurons: int) -> None:
         if not (isinstance(reset, Tensor) or isinstance(threshold, Tensor)):
             _check_reset(float(reset), float(threshold))
         elif values and not any(isinstance(v, Tensor) and v.is_meta for v in (reset, threshold)):
-            rules.check_less(_array(reset), _array(threshold), "v_reset", "v_threshold")
+            rules.check_less(as_array(reset), as_array(threshold), "v_reset", "v_threshold")
 
 
 def _check_constant(name: str, value: Any, neurons: int, dtype: Any, values: bool) -> None:
@@ -293,10 +293,10 @@ def check_times(times: Any, spikes: Tensor | Events, axes: int = 1) -> None:
     is_events = isinstance(spikes, Events)
     check_like(times, spikes.time if is_events else spikes, "times")
     leading = tuple(spikes.time.shape[:-1] if is_events else spikes.shape[: -axes - 1])
-    shape = _stand_in(times)
+    shape = stand_in(times)
     rules.check_query_times(shape, leading, shape.dtype, values=False)
     if values_are_checked() and not bool(((times >= 0) & (times < math.inf)).all()):
-        rules.check_query_times(_array(times), leading, shape.dtype)
+        rules.check_query_times(as_array(times), leading, shape.dtype)
 
 
 def check_raster(raster: Any) -> None:
@@ -330,14 +330,14 @@ def _check_events(events: Events, neurons: int | None, name: str) -> Tensor:
         raise ValueError(
             f"{name}.index is on {index.device}, but {name}.time is on {time.device}; move one"
         )
-    rules.check_events(Events(_stand_in(time), _stand_in(index)), neurons, name, values=False)
+    rules.check_events(Events(stand_in(time), stand_in(index)), neurons, name, values=False)
     if values_are_checked():
         absent = index == -1
         good = (index >= -1) & (absent == time.detach().isinf())
         if neurons is not None:
             good &= index < neurons
         if not (bool(good.all()) and _times_are_good(time.detach())):
-            rules.check_events(Events(_array(time), _array(index)), neurons, name)
+            rules.check_events(Events(as_array(time), as_array(index)), neurons, name)
     return time
 
 
@@ -362,9 +362,10 @@ class _StandIn(NamedTuple):
     dtype: Any
 
 
-def _stand_in(x: Tensor) -> _StandIn:
+def stand_in(x: Tensor) -> _StandIn:
     return _StandIn(tuple(x.shape), x.ndim, _DTYPES.get(x.dtype, np.dtype(np.int32)))
 
 
-def _array(x: Any) -> Any:
+def as_array(x: Any) -> Any:
+    """The values of a tensor, for checks; anything else as it is."""
     return x.detach().cpu().numpy() if isinstance(x, Tensor) else x

@@ -52,6 +52,7 @@ CONTENTS = """
 
 docs/torch_api
 docs/training
+docs/plasticity
 docs/hardware
 docs/bridge
 docs/exchange
@@ -108,7 +109,9 @@ def add_contents(app: Any, docname: str, source: list[str]) -> None:
         source[0] += CONTENTS
 
 
-def keep_equations(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+def keep_equations(
+    app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
     """Show indented lines of docstrings, which are equations, as they are written."""
     for k in range(len(lines) - 1, 0, -1):
         begins = lines[k].startswith("    ") and not lines[k - 1].strip()
