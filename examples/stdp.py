@@ -11,8 +11,8 @@ found (2008, doi:10.1371/journal.pone.0001377; with 2000 inputs, half of them in
 found it in six of ten streams (--seed 20 to 29). In longer ones, when the first few milliseconds
 are all that it answers to, answers to noise come back, as so few spikes are soon alike by chance.
 The stream runs in pieces: the neuron's state and the rule's go from one to the next. The folder
---out receives metrics.json, figure.png, and model.pt with the weights and the settings. Ctrl-C writes a
-checkpoint; --resume goes on from it.
+--out receives metrics.json, figure.png, and model.pt with the weights and the settings. Ctrl-C
+writes a checkpoint; --resume goes on from it.
 """
 
 import json
