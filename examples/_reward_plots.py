@@ -25,9 +25,9 @@ def plot(
     curve.set_title("while learning, on the chip")
     curve.legend(loc="lower right")
     curve.grid(alpha=0.3)
+    panels[1].sharey(panels[0])
     for axes, weight, title in zip(panels, (before, after), ("before", "after"), strict=True):
         _plot_weights(axes, times, weight, title)
-        axes.sharey(panels[0])
     figure.savefig(path, dpi=120)
 
 
