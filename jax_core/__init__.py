@@ -31,6 +31,7 @@ from .layer._trace import lif_trace as lif_trace
 from .neuron._constants import Form as Form
 from .neuron._if import IF as IF
 from .neuron._protocol import Neuron as Neuron
+from .neuron._qif import QIF as QIF
 from .readout._li import li as li
 from .readout._li import li_integral as li_integral
 from .readout._li import li_max as li_max
@@ -46,6 +47,7 @@ from .spikes._resolution import LateSpikeWarning as LateSpikeWarning
 
 __all__ = [
     "IF",
+    "QIF",
     "Connections",
     "Conv",
     "Events",

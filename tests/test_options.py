@@ -30,8 +30,8 @@ def defaults(function: Callable[..., Any]) -> dict[str, Any]:
     }
 
 
-# Encoders find out by themselves how much room they need.
-OTHERS = {("max_spikes", None)}
+# Encoders find out by themselves how much room they need; the current of QIF is a constant.
+OTHERS = {("max_spikes", None), ("current", 0.0)}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

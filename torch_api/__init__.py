@@ -40,6 +40,7 @@ from .layers._pooling import SumPool2d as SumPool2d
 from .layers._pooling import UnflattenSpikes as UnflattenSpikes
 from .layers._projections import Projection as Projection
 from .layers._projections import Projections as Projections
+from .layers._qif import QIF as QIF
 from .layers._recurrent_lif import RecurrentLIF as RecurrentLIF
 from .losses._counts import SpikeCountCrossEntropyLoss as SpikeCountCrossEntropyLoss
 from .losses._counts import SpikeCountMSELoss as SpikeCountMSELoss
@@ -77,6 +78,7 @@ __all__ = [
     "IF",
     "LI",
     "LIF",
+    "QIF",
     "CheckpointWarning",
     "Cost",
     "Delay",

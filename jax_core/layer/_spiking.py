@@ -25,7 +25,7 @@ from ..adjoint._single import single_derivative, undefined_change
 from ..connect._protocol import Connections
 from ..neuron._protocol import Neuron
 from ..simulate._all_spikes import all_spikes
-from ..simulate._events import Input, Spikes, sort_input
+from ..simulate._events import Input, Spikes, sort_input, sorted_input, with_trial_end
 from ..simulate._first_spikes import first_spikes
 from ..simulate._start import Start, where
 from ._differentiable import Health, tally, without_derivative
@@ -46,7 +46,7 @@ class LayerState(NamedTuple):
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["t_max", "min_slope", "counted"],
-    meta_fields=["max_spikes", "return_state"],
+    meta_fields=["max_spikes", "return_state", "beyond"],
 )
 @dataclasses.dataclass(frozen=True)
 class Window:
@@ -58,6 +58,13 @@ class Window:
     return_state: bool
     counted: Array | None = None
     """How many rows of the batch `Health` counts, the first ones; ``None`` for all."""
+    beyond: bool = False
+    """Whether all goes on after ``t_max`` until there are ``max_spikes`` spikes."""
+
+    @property
+    def horizon(self) -> Array | float:
+        """When the simulation ends."""
+        return math.inf if self.beyond else self.t_max
 
 
 def spiking(
@@ -104,6 +111,8 @@ def spiking(
     layer = prepare(spikes, weight, Given(neuron), validate, connections)
     counted = layer.rows(counted_samples(samples))
     window = check_window(t_max, min_slope, max_spikes, return_state, counted)
+    if neuron.goes_on:
+        window = beyond(window)
     if ports is not None:
         ports = check_ports(ports, layer.weight.shape[-1])
     start = None
@@ -139,6 +148,25 @@ def check_window(
         )
     check_duration(min_slope, "min_slope", infinite=False)
     return Window(t_max, min_slope, int(max_spikes), bool(return_state), counted)
+
+
+def beyond(window: Window) -> Window:
+    """A window for neurons that go on after its end."""
+    check_ends(window.t_max)
+    if window.return_state:
+        raise ValueError(
+            "return_state=True is not for neurons with pseudospikes=True, which go on after t_max; "
+            "leave one of them out"
+        )
+    return dataclasses.replace(window, beyond=True)
+
+
+def check_ends(t_max: float | Array) -> None:
+    """Check that there is a time after which spikes are pseudospikes."""
+    if known(t_max) and np.any(np.isinf(t_max)):
+        raise ValueError(
+            "t_max must be finite with pseudospikes=True: they are the spikes after it"
+        )
 
 
 def run_layer(
@@ -252,7 +280,12 @@ def _simulate(
     start: Start,
 ) -> Spikes:
     order = sort_input(events, weight)[0]._replace(ports=ports)
-    common: dict[str, Any] = {"t_max": window.t_max, "mark": neuron.slope, "start": start}
+    common: dict[str, Any] = {"t_max": window.horizon, "mark": neuron.slope, "start": start}
+    if window.beyond:
+        spikes = all_spikes(order, weight, neuron, window.max_spikes + 1, **common)
+        lost = spikes.time[..., -1] <= window.t_max
+        kept = jax.tree.map(lambda x: x[..., :-1] if x.ndim == 3 else x, spikes)
+        return kept._replace(overflow=lost)
     if neuron.once:
         spikes = first_spikes(order, weight, neuron, **common)
     else:
@@ -283,13 +316,15 @@ def _replayed(
         start,
         spikes.time,
         spikes.has_gradient,
-        window.t_max,
+        window.horizon,
         window.min_slope,
     )
 
 
 def _count(window: Window, neuron: Neuron, spikes: Spikes) -> Health:
     floor = jnp.asarray(window.min_slope * neuron.scale)
+    if window.beyond:
+        spikes = spikes._replace(time=jnp.where(spikes.time > window.t_max, jnp.inf, spikes.time))
     return tally(spikes, spikes.current, floor[..., None], window.counted)
 
 
@@ -302,6 +337,9 @@ def _run(
     ports: Any,
     start: Start | None = None,
 ) -> tuple[Array, Health, Start | None]:
+    if window.beyond:
+        order, weight = with_trial_end(sorted_input(events, weight, ports), weight, window.t_max)
+        events, ports = Events(order.time, order.pre), order.ports
     if start is None:
         shape = events.time.shape[0], weight.shape[0]
         start = Start.at_rest(neuron, shape, weight.dtype)

@@ -4,7 +4,7 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 
 from .._compiled import compiled
 from .._events import Events
@@ -12,11 +12,11 @@ from .._overflow import OnOverflow, check_policy, handle_overflow
 from .._validate import check_query_times
 from ..connect._protocol import Connections
 from ..neuron._protocol import Neuron
-from ..simulate._events import sort_input
+from ..simulate._events import sorted_input, with_trial_end
 from ..simulate._start import Start
 from ..walk._through_spikes import voltages
 from ._prepared import prepare, too_many
-from ._spiking import Given, check_window, run_layer
+from ._spiking import Given, beyond, check_window, run_layer
 from ._trace import prepare_output
 
 
@@ -46,13 +46,15 @@ def spiking_trace(
     - ``output``: the spikes that `spiking` found for this input, shape ``(..., out, K)``. Then
       nothing is simulated, and gradients go on through it.
 
-    All others as in `spiking`; after ``t_max`` the voltage goes on without spikes.
+    All others as in `spiking`; after ``t_max`` the voltage goes on with no spikes but pseudospikes.
 
     **Returns:** voltages, shape ``(..., out, T)``; see `Neuron.voltage`.
     """
     check_policy(on_overflow)
     window = check_window(t_max, min_slope, max_spikes, False, None)
     layer = prepare(spikes, weight, Given(neuron), validate, connections)
+    if neuron.goes_on:
+        window = beyond(window)
     check_query_times(times, layer.leading, layer.weight.dtype, values=validate)
     if output is not None:
         own = prepare_output(output, layer, "output", validate)
@@ -61,15 +63,26 @@ def spiking_trace(
         own = layer.flatten(out)
         if not neuron.once:
             handle_overflow(health.overflow, on_overflow, too_many(max_spikes))
-    return layer.unflatten(layer.over(_look, own, layer.looks(times)))
+
+    def look(events: Events, weight: Array, neuron: Neuron, own: Array, times: Array) -> Array:
+        return _look(events, weight, neuron, own, times, t_max)
+
+    return layer.unflatten(layer.over(look, own, layer.looks(times)))
 
 
 @compiled("spiking_trace")
-def _look(events: Events, weight: Array, neuron: Neuron, own: Array, times: Array) -> Array:
+def _look(
+    events: Events,
+    weight: Array,
+    neuron: Neuron,
+    own: Array,
+    times: Array,
+    t_max: float | Array,
+) -> Array:
     """Voltages ``(batch, out, T)``."""
-    order, place = sort_input(Events(lax.stop_gradient(events.time), events.index), weight)
-    time = events.time if place is None else jnp.take_along_axis(events.time, place, axis=1)
-    shape = time.shape[0], weight.shape[0]
-    start = Start.at_rest(neuron, shape, weight.dtype)
+    order = sorted_input(events, weight)
+    start = Start.at_rest(neuron, (order.time.shape[0], weight.shape[0]), weight.dtype)
+    if neuron.goes_on:
+        order, weight = with_trial_end(order, weight, t_max)
     own = jnp.where(jnp.isfinite(own), own, jnp.inf)
-    return voltages(order._replace(time=time), weight, neuron, start, own, times)
+    return voltages(order, weight, neuron, start, own, times)

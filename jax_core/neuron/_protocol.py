@@ -11,6 +11,8 @@ State = TypeVar("State")
 """What changes in time, such as voltage and current: a pytree of arrays ``(batch, out)``."""
 Flow = Any
 """What is needed to move a state on by some time, such as decay factors: a pytree."""
+TRIAL_END = -1
+"""The port of what models with `Neuron.goes_on` receive at ``t_max``, with a drive of 0."""
 
 
 class Found(Protocol):
@@ -46,6 +48,11 @@ class Neuron(ABC, Generic[State]):
     def refractory(self) -> Array | float:
         """The refractory period."""
         return 0.0
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it goes on after ``t_max`` until each neuron has ``max_spikes`` spikes."""
+        return False
 
     @abstractmethod
     def start(self) -> State:

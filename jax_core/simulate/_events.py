@@ -4,11 +4,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from .._events import Events
 from ..neuron._constants import Constants
-from ..neuron._protocol import Neuron
+from ..neuron._protocol import TRIAL_END, Neuron
 from ..spikes._sort import sort_times
 
 
@@ -51,6 +52,32 @@ def sort_input(events: Events, weight: Array) -> tuple[Input, Array | None]:
     time, place = sort_times(events.time)
     per_neuron = max(events.time.shape[-1] // max(weight.shape[1], 1), 1)
     return Input(time, place // per_neuron), place
+
+
+def sorted_input(events: Events, weight: Array, ports: Array | np.ndarray | None = None) -> Input:
+    """Events in order, whose times have a derivative."""
+    order, place = sort_input(Events(lax.stop_gradient(events.time), events.index), weight)
+    time = events.time if place is None else jnp.take_along_axis(events.time, place, axis=1)
+    return order._replace(time=time, ports=ports)
+
+
+def with_trial_end(order: Input, weight: Array, t_max: Array | float) -> tuple[Input, Array]:
+    """Input and weights with one more input neuron, which tells neurons that the trial ends.
+
+    Its port is `TRIAL_END`, its weight 0; of equal times it comes last.
+    """
+    batch, inputs = order.time.shape[0], weight.shape[1]
+    end = jnp.broadcast_to(jnp.asarray(t_max, order.time.dtype), (batch, 1))
+    time = jnp.concatenate([order.time, lax.stop_gradient(end)], axis=1)
+    pre = jnp.concatenate([order.pre, jnp.full((batch, 1), inputs, order.pre.dtype)], axis=1)
+    place = jnp.argsort(lax.stop_gradient(time), axis=1, stable=True)
+    ports = jnp.zeros(inputs, jnp.int32) if order.ports is None else order.ports
+    ordered = Input(
+        jnp.take_along_axis(time, place, axis=1),
+        jnp.take_along_axis(pre, place, axis=1),
+        jnp.append(jnp.asarray(ports), jnp.int32(TRIAL_END)),
+    )
+    return ordered, jnp.pad(weight, ((0, 0), (0, 1)))
 
 
 class Intervals(NamedTuple):

@@ -82,7 +82,8 @@ def spiking_trace(
     else:
         like = spikes.time if isinstance(spikes, Events) else spikes
         check_output(output, weight, like, connections=connections)
-    return call(jax_core.spiking_trace, spikes, weight, times=times, output=output, **common)
+    common |= {"times": times, "output": output, "t_max": t_max}
+    return call(jax_core.spiking_trace, spikes, weight, **common)
 
 
 def _checked(

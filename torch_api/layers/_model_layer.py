@@ -86,9 +86,10 @@ class ModelLayer(DelayedInput):
         self.constant_names = tuple(constants)
         self.in_features = check_size(in_features, "in_features")
         self.out_features = check_size(out_features, "out_features")
-        set_room(self, given["max_spikes"], constants["refractory"])
+        refractory = constants.get("refractory", 0.0)
+        set_room(self, given["max_spikes"], refractory)
         limits = given["t_max"], "eventprop", given["min_slope"], given["on_overflow"]
-        check_settings(self.max_spikes, *limits, constants["refractory"])
+        check_settings(self.max_spikes, *limits, refractory)
         self.t_max, self.min_slope = float(given["t_max"]), float(given["min_slope"])
         self.on_overflow: OnOverflow = given["on_overflow"]
         place = {"device": given["device"], "dtype": check_dtype(given["dtype"])}
