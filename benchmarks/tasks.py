@@ -24,6 +24,7 @@ EPOCHS_OF_PEERS = 80
 OURS = {
     "lif": "**evtorch**, `examples/digits.py`, one spike per neuron",
     "spikes": "**evtorch**, `--model spikes`, several spikes",
+    "conv": "**evtorch**, `--model conv`, a spiking convolution",
     "hybrid": "**evtorch**, `--model hybrid`, behind a convolution",
 }
 

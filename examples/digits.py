@@ -1,14 +1,15 @@
-"""Train a spiking network on scikit-learn's 8x8 digits, with three kinds of hidden layers.
+"""Train a spiking network on scikit-learn's 8x8 digits, with four kinds of hidden layers.
 
     python examples/digits.py
     python examples/digits.py --model hybrid --out runs/hybrid
 
 Each pixel and its complement is a spike, the earlier the larger the value, so that bright and dark
 pixels both speak early. A hidden layer of neurons that spike once at most (--model lif) or several
-times (--model spikes), or the one behind a convolution of torch (--model hybrid), drives ten leaky
-integrators, of which the highest voltage is the answer. Weights are drawn from real inputs, and
-learning rates are relative to them. The folder --out receives metrics.json, figure.png, and
-model.pt with the weights and the settings. Ctrl-C writes a checkpoint; --resume goes on from it.
+times (--model spikes), a spiking convolution (--model conv), or neurons behind a convolution of
+torch (--model hybrid), drive ten leaky integrators, of which the highest voltage is the answer.
+Weights are drawn from real inputs, and learning rates are relative to them. The folder --out
+receives metrics.json, figure.png, and model.pt with the weights and the settings. Ctrl-C writes a
+checkpoint; --resume goes on from it.
 
 Data: E. Alpaydin, C. Kaynak 1998, Optical Recognition of Handwritten Digits, UCI Machine Learning
 Repository, doi:10.24432/C50P49; 1797 images, of which a fixed stratified quarter is for the test.
@@ -40,22 +41,25 @@ T_LATE = 20 * MS
 # Two time constants of what the input lasts, half of the library's defaults.
 CONSTANTS: dict[str, Any] = {"tau_mem": 10 * MS, "tau_syn": 5 * MS}
 BATCH_SIZE = 64
-# What fits each model and takes about a minute: hidden neurons, and epochs.
-SIZES = {"lif": (300, 80), "spikes": (150, 60), "hybrid": (300, 20)}
+# What fits each model and takes about a minute: hidden neurons or channels, and epochs.
+SIZES = {"lif": (300, 80), "spikes": (150, 60), "conv": (48, 50), "hybrid": (300, 20)}
 
 
 @dataclass(frozen=True)
 class Settings:
     """All that a run depends on, besides the versions of the software."""
 
-    model: Literal["lif", "spikes", "hybrid"] = option(
+    model: Literal["lif", "spikes", "conv", "hybrid"] = option(
         "lif",
-        "one spike per hidden neuron, several, or one behind a convolution (%(default)s)",
+        "one spike per hidden neuron, several, a spiking convolution, or one spike behind a "
+        "convolution of torch (%(default)s)",
         choices=tuple(SIZES),
     )
     seed: int = seed_option("of weights, order, noise")
-    hidden: int = option(0, "hidden neurons (300; 150 with several spikes)", type=positive)
-    epochs: int = option(0, "(80; 60 with several spikes, 20 behind a convolution)", type=positive)
+    hidden: int = option(
+        0, "hidden neurons (300; 150 with several spikes), or channels (48)", type=positive
+    )
+    epochs: int = option(0, "(80; 60 with several spikes, 50 of conv, 20 of hybrid)", type=positive)
     learning_rate: float = option(0.1, "relative to the weights (%(default)s)", type=number())
 
     def __post_init__(self) -> None:
@@ -96,6 +100,10 @@ def build_model(settings: Settings) -> nn.Sequential:
         features = [nn.Conv2d(1, 16, 3, padding=1), nn.MaxPool2d(2), nn.BatchNorm2d(16)]
         before = [nn.Unflatten(1, (1, 8, 8)), *features, nn.Sigmoid(), nn.Flatten(), *before]
         inputs = 2 * 16 * 4 * 4
+    if settings.model == "conv":
+        hidden = snn.LIFConv2d(2, settings.hidden, 5, **CONSTANTS, **options)
+        layers = [snn.UnflattenSpikes((2, 8, 8)), hidden, snn.FlattenSpikes()]
+        return nn.Sequential(*before, *layers, snn.LI(settings.hidden * 4 * 4, 10, **CONSTANTS))
     hidden = snn.LIF(inputs, settings.hidden, **CONSTANTS, **options)
     return nn.Sequential(*before, hidden, snn.LI(settings.hidden, 10, **CONSTANTS))
 
@@ -122,7 +130,9 @@ def experiment(settings: Settings, run: Run) -> None:
     data, test = load()
     model = build_model(settings)
     say("drawing weights from real inputs, and compiling")
-    snn.initialise_(model, data.values[:256])
+    # The few inputs of a convolution's neuron tell more apart if its weights differ more.
+    spread, margin = (0.3, 2.0) if settings.model == "conv" else (1 / 6, 3.0)
+    snn.initialise_(model, data.values[:256], spread=spread, margin=margin)
     loss_function = snn.VoltageCrossEntropyLoss(scale=2.0, label_smoothing=0.1)
 
     def loss_of(batch: Tensor) -> Tensor:

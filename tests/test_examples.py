@@ -144,7 +144,7 @@ def test_yinyang_repeats_itself_with_one_seed(tmp_path: Path) -> None:
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
-@pytest.mark.parametrize("model", ["lif", "spikes", "hybrid"])
+@pytest.mark.parametrize("model", ["lif", "spikes", "conv", "hybrid"])
 def test_digits_are_learned_by_all_kinds_of_networks(model: str, tmp_path: Path) -> None:
     options = ["--epochs", "3", "--hidden", "40", "--model", model, "--out", str(tmp_path)]
     printed = run("digits", *options, cwd=tmp_path)
