@@ -22,13 +22,17 @@ from .layer._projections import Projection as Projection
 from .layer._projections import lif_projections as lif_projections
 from .layer._recurrent_lif import recurrent_lif as recurrent_lif
 from .layer._recurrent_lif_state import RecurrentLIFState as RecurrentLIFState
+from .layer._recurrent_spiking import recurrent_spiking as recurrent_spiking
 from .layer._recurrent_trace import recurrent_lif_trace as recurrent_lif_trace
 from .layer._spiking import LayerState as LayerState
 from .layer._spiking import spiking as spiking
 from .layer._spiking_trace import spiking_trace as spiking_trace
 from .layer._trace import lif_observed_trace as lif_observed_trace
 from .layer._trace import lif_trace as lif_trace
+from .neuron._adaptive_lif import AdaptiveLIF as AdaptiveLIF
+from .neuron._alpha_lif import AlphaLIF as AlphaLIF
 from .neuron._constants import Form as Form
+from .neuron._delta_lif import DeltaLIF as DeltaLIF
 from .neuron._if import IF as IF
 from .neuron._protocol import Neuron as Neuron
 from .neuron._qif import QIF as QIF
@@ -48,8 +52,11 @@ from .spikes._resolution import LateSpikeWarning as LateSpikeWarning
 __all__ = [
     "IF",
     "QIF",
+    "AdaptiveLIF",
+    "AlphaLIF",
     "Connections",
     "Conv",
+    "DeltaLIF",
     "Events",
     "Form",
     "Health",
@@ -82,6 +89,7 @@ __all__ = [
     "plasticity",
     "recurrent_lif",
     "recurrent_lif_trace",
+    "recurrent_spiking",
     "spike_times_from_dense",
     "spike_times_from_events",
     "spiking",

@@ -16,11 +16,14 @@ from .functional import rate_penalty as rate_penalty
 from .functional._batch import pad_batches as pad_batches
 from .functional._lif_state import LIFState as LIFState
 from .functional._recurrent_lif_state import RecurrentLIFState as RecurrentLIFState
+from .layers._adaptive_lif import AdaptiveLIF as AdaptiveLIF
+from .layers._alpha_lif import AlphaLIF as AlphaLIF
 from .layers._checkpoint import CheckpointWarning as CheckpointWarning
 from .layers._cost import Cost as Cost
 from .layers._cost import LayerCost as LayerCost
 from .layers._cost import cost as cost
 from .layers._delay import Delay as Delay
+from .layers._delta_lif import DeltaLIF as DeltaLIF
 from .layers._fuse import fuse as fuse
 from .layers._health import Health as Health
 from .layers._health import HealthReport as HealthReport
@@ -42,6 +45,10 @@ from .layers._projections import Projection as Projection
 from .layers._projections import Projections as Projections
 from .layers._qif import QIF as QIF
 from .layers._recurrent_lif import RecurrentLIF as RecurrentLIF
+from .layers._recurrent_model import RecurrentAdaptiveLIF as RecurrentAdaptiveLIF
+from .layers._recurrent_model import RecurrentAlphaLIF as RecurrentAlphaLIF
+from .layers._recurrent_model import RecurrentDeltaLIF as RecurrentDeltaLIF
+from .layers._recurrent_model import RecurrentIF as RecurrentIF
 from .losses._counts import SpikeCountCrossEntropyLoss as SpikeCountCrossEntropyLoss
 from .losses._counts import SpikeCountMSELoss as SpikeCountMSELoss
 from .losses._spike_times import SpikeTimeMSELoss as SpikeTimeMSELoss
@@ -79,10 +86,13 @@ __all__ = [
     "LI",
     "LIF",
     "QIF",
+    "AdaptiveLIF",
+    "AlphaLIF",
     "CheckpointWarning",
     "Cost",
     "Delay",
     "DeltaEncoder",
+    "DeltaLIF",
     "Events",
     "FirstSpike",
     "FirstSpikePool2d",
@@ -100,6 +110,10 @@ __all__ = [
     "PopulationEncoder",
     "Projection",
     "Projections",
+    "RecurrentAdaptiveLIF",
+    "RecurrentAlphaLIF",
+    "RecurrentDeltaLIF",
+    "RecurrentIF",
     "RecurrentLIF",
     "RecurrentLIFState",
     "RegularEncoder",

@@ -118,6 +118,11 @@ class _Layer:
         m = jnp.where(is_input, place, 0)
         if width > 0:
             when = jnp.where(is_input, self.events.time[samples, m], when)
+        is_spiking = is_spike
+        if self.motion.neuron.spikes_at_arrival:
+            clock = neurons.clock[samples, n]
+            at_arrival = is_spike & (when == clock)
+            when, is_spiking = jnp.where(at_arrival, clock, when), is_spike & ~at_arrival
         happens = place >= 0
         target = jnp.where(happens, when, 0)[:, None]
         neurons = self.go_on(neurons, target, happens[:, None])
@@ -129,7 +134,7 @@ class _Layer:
         neurons = neurons._replace(state=where(heard, moved, neurons.state))
         neuron = jnp.arange(self.columns.shape[1], dtype=n.dtype)
         spiking = is_spike[:, None] & (neuron == n[:, None])
-        neurons = self.motion.spike(neurons, spiking, spiking)
+        neurons = self.motion.spike(neurons, spiking, is_spiking[:, None])
         value = jnp.where(is_spike, neurons.clock[samples, n], times[samples, p])
         return _Now(neurons, times.at[samples, p].set(value)), None
 

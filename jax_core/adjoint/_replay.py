@@ -114,7 +114,8 @@ class Motion:
         is_held = rest > 0
         # Of two that are equal the period, as a time of 0 has a derivative, too.
         pause = jnp.where(rest <= u, rest, u)
-        paused = self.neuron.hold(self.neuron.go(now.state, self.neuron.flow(pause)))
+        moved = self.neuron.go(now.state, self.neuron.flow(pause))
+        paused = self.neuron.held(now.state, moved, pause)
         state = where(is_held, paused, now.state)
         return now._replace(
             clock=jnp.broadcast_to(time, now.clock.shape),
@@ -169,13 +170,16 @@ class _Layer:
             arrival = jnp.take_along_axis(self.events.time, m, axis=1)
             when = jnp.where(is_event, arrival, when)
         happens = (place >= 0) & jnp.isfinite(when)
+        is_spike &= happens
+        able = jnp.take_along_axis(self.has_gradient, k[..., None], axis=-1)[..., 0]
         time = jnp.where(happens, when, now.clock)
+        if self.motion.neuron.spikes_at_arrival:
+            at_arrival = is_spike & (when == now.clock)
+            time, able = jnp.where(at_arrival, now.clock, time), able & ~at_arrival
         now = self.motion.go_on(now, time)
         if width > 0:
             layer = self.events, self.weight, self.motion.neuron
             now = now._replace(state=arrive(*layer, now.state, m, is_event & happens))
-        is_spike &= happens
-        able = jnp.take_along_axis(self.has_gradient, k[..., None], axis=-1)[..., 0]
         now = self.motion.spike(now, is_spike, able)
         return now, jnp.where(is_spike, now.clock, time)
 

@@ -10,7 +10,8 @@ from jax import Array
 
 from ._constants import Form
 from ._cuba_lif import VI
-from ._resetting import Resetting, Rise
+from ._resetting import Resetting
+from ._rise import Rise
 
 
 class Gain(NamedTuple):

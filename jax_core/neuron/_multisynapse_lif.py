@@ -20,7 +20,7 @@ from jax import Array
 from ._constants import Constants, Form
 from ._kernel import Propagator, propagator
 from ._leaky import Leaky
-from ._resetting import Rise
+from ._rise import Rise, look_at_piece, no_rise
 from ._root import root_between, roots_between_turns, roots_of_exponentials
 
 
@@ -69,21 +69,12 @@ class MultisynapseLIF(Leaky[VIs]):
         shape = state.v.shape
         end = jnp.broadcast_to(jnp.where(jnp.isfinite(u_end), u_end, self._horizon(state)), shape)
         turns = self._turns(state, end, self._may_cross(state))
-        exists = jnp.zeros(shape, bool)
-        low, high = jnp.zeros(shape, state.v.dtype), end
-        begin, v_begin = low, state.v
+        pieces = no_rise(state.v, end)
         for turn in [*turns, end]:
-            v_turn = self._at(state, turn).v
-            # At the very end a crossing is left to the next interval.
-            over = (v_turn > self.constants.threshold) | (
-                (v_turn == self.constants.threshold) & (turn < end)
+            pieces = look_at_piece(
+                pieces, turn, self._at(state, turn).v, end, self.constants.threshold
             )
-            # Where it begins over the threshold, if only by rounding, a rise crosses at once.
-            here = ~exists & over & (v_turn > v_begin)
-            low, high = jnp.where(here, begin, low), jnp.where(here, turn, high)
-            exists |= here
-            begin, v_begin = turn, v_turn
-        return Rise(exists, low, high)
+        return pieces.rise
 
     def solve(self, state: VIs, found: Rise) -> Array:
         def function(u: Array) -> tuple[Array, Array]:

@@ -45,6 +45,12 @@ class Neuron(ABC, Generic[State]):
         return False
 
     @property
+    def spikes_at_arrival(self) -> bool:
+        """Whether an input may itself lift the voltage over the threshold. A spike at the time of
+        an event then moves with it."""
+        return False
+
+    @property
     def refractory(self) -> Array | float:
         """The refractory period."""
         return 0.0
@@ -130,3 +136,10 @@ class Neuron(ABC, Generic[State]):
     def hold(self, state: State) -> State:
         """The state with the voltage that it has while refractory."""
         return self.jump(state)
+
+    def held(self, before: State, moved: State, u: Array) -> State:
+        """The state after a time ``u`` in the refractory period.
+
+        ``moved``: what it would be, had the neuron not been held since ``before``.
+        """
+        return self.hold(moved)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,14 +11,6 @@ from jax import Array
 from .._validate import check_less, known, refuse
 from ._constants import Constant, Form, form_of_refractory
 from ._protocol import Neuron, State
-
-
-class Rise(NamedTuple):
-    """Between which times the voltage rises through the threshold."""
-
-    exists: Array
-    low: Array
-    high: Array
 
 
 class Resetting(Neuron[State]):
@@ -89,3 +81,23 @@ class Resetting(Neuron[State]):
 
     def jump(self, state: Any) -> Any:
         return self.hold(state)
+
+
+class Leaking(Resetting[State]):
+    """One with a leak: ``v`` is measured from the leak potential."""
+
+    tau_mem: Any
+    v_leak: Any
+
+    @property
+    def origin(self) -> Any:
+        return self.v_leak
+
+    @property
+    def scale(self) -> Array:
+        return jnp.abs(self.threshold) / self.tau_mem
+
+    @property
+    def v_start(self) -> Array:
+        """The voltage at time 0: at rest, or at reset where there is no rest."""
+        return jnp.where(self.threshold > 0, 0, self.reset)

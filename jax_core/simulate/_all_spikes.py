@@ -122,7 +122,8 @@ class _Layer:
         state = where(stops, neuron.at(now.state, u), neuron.go(now.state, to_end))
         mark = self.mark(state)
         if neuron.pauses:
-            state = where(held, neuron.hold(state), state)
+            passed = jnp.where(stops, u, jnp.where(is_finite, u_end, 0))
+            state = where(held, neuron.held(now.state, state, passed), state)
         return _State(
             clock=jnp.where(released, now.hold, clock),
             state=where(spiking, neuron.jump(state), state),

@@ -15,9 +15,10 @@ from jax import Array, lax
 from ..neuron._constants import Constants
 from ..neuron._crossing import advance
 from ..neuron._kernel import propagator
+from ._arrivals import Arrivals
 from ._earliest import Population, earliest_crossings
 from ._events import Input, Spikes, undefined_neurons
-from ._recurrent_state import Order, Record, State, Way, in_the_middle, state_at_start
+from ._recurrent_state import Order, Record, State, in_the_middle, state_at_start
 from ._start import Start
 
 
@@ -31,7 +32,7 @@ class _Emission(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Simulation:
+class Simulation(Arrivals):
     """A layer and its input, with the steps of their simulation.
 
     What arrives is named by its ``source``: an input, ``in`` and more for a neuron of the layer, or
@@ -52,19 +53,6 @@ class Simulation:
     is_refractory: bool
     spikes_once: bool
 
-    @property
-    def samples(self) -> Array:
-        return jnp.arange(self.time.shape[0])
-
-    @property
-    def nothing(self) -> int:
-        return self.columns.shape[0] - 1
-
-    @property
-    def nowhere(self) -> int:
-        """A slot that the record of spikes does not have."""
-        return self.columns.shape[1] * self.max_spikes
-
     def walk(self, state: State) -> State:
         """Go on to the next event of each sample."""
         arrival, source = self.next_arrival(state)
@@ -83,17 +71,6 @@ class Simulation:
             done=state.done | ~(is_spike | is_arrival) | jnp.any(lost, axis=1),
             overflow=state.overflow | lost,
         )
-
-    def next_arrival(self, state: State) -> tuple[Array, Array]:
-        """When the next input or delayed spike arrives, and which."""
-        at = self.samples, state.arrived
-        time, source = self.time[at], self.source[at]
-        if state.way is None:
-            return time, source
-        n = jnp.argmin(state.way.due, axis=1).astype(jnp.int32)
-        due = state.way.due[self.samples, n]
-        is_own = (due < time) & (due <= self.t_max)
-        return jnp.where(is_own, due, time), jnp.where(is_own, self.inputs + n, source)
 
     def next_crossing(self, state: State, end: Array) -> Array:
         """When from now on the first neurons spike, ``inf`` for all others."""
@@ -123,29 +100,6 @@ class Simulation:
         source = jnp.where(is_arrival, source, self.nothing)
         return self.note_arrival(state, source, is_arrival), source
 
-    def note_arrival(self, state: State, source: Array, is_arrival: Array) -> State:
-        """Take note of what arrives: an input, or a delayed spike of the layer."""
-        is_own = (source >= self.inputs) & (source < self.nothing)
-        state = state._replace(arrived=state.arrived + (is_arrival & ~is_own).astype(jnp.int32))
-        if self.delay is None or state.way is None:
-            return state
-        samples, (arrived, due) = self.samples, state.way
-        out = self.columns.shape[1]
-        n = jnp.clip(source - self.inputs, 0, out - 1)
-        count = arrived[samples, n]
-        slot = n * self.max_spikes + count
-        following = jnp.minimum(slot + 1, self.nowhere - 1)
-        later = state.spikes.time[samples, following] + jnp.broadcast_to(self.delay, (out,))[n]
-        later = jnp.where(count + 1 < state.fired[samples, n], later, jnp.inf)
-        heard = state.spikes.heard.at[samples, jnp.where(is_own, slot, self.nowhere)]
-        return state._replace(
-            way=Way(
-                arrived.at[samples, n].add(is_own.astype(jnp.int32)),
-                due.at[samples, n].set(jnp.where(is_own, later, due[samples, n])),
-            ),
-            spikes=state.spikes._replace(heard=heard.set(state.step, mode="drop")),
-        )
-
     def spike(self, state: State, spiking: Array, source: Array) -> State:
         """Let neurons spike, and add what arrives: ``source`` or, without delays, the spikes."""
         emission = _Emission(spiking, jnp.zeros_like(state.i), state.spikes)
@@ -173,14 +127,6 @@ class Simulation:
             fired=state.fired + spiking.astype(jnp.int32),
             spikes=emission.spikes,
         )
-
-    def send(self, state: State, spiking: Array, now: Array) -> State:
-        """Let spikes set out, if they take time; ``now``: the clock, ``(batch, 1)``."""
-        if self.delay is None or state.way is None:
-            return state
-        due = state.way.due
-        due = jnp.where(spiking & jnp.isinf(due), now + self.delay, due)
-        return state._replace(way=state.way._replace(due=due))
 
     def drive(self, source: Array) -> Array:
         """What arrives adds so much to the currents, ``(batch, out)``."""

@@ -1,15 +1,27 @@
 """Neurons other than LIF: spikes against the reference, gradients against finite differences."""
 
+import dataclasses
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.linalg import expm
 
 from evtorch import jax_core
 
-from ._neuron_models import END, MODELS, NEURONS, ROOM, SAMPLES, draw, expected_spikes, model_of
+from ._neuron_models import (
+    END,
+    MODELS,
+    NEURONS,
+    ROOM,
+    SAMPLES,
+    directional,
+    draw,
+    expected_spikes,
+    model_of,
+)
 
 
 @pytest.mark.parametrize("refractory", [0.0, 0.004])
@@ -69,29 +81,6 @@ def test_gradients_equal_finite_differences(x64, name, refractory):
     assert checked >= 20
 
 
-def directional(run, rng, at, gradient, path, leaf):
-    """Compare in a random direction of one argument; **returns** whether spikes stay the same."""
-    finite = jnp.isfinite(leaf)
-    size = jnp.mean(jnp.abs(leaf[finite]))
-    move = jnp.where(finite, rng.normal(size=leaf.shape) * size, 0)
-
-    def moved(h):
-        return run(
-            jax.tree_util.tree_map_with_path(lambda p, x: x + h * move if p == path else x, at)
-        )
-
-    h = 1e-6
-    (above, more), (below, less) = moved(h), moved(-h)
-    slope = dict(jax.tree_util.tree_leaves_with_path(gradient))[path]
-    terms = jnp.where(finite, slope * move, 0)
-    scale = float(jnp.sum(jnp.abs(terms)))
-    if not np.array_equal(np.isfinite(more), np.isfinite(less)):
-        return False
-    expected = (above - below) / (2 * h)
-    np.testing.assert_allclose(jnp.sum(terms), expected, rtol=0, atol=1e-6 * scale + 1e-9)
-    return True
-
-
 @pytest.mark.parametrize("name", MODELS)
 def test_voltages_are_those_of_the_motion(x64, name):
     """Below the threshold before each spike, at it there, and at reset after it."""
@@ -130,3 +119,61 @@ def test_bad_constants_are_refused_by_name(name):
         if set(wrong) <= set(given.model.__dataclass_fields__):
             with pytest.raises(ValueError, match=message):
                 jax_core.spiking(spikes, weight, given.model(**wrong))
+
+
+GRAZING = {
+    "AlphaLIF": {},
+    "AdaptiveLIF": {"a": -0.5},
+    "AdaptiveLIF, oscillating": {"a": 25.0, "tau_w": 2e-2},
+    "AdaptiveLIF, equal rates": {"a": 0.0, "tau_w": 2e-2},
+}
+
+
+@pytest.mark.parametrize("name", GRAZING)
+def test_a_voltage_that_just_reaches_the_threshold_is_a_spike(x64, name):
+    """The second of two input spikes lifts it there, or an oscillation after inhibitory ones; the
+    highest voltage is found with a dense trace and by bisecting its slope."""
+    neuron = getattr(jax_core, name.split(",")[0])(**GRAZING[name])
+    spikes = jnp.asarray([[[0.002, 0.009]]])
+    sign = -1.0 if "oscillating" in name else 1.0
+
+    @jax.jit
+    def voltage(times):
+        never = jnp.full((1, 1, 1), jnp.inf)
+        weight = jnp.asarray([[sign]])
+        return jax_core.spiking_trace(spikes, weight, neuron, times, output=never)[0, 0]
+
+    times = jnp.linspace(0, 0.06, 6001)
+    at = times[jnp.argmax(voltage(times))][None]
+    slope = jax.jit(lambda t: jax.grad(lambda t: voltage(t)[0])(t))
+    low, high = at - 1e-5, at + 1e-5
+    for _ in range(50):
+        middle = (low + high) / 2
+        rising = slope(middle) > 0
+        low, high = jnp.where(rising, middle, low), jnp.where(rising, high, middle)
+    critical = sign / voltage(low)[0]
+    for excess, count in [(1e-12, 1), (1e-9, 1), (1e-3, 1), (-1e-12, 0), (-1e-3, 0)]:
+        weight = (critical * (1 + excess)).reshape(1, 1)
+        once = dataclasses.replace(neuron, refractory=np.inf, form=None)
+        out = jax_core.spiking(spikes, weight, once, t_max=0.06)
+        assert np.isfinite(out).sum() == count, excess
+        if count:
+            np.testing.assert_allclose(out[0, 0, 0], low[0], atol=5e-2 * excess**0.5 + 1e-7)
+
+
+@pytest.mark.parametrize("tau_w", [1e-3, 0.01 * (1 + 1e-9), 0.01, 2e-2, 2.0])
+@pytest.mark.parametrize("a", [-0.9, 0.0, 1e-12, 0.3, 30.0])
+def test_adaptation_moves_as_a_matrix_exponential_says(x64, a, tau_w):
+    """Also where rates are equal, or nearly so; and in float32, to its precision."""
+    neuron = jax_core.AdaptiveLIF(a=a, tau_w=tau_w)
+    mem, syn, w = 1 / neuron.tau_mem, 1 / neuron.tau_syn, 1 / tau_w
+    motion = np.array([[-mem, -mem, mem], [a * w, -w, 0], [0, 0, -syn]])
+    for u in (1e-7, 1e-4, 3e-3, 2e-2, 0.1, 1.0):
+        expected = expm(motion * u)
+        for dtype, atol in ((jnp.float64, 1e-14), (jnp.float32, 1e-5)):
+            given = jax.tree.map(lambda x, dtype=dtype: jnp.asarray(x, dtype), neuron)
+            for n, column in enumerate(np.eye(3, dtype=dtype)):
+                state = type(given.start())(*(jnp.asarray(x) for x in column))
+                found = given.go(state, given.flow(jnp.asarray(u, dtype)))
+                size = np.abs(expected).max()
+                np.testing.assert_allclose(found, expected[:, n], rtol=0, atol=atol * max(size, 1))

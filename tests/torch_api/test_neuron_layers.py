@@ -12,7 +12,13 @@ from evtorch import torch_api as snn
 from evtorch.torch_api import functional as F
 
 END, F64 = 0.1, torch.float64
-LAYERS = {"IF": snn.IF}
+LAYERS = {
+    "IF": snn.IF,
+    "AdaptiveLIF": snn.AdaptiveLIF,
+    "AlphaLIF": snn.AlphaLIF,
+    "DeltaLIF": snn.DeltaLIF,
+}
+RECURRENT = {name: getattr(snn, f"Recurrent{name}") for name in LAYERS}
 
 
 def spikes_of(samples=3, inputs=5, dtype=F64):
@@ -58,7 +64,8 @@ def test_gradients_reach_everything(kind):
     assert spikes.grad.count_nonzero() > 5
     for name, parameter in layer.named_parameters():
         assert parameter.grad.isfinite().all(), name
-        assert parameter.grad.any(), name
+        # Delta synapses lift the voltage in no time.
+        assert parameter.grad.any() == (kind != "DeltaLIF" or name == "delay"), name
     assert "learned" in repr(layer)
 
 
@@ -132,7 +139,8 @@ def test_voltages(kind):
     assert v.shape == (3, 4, 50)
     assert torch.equal(layer.trace(spikes, times, output=out), v)
     v.square().sum().backward()
-    assert layer.weight.grad.count_nonzero() == layer.weight.numel()
+    # A delta synapse whose spikes set their neuron off leaves no trace.
+    assert layer.weight.grad.count_nonzero() >= (10 if kind == "DeltaLIF" else 20)
     weight = layer.weight.detach()
     move, eps = torch.randn_like(weight), 1e-6
 
@@ -199,3 +207,73 @@ def test_a_constant_that_leaves_its_range_is_refused(kind):
         layer(spikes_of())
     with pytest.raises(TypeError, match=r"weight is torch\.float64, but spikes is torch.float32"):
         layer(spikes_of(dtype=torch.float32))
+
+
+def test_an_unstable_adaptation_is_refused():
+    for a in (-1.0, torch.tensor([0.0, 0.0, -2.0, 0.0])):
+        with pytest.raises(ValueError, match=r"a.* must be > -1, but .*drive each other away"):
+            snn.AdaptiveLIF(5, 4, a=a)
+
+
+def test_without_adaptation_it_is_a_lif():
+    spikes = spikes_of()
+    options = {"max_spikes": 30, "t_max": END, "dtype": F64, "refractory": 1e-3}
+    lif = snn.LIF(5, 4, **options)
+    for tau_w in (1e-1, 2e-2, 1e-2, 1e-3):
+        same = snn.AdaptiveLIF(5, 4, a=0.0, b=0.0, tau_w=tau_w, **options)
+        same.weight = lif.weight
+        torch.testing.assert_close(same(spikes), lif(spikes), rtol=1e-11, atol=0)
+
+
+def test_delta_synapses_teach_weights_through_voltages():
+    layer = layer_of("DeltaLIF")
+    spikes = spikes_of().requires_grad_()
+    out = layer(spikes)
+    assert set(out[out.isfinite()].tolist()) <= set(spikes.flatten().tolist())
+    out[out.isfinite()].sum().backward()
+    assert spikes.grad.sum() == out.isfinite().sum()
+    assert not layer.weight.grad.any()
+
+
+@pytest.mark.parametrize("delay", [None, "axonal"])
+def test_recurrent_layers(kind, delay):
+    options = {"max_spikes": 30, "t_max": END, "dtype": F64, "refractory": 2e-3}
+    layer = RECURRENT[kind](5, 4, recurrent_delay=delay, learn="v_threshold", **options)
+    if delay:
+        with torch.no_grad():
+            layer.recurrent_delay.fill_(3e-3)
+    spikes, times = spikes_of().requires_grad_(), torch.linspace(0, END, 40, dtype=F64)
+    out = layer(spikes)
+    neuron = getattr(jax_core, kind)(**layer.constants())
+    expected = F.recurrent_spiking(
+        spikes,
+        layer.weight,
+        layer.recurrent_weight,
+        neuron,
+        recurrent_delay=layer.recurrent_delay,
+        max_spikes=30,
+        t_max=END,
+    )
+    assert torch.equal(out, expected)
+    assert snn.health_report(layer).layers[0].samples == 3
+    if kind == "DeltaLIF" and not delay:
+        with pytest.raises(ValueError, match="trace needs a recurrent_delay"):
+            layer.trace(spikes, times)
+        return
+    v = layer.trace(spikes, times, output=out)
+    assert (v <= layer.v_threshold[:, None] + 1e-9).all()
+    (v.square().mean() + total(out)).backward()
+    for name, parameter in layer.named_parameters():
+        assert parameter.grad.any() or (kind, name) == ("DeltaLIF", "v_threshold"), name
+    other = RECURRENT[kind](5, 4, recurrent_delay=delay, learn="v_threshold", **options)
+    other.load_state_dict(layer.state_dict())
+    assert torch.equal(other(spikes), out)
+
+
+def test_recurrent_layers_refuse_what_they_cannot():
+    with pytest.raises(ValueError, match="delay must be 'axonal' or one per input"):
+        snn.RecurrentIF(5, 4, delay="synaptic")
+    with pytest.raises(ValueError, match=r"recurrent_delay must .* \(4,\)"):
+        snn.RecurrentIF(5, 4, recurrent_delay=torch.zeros(4, 4))
+    with pytest.raises(TypeError, match="has no option solver"):
+        snn.RecurrentIF(5, 4, solver="auto")

@@ -28,6 +28,7 @@ from ._rates import poisson_encode as poisson_encode
 from ._rates import regular_encode as regular_encode
 from ._recurrent_lif import recurrent_lif as recurrent_lif
 from ._recurrent_lif import recurrent_lif_trace as recurrent_lif_trace
+from ._recurrent_spiking import recurrent_spiking as recurrent_spiking
 from ._spikes import delay as delay
 from ._spikes import first_to_spike as first_to_spike
 from ._spikes import repeat as repeat
@@ -59,6 +60,7 @@ __all__ = [
     "rate_penalty",
     "recurrent_lif",
     "recurrent_lif_trace",
+    "recurrent_spiking",
     "regular_encode",
     "repeat",
     "soft_count",

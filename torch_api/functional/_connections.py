@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...jax_core import IF, QIF, Conv, Sparse, SynapticDelays
+from ...jax_core import IF, QIF, AdaptiveLIF, AlphaLIF, Conv, DeltaLIF, Sparse, SynapticDelays
 
 OBJECTS = ("connections", "neuron")
 """Arguments that are dataclasses; of their tensors' names these are in front."""
 # By name, as torch.compile hands on no types.
 _KINDS: dict[str, type[Any]] = {
-    kind.__name__: kind for kind in (Conv, Sparse, SynapticDelays, IF, QIF)
+    kind.__name__: kind
+    for kind in (Conv, Sparse, SynapticDelays, IF, QIF, AdaptiveLIF, AlphaLIF, DeltaLIF)
 }
 
 

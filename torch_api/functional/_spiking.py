@@ -39,7 +39,7 @@ def spiking(
     **Returns:** as `lif`.
     """
     check_policy(on_overflow)
-    limits = _checked(spikes, weight, neuron, max_spikes, t_max, min_slope, connections)
+    limits = check_spiking(spikes, weight, neuron, max_spikes, t_max, min_slope, connections)
     out, health = call_with_health(
         jax_core.spiking, spikes, weight, neuron=neuron, connections=connections, **limits
     )
@@ -72,7 +72,7 @@ def spiking_trace(
     **Returns:** voltages, shape ``(..., out, T)``.
     """
     check_policy(on_overflow)
-    limits = _checked(spikes, weight, neuron, max_spikes, t_max, min_slope, connections)
+    limits = check_spiking(spikes, weight, neuron, max_spikes, t_max, min_slope, connections)
     check_times(times, spikes, 1 if connections is None else connections.axes)
     common: dict[str, Any] = {"neuron": neuron, "connections": connections}
     if output is None:
@@ -86,7 +86,7 @@ def spiking_trace(
     return call(jax_core.spiking_trace, spikes, weight, **common)
 
 
-def _checked(
+def check_spiking(
     spikes: Tensor | Events,
     weight: Tensor,
     neuron: Neuron,

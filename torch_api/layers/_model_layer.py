@@ -211,6 +211,18 @@ class ModelLayer(DelayedInput):
         return ", ".join(parts)
 
 
+class LeakyModelLayer(ModelLayer):
+    """One whose neurons have a leak."""
+
+    tau_mem: Constant
+    v_leak: Constant
+    v_reset: Constant
+
+    def height(self) -> Tensor:
+        threshold, leak, reset = map(double, (self.v_threshold, self.v_leak, self.v_reset))
+        return torch.where(leak < threshold, threshold - leak, threshold - reset)
+
+
 def double(constant: Constant) -> Tensor:
     """A constant as a float64 tensor without gradient."""
     return torch.as_tensor(constant, dtype=torch.float64).detach()

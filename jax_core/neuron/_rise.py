@@ -1,0 +1,43 @@
+"""The first rise of a voltage through the threshold, along pieces on which it is monotone."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+
+class Rise(NamedTuple):
+    """Between which times the voltage rises through the threshold."""
+
+    exists: Array
+    low: Array
+    high: Array
+
+
+class Pieces(NamedTuple):
+    """How far the search is."""
+
+    rise: Rise
+    begin: Array
+    """Of the next piece."""
+    v: Array
+    """The voltage there."""
+
+
+def no_rise(v: Array, end: Array) -> Pieces:
+    """Before the first piece, which begins with voltage ``v`` at time 0."""
+    zero = jnp.zeros(v.shape, v.dtype)
+    return Pieces(Rise(jnp.zeros(v.shape, bool), zero, end), zero, v)
+
+
+def look_at_piece(
+    pieces: Pieces, turn: Array, v_turn: Array, end: Array, threshold: Array
+) -> Pieces:
+    """Go through the piece up to ``turn``; at the very ``end`` a crossing is left to the next
+    interval."""
+    (exists, low, high), begin, v_begin = pieces
+    over = (v_turn > threshold) | ((v_turn == threshold) & (turn < end))
+    # Where it begins over the threshold, if only by rounding, a rise crosses at once.
+    here = ~exists & over & (v_turn > v_begin)
+    low, high = jnp.where(here, begin, low), jnp.where(here, turn, high)
+    return Pieces(Rise(exists | here, low, high), turn, v_turn)

@@ -1,0 +1,64 @@
+"""Recurrent layers of neurons of any model, as a function of tensors."""
+
+import math
+from typing import Any
+
+from torch import Tensor
+
+from ... import jax_core
+from ...jax_core import Events, Neuron
+from .._validate import check_recurrent_delay, check_recurrent_weight
+from ..layers._constants import Constant
+from ..layers._health import Health
+from ..layers._overflow import OnOverflow, check_policy, report_overflow
+from ._layer import call_with_health
+from ._spiking import check_spiking
+
+
+def recurrent_spiking(
+    spikes: Tensor | Events,
+    weight: Tensor,
+    recurrent_weight: Tensor,
+    neuron: Neuron,
+    *,
+    recurrent_delay: Constant | None = None,
+    max_spikes: int = 1,
+    t_max: float = math.inf,
+    min_slope: float = 1e-3,
+    on_overflow: OnOverflow = "error",
+    return_health: bool = False,
+) -> Tensor | tuple[Tensor, Health]:
+    """Spikes of a layer of neurons of any model that are also connected to each other.
+
+    A spike of neuron ``i`` arrives at each neuron ``j`` as an input of weight
+    ``recurrent_weight[j, i]``, at the time of the spike or ``recurrent_delay[i]`` later. Exact
+    gradients with respect to spikes, both weights, the delay and those fields of the neuron that
+    are tensors. A sample ends where a neuron has more than ``max_spikes`` spikes.
+
+    **Arguments:** ``recurrent_weight``: ``(out, out)``, from ``i`` to ``j`` at ``[j, i]``;
+    ``recurrent_delay``: seconds, >= 0, a number or a tensor, scalar or ``(out,)``; ``None``: none.
+    All others as in `spiking`.
+
+    **Returns:** as `spiking`.
+    """
+    check_policy(on_overflow)
+    limits = check_spiking(spikes, weight, neuron, max_spikes, t_max, min_slope, None)
+    check_recurrent_weight(recurrent_weight, weight, weight.shape[0])
+    given: dict[str, Any] = {}
+    if recurrent_delay is not None:
+        check_recurrent_delay(recurrent_delay, recurrent_weight)
+        given["recurrent_delay"] = recurrent_delay
+    out, health = call_with_health(
+        jax_core.recurrent_spiking,
+        spikes,
+        weight,
+        recurrent_weight,
+        neuron=neuron,
+        **given,
+        **limits,
+    )
+    if return_health:
+        return out, health
+    if not neuron.once:
+        report_overflow(health.overflow, on_overflow, max_spikes, ends_sample=True)
+    return out

@@ -1,0 +1,165 @@
+"""Recurrent layers made of a neuron model of ``jax_core``."""
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ...jax_core import Events
+from .. import functional
+from ..functional._lif import spikes_once
+from ..spikes._events import events_from_spike_times
+from ._adaptive_lif import AdaptiveLIF
+from ._alpha_lif import AlphaLIF
+from ._delay_parameter import delay_repr, nonnegative, register_delay
+from ._delta_lif import DeltaLIF
+from ._health import Health
+from ._if import IF
+from ._initialisation import recurrent_weights_
+from ._model_layer import ModelLayer
+from ._overflow import report_overflow
+from ._room import with_room
+
+
+class RecurrentModelLayer(ModelLayer):
+    """Base of the layers whose neurons are a model, and connected to each other.
+
+    A spike of neuron ``i`` arrives at every neuron ``j``, itself included, as an input of weight
+    ``recurrent_weight[j, i]``, at the time of the spike or later by a delay of neuron ``i``.
+    Neurons that reach their thresholds at the same time all spike before any of these spikes
+    arrives. A sample ends where a neuron has more than ``max_spikes`` spikes, as in `RecurrentLIF`.
+
+    **Arguments:**
+
+    - ``in_features``, ``out_features``: numbers of input neurons and of neurons in the layer.
+    - ``recurrent_delay``: ``None``; ``"axonal"``: each neuron has a learnable delay; or a fixed
+      one, seconds, >= 0, a number or a tensor ``(out_features,)``.
+    - ``options``: constants and options of the layer of the same name without ``Recurrent``;
+      ``delay`` of the input is ``"axonal"`` or fixed.
+
+    **Parameters:** those of that layer; ``recurrent_weight``, ``(out_features, out_features)``; a
+    learnable ``recurrent_delay``.
+
+    **Shapes:** as of `LIF`.
+    """
+
+    recurrent_weight: nn.Parameter
+    recurrent_delay: Tensor | None
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        recurrent_delay: Literal["axonal"] | float | Tensor | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(in_features, out_features, **options)
+        if self.delay_type == "synaptic":
+            raise ValueError(
+                "delay must be 'axonal' or one per input in a recurrent layer of this model, not "
+                "'synaptic'; RecurrentLIF has synaptic delays"
+            )
+        place: dict[str, Any] = {"device": self.weight.device, "dtype": self.weight.dtype}
+        shape = self.out_features, self.out_features
+        self.recurrent_weight = nn.Parameter(torch.empty(shape, **place))
+        kinds: dict[str, Any] = {"axonal": self.out_features}
+        self.recurrent_delay_type = register_delay(
+            self, "recurrent_delay", recurrent_delay, kinds, **place
+        )
+        self.reset_recurrent_weight()
+
+    def reset_parameters(self) -> None:
+        """Draw new weights: as of the layer of the same name without ``Recurrent``, and
+        ``recurrent_weight`` as `RecurrentLIF.reset_parameters` does."""
+        super().reset_parameters()
+        if "recurrent_weight" in self._parameters:
+            self.reset_recurrent_weight()
+
+    def reset_recurrent_weight(self) -> None:
+        """Draw ``recurrent_weight`` as `reset_parameters` does."""
+        unit = self.weight_scale(self.out_features).reshape(-1, 1)
+        recurrent_weights_(self.recurrent_weight, unit, self.out_features)
+
+    def later(self) -> Tensor | None:
+        """The delays within the layer, ``None`` for none."""
+        return None if self.recurrent_delay is None else nonnegative(self.recurrent_delay)
+
+    def arguments(self) -> dict[str, Any]:
+        given = super().arguments()
+        del given["connections"]
+        return {
+            **given,
+            "weight": self.dense_weight(),
+            "recurrent_weight": self.recurrent_weight,
+            "recurrent_delay": self.later(),
+        }
+
+    def delay_input(self, spikes: Tensor | Events) -> Tensor | Events:
+        if self.delay is None:
+            return spikes
+        return functional.delay(spikes, nonnegative(self.delay))
+
+    def simulated(self, arriving: Tensor | Events) -> tuple[Tensor, Health]:
+        def run() -> Any:
+            return functional.recurrent_spiking(arriving, **self.arguments(), return_health=True)
+
+        return with_room(self, run)
+
+    def report_lost(self, health: Health) -> None:
+        if not spikes_once(self.refractory):
+            report_overflow(health.overflow, self.on_overflow, self.max_spikes, ends_sample=True)
+
+    def trace(
+        self, spikes: Tensor | Events, times: Tensor, *, output: Tensor | None = None
+    ) -> Tensor:
+        if self.neuron().spikes_at_arrival and self.recurrent_delay is None:
+            raise ValueError(
+                "trace needs a recurrent_delay where spikes lift voltages at once: spike times do "
+                "not say whether a neuron spiked before or after it heard one of the same time"
+            )
+        arriving = self.delay_input(spikes)
+        if output is None:
+            output, health = self.simulated(arriving)
+            self.report_lost(health)
+        weight = torch.cat([self.dense_weight(), self.recurrent_weight], dim=1)
+        heard = self._heard(arriving, output)
+        return functional.spiking_trace(heard, weight, self.neuron(), times, output=output)
+
+    trace.__doc__ = ModelLayer.trace.__doc__
+
+    def _heard(self, arriving: Tensor | Events, out: Tensor) -> Events:
+        """All that arrives at the neurons, in order: input, and as further inputs their spikes."""
+        later = self.later()
+        own = events_from_spike_times(out if later is None else functional.delay(out, later))
+        given = arriving if isinstance(arriving, Events) else events_from_spike_times(arriving)
+        behind = torch.where(own.index < 0, own.index, own.index + self.in_features)
+        time, order = torch.cat([given.time, own.time], dim=-1).sort(dim=-1, stable=True)
+        return Events(time, torch.cat([given.index, behind], dim=-1).gather(-1, order))
+
+    def numbers(self) -> dict[str, Any]:
+        kind = self.recurrent_delay_type
+        return {**super().numbers(), **({} if kind is None else {"recurrent_delay": kind})}
+
+    def extra_repr(self) -> str:
+        parts = [super().extra_repr()]
+        if self.recurrent_delay is not None and self.recurrent_delay_type is not None:
+            kind = self.recurrent_delay_type
+            parts.append(delay_repr("recurrent_delay", self.recurrent_delay, kind))
+        return ", ".join(parts)
+
+
+class RecurrentIF(RecurrentModelLayer, IF):
+    """`IF`, with neurons that are connected to each other: see `RecurrentModelLayer`."""
+
+
+class RecurrentAdaptiveLIF(RecurrentModelLayer, AdaptiveLIF):
+    """`AdaptiveLIF`, with neurons that are connected to each other: see `RecurrentModelLayer`."""
+
+
+class RecurrentAlphaLIF(RecurrentModelLayer, AlphaLIF):
+    """`AlphaLIF`, with neurons that are connected to each other: see `RecurrentModelLayer`."""
+
+
+class RecurrentDeltaLIF(RecurrentModelLayer, DeltaLIF):
+    """`DeltaLIF`, with neurons that are connected to each other: see `RecurrentModelLayer`."""
