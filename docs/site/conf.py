@@ -51,6 +51,7 @@ CONTENTS = """
 :caption: Guides
 
 docs/torch_api
+docs/neurons
 docs/training
 docs/plasticity
 docs/hardware

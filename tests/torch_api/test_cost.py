@@ -58,6 +58,21 @@ def test_layers_of_spikes():
     assert str(found).splitlines()[-1].startswith(f"{found.total('AC'):.0f} AC and 0 MAC")
 
 
+def test_layers_of_neuron_models():
+    torch.manual_seed(0)
+    layer = snn.RecurrentIF(5, 4, max_spikes=6, t_max=3e-2, on_overflow="truncate").double()
+    with_holes(layer.weight)
+    with_holes(layer.recurrent_weight)
+    inputs = spikes(6, 5, 3)
+    out = layer(inputs)
+    (found,) = snn.cost(layer, inputs).layers
+    expected = by_hand(inputs, layer.weight, 3e-2) + by_hand(out, layer.recurrent_weight, 3e-2)
+    assert found.operations == pytest.approx(expected / 6)
+    quadratic = snn.QIF(5, 3, pseudospikes=True, t_max=1e-2).double()
+    (found,) = snn.cost(quadratic, inputs).layers
+    assert found.spikes == pytest.approx(int((quadratic(inputs) <= 1e-2).sum()) / 6)
+
+
 def test_lists_and_convolutions():
     torch.manual_seed(0)
     mask = torch.rand(6, 5) < 0.5

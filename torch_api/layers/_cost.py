@@ -18,9 +18,11 @@ from ..functional._layer import call_as_is
 from ..functional._lists import lists_of
 from ._input_counts import input_counts
 from ._li import LI
+from ._model_layer import ModelLayer
 from ._neuron_layer import WeightedLayer
 from ._projections import Projections
 from ._recurrent_lif import RecurrentLIF
+from ._recurrent_model import RecurrentModelLayer
 
 _OF_NUMBERS = nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d
 _OF_SPIKES = WeightedLayer, Projections
@@ -139,10 +141,14 @@ def _layer_cost(name: str, layer: Any, given: Any, out: Any, samples: int) -> La
     else:
         inputs, operations, dense = _of_spikes(layer, given)
         out = out[0] if isinstance(out, tuple) else out
-        kind, spikes = "AC", None if isinstance(layer, LI) else float(out.isfinite().sum())
-        if isinstance(layer, RecurrentLIF):
+        # Not those that QIF neurons add after the end.
+        happened = _before(out, layer.t_max) if isinstance(layer, ModelLayer) else out.isfinite()
+        kind, spikes = "AC", None if isinstance(layer, LI) else float(happened.sum())
+        if isinstance(layer, RecurrentLIF | RecurrentModelLayer):
             counts = input_counts(out, layer.out_features, layer.t_max, torch.float64)
-            fan_out = (layer.dense_recurrent_weight() != 0).double().sum(0)
+            is_lif = isinstance(layer, RecurrentLIF)
+            weight = layer.dense_recurrent_weight() if is_lif else layer.recurrent_weight
+            fan_out = (weight != 0).double().sum(0)
             operations += float((counts @ fan_out).sum())
             dense += samples * layer.recurrent_weight.numel()
     return LayerCost(
