@@ -29,6 +29,8 @@ from .layer._trace import lif_observed_trace as lif_observed_trace
 from .layer._trace import lif_trace as lif_trace
 from .neuron._constants import Form as Form
 from .neuron._if import IF as IF
+from .neuron._ode import ODENeuron as ODENeuron
+from .neuron._ode_model import ode_neuron as ode_neuron
 from .neuron._protocol import Neuron as Neuron
 from .neuron._qif import QIF as QIF
 from .readout._li import li as li
@@ -58,6 +60,7 @@ __all__ = [
     "LayerState",
     "Network",
     "Neuron",
+    "ODENeuron",
     "Projection",
     "RecurrentLIFState",
     "Sparse",
@@ -78,6 +81,7 @@ __all__ = [
     "lif_projections",
     "lif_trace",
     "load_network",
+    "ode_neuron",
     "recurrent_lif",
     "recurrent_lif_trace",
     "spike_times_from_dense",
