@@ -34,6 +34,8 @@ from .neuron._alpha_lif import AlphaLIF as AlphaLIF
 from .neuron._constants import Form as Form
 from .neuron._delta_lif import DeltaLIF as DeltaLIF
 from .neuron._if import IF as IF
+from .neuron._ode import ODENeuron as ODENeuron
+from .neuron._ode_model import ode_neuron as ode_neuron
 from .neuron._protocol import Neuron as Neuron
 from .neuron._qif import QIF as QIF
 from .readout._li import li as li
@@ -66,6 +68,7 @@ __all__ = [
     "LayerState",
     "Network",
     "Neuron",
+    "ODENeuron",
     "Projection",
     "RecurrentLIFState",
     "Sparse",
@@ -86,6 +89,7 @@ __all__ = [
     "lif_projections",
     "lif_trace",
     "load_network",
+    "ode_neuron",
     "plasticity",
     "recurrent_lif",
     "recurrent_lif_trace",

@@ -35,6 +35,7 @@ from .layers._li import LI as LI
 from .layers._lif import LIF as LIF
 from .layers._lif_conv import LIFConv1d as LIFConv1d
 from .layers._lif_conv import LIFConv2d as LIFConv2d
+from .layers._ode import neuron as neuron
 from .layers._overflow import SpikeOverflowError as SpikeOverflowError
 from .layers._overflow import SpikeOverflowWarning as SpikeOverflowWarning
 from .layers._pooling import FirstSpikePool2d as FirstSpikePool2d
@@ -150,6 +151,7 @@ __all__ = [
     "hx",
     "initialise_",
     "latency_penalty",
+    "neuron",
     "nir",
     "pad_batches",
     "parameter_groups",

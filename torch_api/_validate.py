@@ -252,7 +252,7 @@ def check_constant_values(constants: dict[str, Any], neurons: int) -> None:
             )
         else:
             _check_number(name, float(value))
-    if "v_threshold" in constants:
+    if "v_threshold" in constants and "v_reset" in constants:
         reset, threshold = constants["v_reset"], constants["v_threshold"]
         if not (isinstance(reset, Tensor) or isinstance(threshold, Tensor)):
             _check_reset(float(reset), float(threshold))

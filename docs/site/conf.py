@@ -52,6 +52,7 @@ CONTENTS = """
 
 docs/torch_api
 docs/neurons
+docs/ode_neurons
 docs/training
 docs/plasticity
 docs/hardware

@@ -111,6 +111,8 @@ def spiking(
     layer = prepare(spikes, weight, Given(neuron), validate, connections)
     counted = layer.rows(counted_samples(samples))
     window = check_window(t_max, min_slope, max_spikes, return_state, counted)
+    if neuron.needs_end:
+        check_finite(t_max)
     if neuron.goes_on:
         window = beyond(window)
     if ports is not None:
@@ -167,6 +169,12 @@ def check_ends(t_max: float | Array) -> None:
         raise ValueError(
             "t_max must be finite with pseudospikes=True: they are the spikes after it"
         )
+
+
+def check_finite(t_max: float | Array) -> None:
+    """Check that there is an end to a motion without closed form."""
+    if known(t_max) and np.any(np.isinf(t_max)):
+        raise ValueError("t_max must be finite for neurons whose motion is integrated numerically")
 
 
 def run_layer(

@@ -60,6 +60,11 @@ class Neuron(ABC, Generic[State]):
         """Whether it goes on after ``t_max`` until each neuron has ``max_spikes`` spikes."""
         return False
 
+    @property
+    def needs_end(self) -> bool:
+        """Whether it can only be simulated for a finite time."""
+        return False
+
     @abstractmethod
     def start(self) -> State:
         """The state at the beginning, each leaf a scalar or ``(out,)``."""
@@ -128,6 +133,10 @@ class Neuron(ABC, Generic[State]):
     def crosses(self, state: State, u_end: Array, flow: Flow) -> Array:
         """What `find` says of existence, where that is all one wants to know."""
         return self.find(state, u_end, flow).exists
+
+    def after(self, state: State, flow: Flow, found: Any) -> State:
+        """What `go` gives, after a search in which nothing was found."""
+        return self.go(state, flow)
 
     def at(self, state: State, u: Array) -> State:
         """The state at a crossing, or at the end of a refractory period, a time ``u`` later."""

@@ -119,7 +119,8 @@ class _Layer:
         u = jnp.where(released, now.hold - now.clock, u)
         stops = spiking | released
         clock = jnp.where(stops, now.clock + u, jnp.where(is_finite, end, now.clock))
-        state = where(stops, neuron.at(now.state, u), neuron.go(now.state, to_end))
+        after = neuron.after(now.state, to_end, found)
+        state = where(stops, neuron.at(now.state, u), after)
         mark = self.mark(state)
         if neuron.pauses:
             passed = jnp.where(stops, u, jnp.where(is_finite, u_end, 0))
