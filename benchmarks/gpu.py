@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 SECONDS = 1.5
 """For so long a program is repeated, at least three times."""
-KINDS = {"several": (), "recurrent": ("recurrent",)}
+KINDS = "several", "recurrent"
 EVTORCH = "evtorch, chunked", "evtorch, lockstep"
 PEERS = "snntorch", "norse", "spikingjelly"
 SIZES = [(256, 8000, 32), (256, 8000, 256), (1000, 4000, 64)]
@@ -53,7 +53,7 @@ def main() -> None:
         for size in sizes
         for kind in KINDS
         for name in (*EVTORCH, *PEERS)
-        if (not name.startswith("evtorch") and installed(name)) or name in EVTORCH
+        if name in EVTORCH or installed(name)
         if (name, kind) != ("spikingjelly", "recurrent")
         # Lockstep, which takes all neurons through all events, and peers: at the first size only.
         if size == sizes[0] or name == EVTORCH[0]

@@ -184,12 +184,11 @@ def constants_apart(constants: Constants) -> Constants:
     return Constants(*(x[:, None] if x.ndim else x for x in constants))
 
 
-def too_many(max_spikes: int) -> str:
-    """Why spikes were lost, and what to do about it."""
-    return (
-        f"neurons have more than max_spikes = {max_spikes} spikes; raise max_spikes, or set "
-        f"refractory=inf for at most one spike per neuron"
-    )
+def too_many(max_spikes: int, can_rest: bool = True) -> str:
+    """Why spikes were lost, and what to do about it; ``can_rest``: whether neurons may have a
+    refractory period."""
+    rest = ", or set refractory=inf for at most one spike per neuron" if can_rest else ""
+    return f"neurons have more than max_spikes = {max_spikes} spikes; raise max_spikes{rest}"
 
 
 def check_settings(

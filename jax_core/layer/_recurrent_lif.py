@@ -203,11 +203,13 @@ def run_layer(
     return run(settings, layer.events, layer.weight, recurrent_weight, delay, layer.constants)
 
 
-def ends_samples(max_spikes: int) -> str:
-    """What is wrong, and what to do about it, where a neuron has no room for its spikes."""
+def ends_samples(max_spikes: int, can_rest: bool = True) -> str:
+    """What is wrong, and what to do about it, where a neuron has no room for its spikes;
+    ``can_rest``: whether neurons may have a refractory period."""
+    rest = ", or set refractory=inf for at most one spike per neuron" if can_rest else ""
     return (
         f"neurons have more than max_spikes = {max_spikes} spikes, and their samples end there; "
-        f"raise max_spikes, lower t_max, or set refractory=inf for at most one spike per neuron"
+        f"raise max_spikes, lower t_max{rest}"
     )
 
 

@@ -14,7 +14,7 @@ from .._overflow import OnOverflow, check_policy, handle_overflow
 from ..adjoint._recurrent_replay import replay_recurrent
 from ..adjoint._single import single_derivative, undefined_change
 from ..neuron._constants import Constant
-from ..neuron._protocol import Neuron
+from ..neuron._protocol import Neuron, can_rest
 from ..simulate._events import sort_input
 from ..simulate._recurrent_any import simulate_recurrent_any
 from ..simulate._start import Start
@@ -72,7 +72,7 @@ def recurrent_spiking(
         )
     out, health = _run(window, layer.events, layer.weight, recurrent, delay, layer.constants)
     if not (return_health or neuron.once):
-        handle_overflow(health.overflow, on_overflow, ends_samples(max_spikes))
+        handle_overflow(health.overflow, on_overflow, ends_samples(max_spikes, can_rest(neuron)))
     return chosen(layer.unflatten(out), health, None, return_health)
 
 

@@ -23,7 +23,7 @@ from .._validate_layer import check_not_negative, check_per_neuron, check_ports
 from ..adjoint._replay import replay
 from ..adjoint._single import single_derivative, undefined_change
 from ..connect._protocol import Connections
-from ..neuron._protocol import Neuron
+from ..neuron._protocol import Neuron, can_rest
 from ..simulate._all_spikes import all_spikes
 from ..simulate._events import Input, Spikes, sort_input, sorted_input, with_trial_end
 from ..simulate._first_spikes import first_spikes
@@ -124,7 +124,7 @@ def spiking(
         start = Start(*jax.tree.map(layer.flatten, state))
     out, health, end = run_layer(layer, window, start, ports)
     if not (return_health or neuron.once):
-        handle_overflow(health.overflow, on_overflow, too_many(max_spikes))
+        handle_overflow(health.overflow, on_overflow, too_many(max_spikes, can_rest(neuron)))
     return chosen(out, health, LayerState(*end) if end else None, return_health)
 
 

@@ -11,7 +11,7 @@ from .._events import Events
 from .._overflow import OnOverflow, check_policy, handle_overflow
 from .._validate import check_query_times
 from ..connect._protocol import Connections
-from ..neuron._protocol import Neuron
+from ..neuron._protocol import Neuron, can_rest
 from ..simulate._events import sorted_input, with_trial_end
 from ..simulate._start import Start
 from ..walk._through_spikes import voltages
@@ -62,7 +62,7 @@ def spiking_trace(
         out, health, _ = run_layer(layer, window, None)
         own = layer.flatten(out)
         if not neuron.once:
-            handle_overflow(health.overflow, on_overflow, too_many(max_spikes))
+            handle_overflow(health.overflow, on_overflow, too_many(max_spikes, can_rest(neuron)))
 
     def look(events: Events, weight: Array, neuron: Neuron, own: Array, times: Array) -> Array:
         return _look(events, weight, neuron, own, times, t_max)

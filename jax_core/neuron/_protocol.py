@@ -26,6 +26,11 @@ class Found(Protocol):
     def _replace(self, *, exists: Array) -> Any: ...
 
 
+def can_rest(neuron: Any) -> bool:
+    """Whether a refractory period is among a model's constants."""
+    return "refractory" in getattr(neuron, "__dataclass_fields__", {})
+
+
 class Neuron(ABC, Generic[State]):
     """A neuron model, and a pytree: its constants are leaves, each a scalar or ``(out,)``.
 

@@ -1,14 +1,39 @@
 """What arrives at the neurons of a recurrent layer, and when: input, and spikes on their way."""
 
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax.numpy as jnp
 from jax import Array
 
+from ._events import Input
 from ._recurrent_state import Way
 
 S = TypeVar("S", bound=Any)
 """The state of a simulation: a NamedTuple with some of the fields of `State`."""
+
+
+class Arriving(NamedTuple):
+    """What may arrive; the fields are those of `Arrivals`."""
+
+    time: Array
+    source: Array
+    columns: Array
+
+    @classmethod
+    def of(
+        cls, events: Input, weight: Array, recurrent_weight: Array, t_max: Array | float
+    ) -> "Arriving":
+        out, inputs = weight.shape
+        nothing = inputs + out
+        present = (events.time <= t_max) & jnp.isfinite(events.time)
+        known = present & (events.pre >= 0) & (events.pre < inputs)
+        # One more than there are events, where a sample waits that has none left.
+        one_more = ((0, 0), (0, 1))
+        return cls(
+            jnp.pad(jnp.where(present, events.time, jnp.inf), one_more, constant_values=jnp.inf),
+            jnp.pad(jnp.where(known, events.pre, nothing), one_more, constant_values=nothing),
+            jnp.pad(jnp.concatenate([weight.T, recurrent_weight.T]), ((0, 1), (0, 0))),
+        )
 
 
 class Arrivals:

@@ -15,7 +15,7 @@ from jax import Array, lax
 from ..neuron._constants import Constants
 from ..neuron._crossing import advance
 from ..neuron._kernel import propagator
-from ._arrivals import Arrivals
+from ._arrivals import Arrivals, Arriving
 from ._earliest import Population, earliest_crossings
 from ._events import Input, Spikes, undefined_neurons
 from ._recurrent_state import Order, Record, State, in_the_middle, state_at_start
@@ -184,15 +184,8 @@ def simulate_recurrent(
     their moment, or ``delay``, a scalar or ``(out,)``, later.
     """
     batch, (out, inputs) = events.time.shape[0], weight.shape
-    nothing = inputs + out
-    present = (events.time <= t_max) & jnp.isfinite(events.time)
-    known = present & (events.pre >= 0) & (events.pre < inputs)
-    # One more than there are events, where a sample waits that has none left.
-    one_more = ((0, 0), (0, 1))
     simulation = kind(
-        jnp.pad(jnp.where(present, events.time, jnp.inf), one_more, constant_values=jnp.inf),
-        jnp.pad(jnp.where(known, events.pre, nothing), one_more, constant_values=nothing),
-        jnp.pad(jnp.concatenate([weight.T, recurrent_weight.T]), ((0, 1), (0, 0))),
+        *Arriving.of(events, weight, recurrent_weight, t_max),
         delay,
         constants,
         inputs,

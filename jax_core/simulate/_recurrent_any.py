@@ -12,7 +12,7 @@ from jax import Array, lax
 
 from ..adjoint._replay import Motion, Now
 from ..neuron._protocol import Neuron
-from ._arrivals import Arrivals
+from ._arrivals import Arrivals, Arriving
 from ._events import Input, Spikes, undefined_neurons
 from ._recurrent_state import NEVER, Order, Record, Way
 from ._start import Start, where
@@ -164,15 +164,8 @@ def simulate_recurrent_any(
 ) -> tuple[Spikes, Order]:
     """`simulate_recurrent` for neurons of any model; of each spike its slope is written down."""
     batch, (out, inputs) = events.time.shape[0], weight.shape
-    nothing = inputs + out
-    present = (events.time <= t_max) & jnp.isfinite(events.time)
-    known = present & (events.pre >= 0) & (events.pre < inputs)
-    # One more than there are events, where a sample waits that has none left.
-    one_more = ((0, 0), (0, 1))
     simulation = _Simulation(
-        jnp.pad(jnp.where(present, events.time, jnp.inf), one_more, constant_values=jnp.inf),
-        jnp.pad(jnp.where(known, events.pre, nothing), one_more, constant_values=nothing),
-        jnp.pad(jnp.concatenate([weight.T, recurrent_weight.T]), ((0, 1), (0, 0))),
+        *Arriving.of(events, weight, recurrent_weight, t_max),
         delay,
         neuron,
         inputs,

@@ -65,19 +65,24 @@ def simulated(layer: Layer, spikes: np.ndarray) -> np.ndarray:
 
 def in_nest(layers: list[Layer], spikes: np.ndarray, folder: Path) -> list[np.ndarray]:
     """NEST's spikes ``(networks, neurons, room)`` of each layer, all networks in one kernel."""
-    np.savez(folder / "network.npz", **flattened(layers, spikes))
-    script = ROOT / "benchmarks" / "in_nest.py"
-    command = [PYTHON, script, folder / "network.npz", folder / "spikes.npz"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr + done.stdout
-    with np.load(folder / "spikes.npz") as found:
-        time, index = found["time"], found["index"]
+    time, index = run_nest(flattened(layers, spikes), folder)
     tables = np.full((len(layers) * NETWORKS * NEURONS, ROOM), np.inf)
     for neuron, table in enumerate(tables):
         own = time[index == neuron]
         assert len(own) <= ROOM
         table[: len(own)] = own
     return list(tables.reshape(len(layers), NETWORKS, NEURONS, ROOM))
+
+
+def run_nest(network: dict[str, Any], folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Times and neurons of all spikes of a network for `in_nest.py`."""
+    np.savez(folder / "network.npz", **network)
+    script = ROOT / "benchmarks" / "in_nest.py"
+    command = [PYTHON, script, folder / "network.npz", folder / "spikes.npz"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr + done.stdout
+    with np.load(folder / "spikes.npz") as found:
+        return found["time"], found["index"]
 
 
 def flattened(layers: list[Layer], spikes: np.ndarray) -> dict[str, Any]:

@@ -4,8 +4,8 @@
 doi:10.3389/fninf.2017.00075). It takes a crossing where the voltage is within 1e-14 mV of the
 threshold, and rounds as any float64: what differs is rounding, carried on from spike to spike.
 
-The step is short, as NEST's test for a crossing within a step ignores that a neuron is refractory:
-with steps of 0.5 ms some spike in their refractory periods, where currents are this strong.
+The step is short, as NEST's test for a crossing within a step ignores that a neuron is refractory
+(the last test).
 """
 
 import numpy as np
@@ -40,3 +40,22 @@ def test_recurrent_networks_with_delays_spike_as_in_nest(rng, tmp_path):
     layer = nest.random_layer(rng, nest.INPUTS, recurrent=True)
     (expected,) = nest.in_nest([layer], spikes, tmp_path)
     assert_same_spikes(nest.simulated(layer, spikes), expected)
+
+
+@pytest.mark.parametrize("step", [1.25e-4, 1e-3])
+def test_in_nest_a_long_step_ends_a_refractory_period(step, tmp_path):
+    """Why the steps above are short, and what docs/conventions.md says of NEST."""
+    constants = {"tau_mem": 1e-2, "tau_syn": 2e-2, "v_threshold": 1.0, "v_leak": 0.0}
+    constants |= {"v_reset": 0.0, "refractory": 3e-3}
+    synapse = {"pre": 0, "post": 0, "weight": 40.0, "delay": step}
+    network = {
+        **{name: np.array([value]) for name, value in (constants | synapse).items()},
+        "inputs": 1,
+        "input_time": np.array([2.3e-3]),
+        "input_index": np.array([0]),
+        "resolution": step,
+        "t_max": 0.05,
+        "model": "iaf_psc_exp_ps_lossless",
+    }
+    shortest = np.diff(nest.run_nest(network, tmp_path)[0]).min()
+    assert (shortest < constants["refractory"]) == (step == 1e-3)

@@ -1,5 +1,6 @@
 """Pictures show what they are given; matplotlib draws into given axes without a display."""
 
+import math
 import subprocess
 import sys
 from typing import Any
@@ -131,7 +132,9 @@ def test_decisions_hide_what_has_no_answer_and_mark_what_is_wrong(ax):
         (lambda: snn.plot.raster(torch.zeros(2, 3, 1)), r"spikes must have shape \(neurons, k\)"),
         (lambda: snn.plot.raster(torch.zeros(3, 1), unit="h"), "unit must be one of s, ms, us"),
         (lambda: snn.plot.rates(torch.zeros(3, 1), -1.0), "duration"),
-        (lambda: snn.plot.rates(torch.zeros(3), 1.0), r"spikes must have shape \(..., neurons, k"),
+        (lambda: snn.plot.rates(torch.zeros(3), 1.0), "at least two axes"),
+        (lambda: snn.plot.raster(torch.full((2, 1), math.nan)), "spikes must not be NaN"),
+        (lambda: snn.plot.intervals(torch.tensor([[2.0, 1.0]])), "spikes"),
         (lambda: snn.plot.weights(nn.ReLU()), "ReLU has no weight"),
         (
             lambda: snn.plot.weights(torch.zeros(3), matrix=True),

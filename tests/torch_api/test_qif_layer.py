@@ -3,6 +3,7 @@
 import copy
 import math
 
+import jax.numpy as jnp
 import pytest
 import torch
 
@@ -127,3 +128,18 @@ def test_bad_options_are_refused_by_name(options, message):
         snn.QIF(5, 4, **options)
     with pytest.raises(TypeError, match="QIF has no option refractory"):
         snn.QIF(5, 4, refractory=1.0)
+
+
+def test_too_many_spikes_are_not_blamed_on_a_constant_that_there_is_not():
+    layer = snn.QIF(1, 2, current=9.0, t_max=0.5)
+    times = torch.zeros(1, 1, 1)
+    for call in (layer, lambda x: F.spiking(x, layer.weight, layer.neuron(), t_max=0.5)):
+        with pytest.raises(snn.SpikeOverflowError, match="Raise max_spikes; or lower") as found:
+            call(times)
+        assert "refractory" not in str(found.value)
+    neuron = jax_core.QIF(current=9.0)
+    with pytest.raises(Exception, match="raise max_spikes") as raised:
+        jax_core.spiking(jnp.zeros((1, 1, 1)), jnp.ones((2, 1)), neuron, t_max=1.0)
+    assert "refractory" not in str(raised.value)
+    with pytest.raises(snn.SpikeOverflowError, match="refractory=inf"):
+        snn.DeltaLIF(1, 2, v_leak=2.0, t_max=0.5)(times)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ... import jax_core
 from ...jax_core import Events, Neuron
+from ...jax_core.neuron._protocol import can_rest
 from .._validate import check_recurrent_delay, check_recurrent_weight
 from ..layers._constants import Constant
 from ..layers._health import Health
@@ -60,5 +61,7 @@ def recurrent_spiking(
     if return_health:
         return out, health
     if not neuron.once:
-        report_overflow(health.overflow, on_overflow, max_spikes, ends_sample=True)
+        report_overflow(
+            health.overflow, on_overflow, max_spikes, can_rest=can_rest(neuron), ends_sample=True
+        )
     return out

@@ -9,6 +9,7 @@ from torch import Tensor
 from ... import jax_core
 from ...jax_core import Connections, Events, Neuron
 from ...jax_core._validate import check_duration, check_integer
+from ...jax_core.neuron._protocol import can_rest
 from .._validate import check_times, values_are_checked
 from ..layers._health import Health
 from ..layers._overflow import OnOverflow, check_policy, report_overflow
@@ -46,7 +47,7 @@ def spiking(
     if return_health:
         return out, health
     if not neuron.once:
-        report_overflow(health.overflow, on_overflow, max_spikes)
+        report_overflow(health.overflow, on_overflow, max_spikes, can_rest=can_rest(neuron))
     return out
 
 
@@ -78,7 +79,7 @@ def spiking_trace(
     if output is None:
         output, health = call_with_health(jax_core.spiking, spikes, weight, **common, **limits)
         if not neuron.once:
-            report_overflow(health.overflow, on_overflow, max_spikes)
+            report_overflow(health.overflow, on_overflow, max_spikes, can_rest=can_rest(neuron))
     else:
         like = spikes.time if isinstance(spikes, Events) else spikes
         check_output(output, weight, like, connections=connections)

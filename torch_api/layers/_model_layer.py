@@ -171,7 +171,8 @@ class ModelLayer(DelayedInput):
 
     def report_lost(self, health: Health) -> None:
         if not spikes_once(self.refractory):
-            report_overflow(health.overflow, self.on_overflow, self.max_spikes)
+            can_rest = "refractory" in self.constant_names
+            report_overflow(health.overflow, self.on_overflow, self.max_spikes, can_rest=can_rest)
 
     def trace(
         self, spikes: Tensor | Events, times: Tensor, *, output: Tensor | None = None

@@ -32,12 +32,14 @@ def report_overflow(
     *,
     ends_sample: bool = False,
     delayed: bool = False,
+    can_rest: bool = True,
 ) -> None:
     """Raise or warn if any neuron of a layer had more spikes than room.
 
     **Arguments:** ``overflow``: samples with more than ``max_spikes`` spikes, by neuron ``(out,)``;
     ``on_overflow``: the policy; ``ends_sample``: whether all neurons are silent after a lost spike;
-    ``delayed``: whether the neurons have dendritic delays.
+    ``delayed``: whether the neurons have dendritic delays; ``can_rest``: whether they may have a
+    refractory period.
     """
     if on_overflow == "truncate":
         return
@@ -45,12 +47,17 @@ def report_overflow(
         from .. import _compile
 
         _compile.report_outside(
-            overflow, on_overflow, max_spikes, ends_sample=ends_sample, delayed=delayed
+            overflow,
+            on_overflow,
+            max_spikes,
+            ends_sample=ends_sample,
+            delayed=delayed,
+            can_rest=can_rest,
         )
         return
     # Inside of torch.func only the plain tensor has values. What is mapped over comes first.
     overflow = torch.func.debug_unwrap(overflow)
-    options = on_overflow, max_spikes, ends_sample, delayed
+    options = on_overflow, max_spikes, ends_sample, delayed, can_rest
     if is_captured():
         check_later(overflow, lambda counts: _report(torch.tensor(counts), *options))
     else:
@@ -58,7 +65,12 @@ def report_overflow(
 
 
 def _report(
-    overflow: Tensor, on_overflow: OnOverflow, max_spikes: int, ends_sample: bool, delayed: bool
+    overflow: Tensor,
+    on_overflow: OnOverflow,
+    max_spikes: int,
+    ends_sample: bool,
+    delayed: bool,
+    can_rest: bool,
 ) -> None:
     if overflow.ndim > 1:
         overflow = overflow.flatten(0, -2).sum(dim=0)
@@ -67,12 +79,12 @@ def _report(
     accept = f"keep the first {max_spikes} spikes"
     if ends_sample:
         accept = "accept that these samples end where a neuron has no room"
+    rest = "or let neurons spike once only with refractory=inf; " if can_rest else ""
     where = ", counted before their dendritic delays and up to t_max" if delayed else ""
     _act(
         f"{int((overflow > 0).sum())} of {overflow.numel()} neurons spike more than max_spikes = "
         f"{max_spikes} times (the worst of them in {int(overflow.max())} samples{where}). Raise "
-        f"max_spikes; or let neurons spike once only with refractory=inf; or lower t_max; or "
-        f"{accept} with on_overflow='truncate'",
+        f"max_spikes; {rest}or lower t_max; or {accept} with on_overflow='truncate'",
         on_overflow,
     )
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ...jax_core import Events
 from ...jax_core._validate import check_duration
+from .._validate import check_spikes
 from ._axes import Unit, array, axes_or_new, seconds_per, time_label
 
 if TYPE_CHECKING:
@@ -31,13 +32,14 @@ def raster(
     - ``first_row``: the row of neuron 0, to draw several layers above each other.
     - ``style``: of matplotlib's ``scatter``, such as ``color``, ``s`` and ``label``.
     """
-    ax = axes_or_new(ax)
+    check_spikes(spikes)
     if isinstance(spikes, Events):
         time = array(spikes.time, "spikes.time", 1, "(M,)")
         row = array(spikes.index, "spikes.index", 1, "(M,)")
     else:
         time = array(spikes, "spikes", 2, "(neurons, k)")
         row = np.broadcast_to(np.arange(len(time))[:, None], time.shape)
+    ax = axes_or_new(ax)
     there = np.isfinite(time)
     style = {"marker": "|", "s": 30, "linewidths": 1.0, **style}
     ax.scatter(time[there] / seconds_per(unit), first_row + row[there], **style)
@@ -54,7 +56,7 @@ def rates(
     ``duration``: of a sample, seconds; ``style``: of matplotlib's ``hist``.
     """
     check_duration(duration, "duration", infinite=False, positive=True)
-    time = _of_any_batch(spikes)
+    time = array(check_spikes(spikes), "spikes")
     ax = axes_or_new(ax)
     counts = (time <= duration).sum(axis=-1)
     per_neuron = counts.reshape(-1, counts.shape[-1]).mean(axis=0) / duration
@@ -76,17 +78,10 @@ def intervals(
     **Arguments:** ``spikes``: spike times ``(..., neurons, k)``, ascending; ``style``: of
     matplotlib's ``hist``.
     """
-    time = _of_any_batch(spikes)
+    time = array(check_spikes(spikes), "spikes")
     ax = axes_or_new(ax)
     both = np.isfinite(time[..., 1:])
     between = time[..., 1:][both] - time[..., :-1][both]
     ax.hist(between / seconds_per(unit), bins=bins, **style)
     ax.set(xlabel=time_label(unit, "interval"), ylabel="number")
     return ax
-
-
-def _of_any_batch(spikes: Tensor) -> np.ndarray:
-    time = array(spikes, "spikes")
-    if time.ndim < 2:
-        raise ValueError(f"spikes must have shape (..., neurons, k), got {time.shape}")
-    return time

@@ -277,23 +277,6 @@ def test_bridged_functions_inside_are_themselves():
     same_gradient(lambda x: inner(x * 2, power=3)["y"] + 1)
 
 
-def _product_precision() -> str:
-    fn, params = bridge.as_jax_function(nn.Linear(3, 4), lowering="native")
-    text = str(jax.make_jaxpr(fn)(params, jnp.ones((2, 3))))
-    return next((line for line in text.splitlines() if "precision=" in line), "")
-
-
-def test_products_are_as_exact_as_torchs():
-    assert "(Precision.HIGHEST, Precision.HIGHEST)" in _product_precision()
-    torch.set_float32_matmul_precision("medium")
-    try:
-        assert "HIGH" not in _product_precision()
-    finally:
-        torch.set_float32_matmul_precision("highest")
-    with jax.default_matmul_precision("high"):
-        assert "(Precision.HIGH, Precision.HIGH)" in _product_precision()
-
-
 def test_copies_and_pickles():
     fn, params = native(nn.Linear(3, 2))
     expected = fn(params, X)
