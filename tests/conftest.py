@@ -3,6 +3,7 @@
 import importlib
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +15,12 @@ import numpy as np
 import pytest
 import torch
 
-# Most of the tests' time goes into compiling: the test processes, the programs that they start, and
-# later runs share the results. A limit of the size makes JAX lock the folder.
+# The test processes, the programs that they start, and later runs share what they compile. With a
+# limit of the size JAX looks through the whole folder at each entry that it adds, a tenth of the
+# time of all tests; what one process reads while another writes it is compiled once more.
+_CACHE_FOLDER, _CACHE_SIZE = Path(__file__).parents[1] / ".jax_cache", 2**30
 _CACHE = {
-    "jax_compilation_cache_dir": str(Path(__file__).parents[1] / ".jax_cache"),
-    "jax_compilation_cache_max_size": 2**30,
+    "jax_compilation_cache_dir": str(_CACHE_FOLDER),
     "jax_persistent_cache_min_compile_time_secs": 0.1,
 }
 for _name, _value in _CACHE.items():
@@ -34,6 +36,14 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--thorough", action="store_true", help="run all cases, also similar ones")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin a new cache when that of earlier runs has become large."""
+    is_worker = hasattr(config, "workerinput")
+    files = [] if is_worker else [file for file in _CACHE_FOLDER.glob("*") if file.is_file()]
+    if sum(file.stat().st_size for file in files) > _CACHE_SIZE:
+        shutil.rmtree(_CACHE_FOLDER)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
