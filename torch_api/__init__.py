@@ -38,6 +38,10 @@ from .layers._lif_conv import LIFConv2d as LIFConv2d
 from .layers._ode import neuron as neuron
 from .layers._overflow import SpikeOverflowError as SpikeOverflowError
 from .layers._overflow import SpikeOverflowWarning as SpikeOverflowWarning
+from .layers._model_conv import DeltaLIFConv1d as DeltaLIFConv1d
+from .layers._model_conv import DeltaLIFConv2d as DeltaLIFConv2d
+from .layers._model_conv import IFConv1d as IFConv1d
+from .layers._model_conv import IFConv2d as IFConv2d
 from .layers._pooling import FirstSpikePool2d as FirstSpikePool2d
 from .layers._pooling import FlattenSpikes as FlattenSpikes
 from .layers._pooling import SumPool2d as SumPool2d
@@ -94,12 +98,16 @@ __all__ = [
     "Delay",
     "DeltaEncoder",
     "DeltaLIF",
+    "DeltaLIFConv1d",
+    "DeltaLIFConv2d",
     "Events",
     "FirstSpike",
     "FirstSpikePool2d",
     "FlattenSpikes",
     "Health",
     "HealthReport",
+    "IFConv1d",
+    "IFConv2d",
     "LIFConv1d",
     "LIFConv2d",
     "LIFState",
