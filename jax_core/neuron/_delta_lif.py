@@ -41,8 +41,8 @@ class DeltaLIF(Leaking[V]):
     input: the spike's time has the derivative 1 with respect to the last of these inputs' times,
     and 0 with respect to weights and constants. Only a neuron with ``v_leak > v_threshold`` also
     spikes at other times, with derivatives as usual. Input within the refractory period has no
-    effect. Constants as in `lif`; with ``tau_mem = inf`` there is no leak, ``v_leak`` is where ``V``
-    starts, and the derivative with respect to ``tau_mem`` is its limit, 0.
+    effect. Constants as in `lif`; with ``tau_mem = inf`` there is no leak, ``V`` starts at
+    ``v_leak``, and the derivative with respect to ``tau_mem`` is its limit, 0.
     """
 
     infinite: ClassVar[tuple[str, ...]] = ("refractory", "tau_mem")

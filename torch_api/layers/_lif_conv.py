@@ -1,6 +1,6 @@
 """Convolutions whose neurons are leaky integrate-and-fire neurons."""
 
-from typing import Any, Unpack
+from typing import Unpack
 
 from torch import Tensor
 

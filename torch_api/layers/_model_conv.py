@@ -7,7 +7,8 @@ from ._delta_lif import DeltaLIF
 from ._if import IF
 from ._model_layer import ModelLayer
 
-_NOT_HERE = ("delay", "mask", "connections")
+ALL_TO_ALL = {"delay", "mask", "connections"}
+"""Options that layers of these neurons have if they are connected all to all."""
 
 
 class _ModelConv(Convolved, ModelLayer):
@@ -24,7 +25,7 @@ class _ModelConv(Convolved, ModelLayer):
         groups: int = 1,
         **options: Any,
     ) -> None:
-        wrong = [name for name in _NOT_HERE if name in options]
+        wrong = sorted(ALL_TO_ALL & set(options))
         if wrong:
             raise TypeError(
                 f"{type(self).__name__} has no option {', '.join(wrong)}; a kernel says what is "
@@ -33,7 +34,8 @@ class _ModelConv(Convolved, ModelLayer):
         conv = self.structure(
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups
         )
-        super().__init__(in_channels, out_channels, connections=conv, **options)
+        given: dict[str, Any] = {**options, "connections": conv}
+        super().__init__(in_channels, out_channels, **given)
 
     def _connect(self, delay: Any, mask: Any, connections: Any, place: dict[str, Any]) -> None:
         self.sparse = self.delay = self.delay_type = None
