@@ -169,7 +169,7 @@ class ModelLayer(DelayedInput):
         return with_room(self, run)
 
     def note(self, arriving: Tensor | Events, out: Tensor, health: Health) -> None:
-        self.remember(out.shape[:-2].numel(), health)
+        self.remember(out.shape[:-1].numel() // max(self.out_features, 1), health)
         self.remember_late(arriving)
 
     def report_lost(self, health: Health) -> None:
