@@ -28,6 +28,8 @@ class Convention:
       one unit of time. A simulator in which a spike is a 1 for one step of ``dt`` has ``dt``.
     - ``resistance``: the ``r`` that `to_nir` gives to nodes with leak: 1, or
       ``"tau_mem/spike_area"``, which snnTorch insists on.
+    - ``affine``: whether `to_nir` writes matrices as Affine with a bias of 0, as sinabs reads no
+      Linear.
 
     `Convention.named` knows ready ones.
     """
@@ -36,6 +38,7 @@ class Convention:
     current_jump: CurrentJump = "area"
     spike_area: float | None = None
     resistance: Literal["1", "tau_mem/spike_area"] = "1"
+    affine: bool = False
 
     def __post_init__(self) -> None:
         _check_positive(self.time_unit, "time_unit")
@@ -70,7 +73,15 @@ class Convention:
 
         It takes no notice of ``r``, which is written such that NIR's equations say the same.
         """
-        return cls(time_unit=dt, spike_area=dt, resistance="tau_mem/spike_area")
+        return cls(time_unit=dt, spike_area=dt, resistance="tau_mem/spike_area", affine=True)
+
+    @classmethod
+    def rockpool(cls, dt: float = 1e-3) -> "Convention":
+        """Graphs for Rockpool, in seconds, which takes its step from ``tau_mem / (r + 1)``.
+
+        That is ``dt`` up to a part of ``dt / tau_mem``; ``tau_mem`` must be that of all neurons.
+        """
+        return cls(spike_area=dt, resistance="tau_mem/spike_area")
 
     @classmethod
     def time_stepped(cls, dt: float) -> "Convention":
@@ -88,7 +99,8 @@ class Convention:
         jumps by the weight. ``"norse"`` and ``"snntorch"``: `Convention.norse` and
         `Convention.snntorch` with their default steps. ``"spikingjelly"``: that of
         `Convention.time_stepped` with its exporter's default step, 1e-4. ``"sinabs"``:
-        `Convention.sinabs` with steps of 1e-3, which sinabs itself leaves open.
+        `Convention.sinabs` with steps of 1e-3, which sinabs itself leaves open. ``"rockpool"``:
+        `Convention.rockpool` with steps of 1e-3.
         """
         if name not in _NAMED:
             raise ValueError(f"convention must be one of {_names()} or a Convention, got {name!r}")
@@ -114,6 +126,7 @@ def find_convention(given: "Convention | str | None", graph: Any) -> Convention:
         current_jump=noted["current_jump"],
         spike_area=None if area is None else float(area),
         resistance=noted["resistance"],
+        affine=bool(noted.get("affine", False)),
     )
 
 
@@ -126,6 +139,8 @@ def noted(convention: Convention) -> dict[str, Any]:
     }
     if convention.spike_area is not None:
         found["spike_area"] = convention.spike_area
+    if convention.affine:
+        found["affine"] = True
     return found
 
 
@@ -150,4 +165,5 @@ _NAMED = {
     "snntorch": Convention.snntorch(),
     "spikingjelly": Convention.time_stepped(1e-4),
     "sinabs": Convention.sinabs(),
+    "rockpool": Convention.rockpool(),
 }

@@ -50,7 +50,8 @@ def new_nodes(
     outputs = (layer.out_features,) if structure is None else structure.out_shape
     node = neuron_node(layer, outputs, path, convention)
     if structure is None:
-        name, projection = "linear", _linear(nir, layer.dense_weight(), node.factor * gain)
+        weight = layer.dense_weight()
+        name, projection = "linear", _linear(nir, weight, node.factor * gain, convention)
     else:
         name, projection = "conv", _convolution(nir, layer, structure, node, gain)
     dendritic = isinstance(layer, LIF) and layer.delay_type == "dendritic"
@@ -84,7 +85,7 @@ def new_loop(
     is_lif = isinstance(layer, RecurrentLIF)
     weight = layer.dense_recurrent_weight() if is_lif else layer.recurrent_weight
     node = neuron_node(layer, (layer.out_features,), path, convention)
-    written = [(f"recurrent_{path}", _linear(nir, weight, node.factor))]
+    written = [(f"recurrent_{path}", _linear(nir, weight, node.factor, convention))]
     if layer.recurrent_delay is not None:
         delay = _delay(nir, layer.recurrent_delay, convention)
         written.insert(0, (f"recurrent_delay_{path}", delay))
@@ -95,9 +96,12 @@ def _delay(nir: Any, delay: Tensor, convention: Convention) -> Any:
     return nir.Delay(delay=array(delay.clamp(min=0)) / convention.time_unit)
 
 
-def _linear(nir: Any, parameter: Tensor, factor: np.ndarray) -> Any:
+def _linear(nir: Any, parameter: Tensor, factor: np.ndarray, convention: Convention) -> Any:
     weight = array(parameter)
-    return nir.Linear(weight=weight if (factor == 1).all() else weight / factor[:, None])
+    weight = weight if (factor == 1).all() else weight / factor[:, None]
+    if convention.affine:
+        return nir.Affine(weight=weight, bias=np.zeros(len(weight), weight.dtype))
+    return nir.Linear(weight=weight)
 
 
 def _convolution(
