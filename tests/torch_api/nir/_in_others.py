@@ -6,8 +6,10 @@ The raster has the shape (steps, samples, *neurons), and so have the spikes. It 
 evtorch, so that it runs in an environment where that is not installed.
 """
 
+# pyright: reportMissingImports=false
+
 import sys
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -55,7 +57,7 @@ def without_reset(path: str) -> None:
     import h5py
 
     with h5py.File(path, "r+") as file:
-        for node in file["node/nodes"].values():
+        for node in cast(Any, file["node/nodes"]).values():
             if "v_reset" in node:
                 assert not np.any(node["v_reset"][()])
                 del node["v_reset"]
