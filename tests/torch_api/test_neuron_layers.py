@@ -307,3 +307,22 @@ def test_recurrent_layers_refuse_what_they_cannot():
         snn.RecurrentIF(5, 4, recurrent_delay=torch.zeros(4, 4))
     with pytest.raises(TypeError, match="has no option solver"):
         snn.RecurrentIF(5, 4, solver="auto")
+
+
+def test_silent_neurons_are_rescued_and_weights_initialised(kind):
+    layer, spikes = layer_of(kind), spikes_of()
+    with torch.no_grad():
+        layer.weight.fill_(0.0)
+    assert not layer(spikes).isfinite().any()
+    assert snn.rescue_silent_(layer) == 4
+    torch.testing.assert_close(layer.weight[:, 0], (0.05 * layer.critical_weight()).expand(4))
+    torch.testing.assert_close(snn.weight_penalty(layer).item(), 0.05**2)
+    with pytest.raises(ValueError, match="knows the peaks of LIF neurons only"):
+        snn.silent_loss(layer)
+    snn.initialise_(layer, spikes, active=0.75)
+    assert layer(spikes).isfinite().any(-1).double().mean() >= 0.75
+    recurrent = RECURRENT[kind](5, 4, dtype=F64)
+    critical = recurrent.weight_scale(4) / recurrent.recurrent_weight.detach()
+    plain = (recurrent.weight / recurrent.critical_weight()).square().mean()
+    expected = plain + (1 / critical).square().mean()
+    torch.testing.assert_close(snn.weight_penalty(recurrent), expected)
