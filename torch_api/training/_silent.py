@@ -54,17 +54,17 @@ def silent_loss(model: nn.Module, *, max_silent: float = 0.1) -> Tensor:
     that is used several times in one forward, the last use counts. On hardware, the neurons are
     those that were seen to be silent, and the voltages those of the model.
 
-    **Raises:** ``ValueError`` for layers of other neurons than LIF, and if a layer had no forward in
-    training mode, with gradients enabled and outside of `torch.compile` and `torch.func`.
+    **Raises:** ``ValueError`` for layers of other neurons than LIF, and if a layer had no forward
+    in training mode, with gradients enabled and outside of `torch.compile` and `torch.func`.
     """
     if not 0 <= max_silent < 1:
         raise ValueError(f"max_silent must lie in [0, 1), got {max_silent}")
     for name, layer in model.named_modules():
         if isinstance(layer, ModelLayer):
             raise ValueError(
-                f"{name or 'model'} is a layer of {type(layer).__name__}, but silent_loss knows the "
-                f"peaks of LIF neurons only; pass the layers of these one by one, and use "
-                f"rescue_silent_ for the others"
+                f"{name or 'model'} is a layer of {type(layer).__name__}, but silent_loss knows "
+                f"the peaks of LIF neurons only; pass the layers of these one by one, and "
+                f"use rescue_silent_ for the others"
             )
     layers = {
         name: layer
