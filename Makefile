@@ -8,6 +8,8 @@ VENV ?= .venv
 PYNN ?= yes
 PYNN_VENV ?= .venv-pynn
 PYNN_PYTHON ?= $(PYTHON)
+# Environment of frameworks that read NIR graphs, apart because they need an older nir.
+NIR_VENV ?= .venv-nir
 # Extra pip options for installing torch only, e.g. to choose another torch build.
 TORCH_PIP_FLAGS ?=
 # Test processes; each one loads torch and JAX (about 0.5 GB).
@@ -23,7 +25,7 @@ EXAMPLES_STAMP := $(VENV)/.installed-examples
 TYPECHECK_LINKS := .typecheck/evtorch/_network.py
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types check test-versions test-oldest test-newest format docs bench pynn clean
+.PHONY: help venv demo test lint types check test-versions test-oldest test-newest format docs bench pynn clean nir-readers
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -142,6 +144,16 @@ $(PYNN_VENV)/.installed: constraints-pynn.txt
 	  exit 1; }
 	@touch $@
 
+nir-readers: $(NIR_VENV)/.installed ## create .venv-nir (sinabs, Rockpool) for the tests that they read NIR graphs
+
+$(NIR_VENV)/.installed: constraints-nir.txt
+	@echo "Installing into $(NIR_VENV) (sinabs, Rockpool and a torch of their own)"
+	@{ $(PYTHON) -m venv $(NIR_VENV) && \
+	  $(NIR_VENV)/bin/python -m pip install --quiet --constraint constraints-nir.txt $(TORCH_PIP_FLAGS) torch && \
+	  $(NIR_VENV)/bin/python -m pip install --quiet --constraint constraints-nir.txt sinabs rockpool; } || { \
+	  rm -rf $(NIR_VENV); exit 1; }
+	@touch $@
+
 clean: ## remove everything the targets above created
-	rm -rf $(VENV) $(PYNN_VENV) .venv-oldest .venv-newest .typecheck .pytest_cache .ruff_cache .hypothesis .jax_cache build dist runs *.egg-info
+	rm -rf $(VENV) $(PYNN_VENV) $(NIR_VENV) .venv-oldest .venv-newest .typecheck .pytest_cache .ruff_cache .hypothesis .jax_cache build dist runs *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -35,6 +35,10 @@ from .layers._li import LI as LI
 from .layers._lif import LIF as LIF
 from .layers._lif_conv import LIFConv1d as LIFConv1d
 from .layers._lif_conv import LIFConv2d as LIFConv2d
+from .layers._model_conv import DeltaLIFConv1d as DeltaLIFConv1d
+from .layers._model_conv import DeltaLIFConv2d as DeltaLIFConv2d
+from .layers._model_conv import IFConv1d as IFConv1d
+from .layers._model_conv import IFConv2d as IFConv2d
 from .layers._ode import neuron as neuron
 from .layers._overflow import SpikeOverflowError as SpikeOverflowError
 from .layers._overflow import SpikeOverflowWarning as SpikeOverflowWarning
@@ -94,12 +98,16 @@ __all__ = [
     "Delay",
     "DeltaEncoder",
     "DeltaLIF",
+    "DeltaLIFConv1d",
+    "DeltaLIFConv2d",
     "Events",
     "FirstSpike",
     "FirstSpikePool2d",
     "FlattenSpikes",
     "Health",
     "HealthReport",
+    "IFConv1d",
+    "IFConv2d",
     "LIFConv1d",
     "LIFConv2d",
     "LIFState",

@@ -229,8 +229,13 @@ def check_constants(constants: dict[str, Any], spikes: Tensor, neurons: int) -> 
     check_constant_values(constants, neurons)
 
 
-def check_constant_values(constants: dict[str, Any], neurons: int) -> None:
-    """Check the shapes and, if `validation` is on, the values of neuron constants."""
+def check_constant_values(
+    constants: dict[str, Any], neurons: int, infinite: tuple[str, ...] = ("refractory",)
+) -> None:
+    """Check the shapes and, if `validation` is on, the values of neuron constants.
+
+    ``infinite``: names of those that may be ``inf``.
+    """
     if torch.compiler.is_compiling():
         # jax_core checks them likewise, where this would break the compiler's graph.
         return
@@ -238,11 +243,11 @@ def check_constant_values(constants: dict[str, Any], neurons: int) -> None:
     for name, value in constants.items():
         if isinstance(value, Tensor) and value.is_meta:
             shape = stand_in(value)
-            _check_constant(name, shape, neurons, shape.dtype, values=False)
+            _check_constant(name, shape, neurons, shape.dtype, values=False, infinite=infinite)
         elif isinstance(value, Tensor):
             check_tensor(value, name, f"a number or a tensor of shape () or ({neurons},)")
             array = as_array(value) if values else stand_in(value)
-            _check_constant(name, array, neurons, array.dtype, values)
+            _check_constant(name, array, neurons, array.dtype, values, infinite)
         elif isinstance(value, bool) or not isinstance(value, numbers.Real):
             is_array = isinstance(value, (list, tuple, np.ndarray))
             raise TypeError(
@@ -251,7 +256,7 @@ def check_constant_values(constants: dict[str, Any], neurons: int) -> None:
                 + (f"; convert it: torch.tensor({name}, dtype=torch.float32)" if is_array else "")
             )
         else:
-            _check_number(name, float(value))
+            _check_number(name, float(value), infinite)
     if "v_threshold" in constants and "v_reset" in constants:
         reset, threshold = constants["v_reset"], constants["v_threshold"]
         if not (isinstance(reset, Tensor) or isinstance(threshold, Tensor)):
@@ -260,7 +265,9 @@ def check_constant_values(constants: dict[str, Any], neurons: int) -> None:
             rules.check_less(as_array(reset), as_array(threshold), "v_reset", "v_threshold")
 
 
-def _check_constant(name: str, value: Any, neurons: int, dtype: Any, values: bool) -> None:
+def _check_constant(
+    name: str, value: Any, neurons: int, dtype: Any, values: bool, infinite: tuple[str, ...]
+) -> None:
     rules.check_constant(
         value,
         name,
@@ -268,15 +275,15 @@ def _check_constant(name: str, value: Any, neurons: int, dtype: Any, values: boo
         dtype,
         positive=name.startswith("tau_"),
         nonnegative=name in ("refractory", "recurrent_delay"),
-        infinite=name == "refractory",
+        infinite=name in infinite,
         values=values,
     )
 
 
 # Numbers are the same at every call of a layer, so they are checked once.
 @functools.lru_cache(maxsize=1024)
-def _check_number(name: str, value: float) -> None:
-    _check_constant(name, value, 0, None, values=True)
+def _check_number(name: str, value: float, infinite: tuple[str, ...]) -> None:
+    _check_constant(name, value, 0, None, values=True, infinite=infinite)
 
 
 @functools.lru_cache(maxsize=1024)

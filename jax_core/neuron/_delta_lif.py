@@ -2,7 +2,7 @@
 
 import dataclasses
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -41,9 +41,11 @@ class DeltaLIF(Leaking[V]):
     input: the spike's time has the derivative 1 with respect to the last of these inputs' times,
     and 0 with respect to weights and constants. Only a neuron with ``v_leak > v_threshold`` also
     spikes at other times, with derivatives as usual. Input within the refractory period has no
-    effect. Constants as in `lif`.
+    effect. Constants as in `lif`; with ``tau_mem = inf`` there is no leak, ``V`` starts at
+    ``v_leak``, and the derivative with respect to ``tau_mem`` is its limit, 0.
     """
 
+    infinite: ClassVar[tuple[str, ...]] = ("refractory", "tau_mem")
     tau_mem: Any = 2e-2
     v_threshold: Any = 1.0
     v_leak: Any = 0.0
@@ -73,14 +75,15 @@ class DeltaLIF(Leaking[V]):
 
     def find(self, state: V, u_end: Array, flow: Array) -> Lifted:
         at_once = state.v >= self.threshold
-        v_end = jnp.where(jnp.isfinite(u_end), flow * state.v, 0)
+        rest = jnp.where(jnp.isfinite(self.tau_mem), 0, state.v)
+        v_end = jnp.where(jnp.isfinite(u_end), flow * state.v, rest)
         exists = jnp.where(at_once, u_end > 0, v_end > self.threshold)
         return Lifted(exists, at_once)
 
     def solve(self, state: V, found: Lifted) -> Array:
         rises = found.exists & ~found.at_once
         ratio = jnp.where(rises, state.v, 1) / jnp.where(rises, self.threshold, 1)
-        return self.tau_mem * jnp.log(ratio)
+        return jnp.where(rises, self.tau_mem, 0) * jnp.log(ratio)
 
     def at(self, state: V, u: Array) -> V:
         return V(jnp.broadcast_to(self.threshold, state.v.shape))

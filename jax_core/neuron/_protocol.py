@@ -1,7 +1,7 @@
 """What a neuron is to the simulations: its motion between events, and what happens at a spike."""
 
 from abc import ABC, abstractmethod
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +38,9 @@ class Neuron(ABC, Generic[State]):
     which a model overrides where it knows better. Attributes that are no leaves are fixed when a
     layer is compiled.
     """
+
+    infinite: ClassVar[tuple[str, ...]] = ("refractory",)
+    """Names of the constants that may be infinite."""
 
     @property
     def once(self) -> bool:

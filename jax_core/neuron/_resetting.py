@@ -66,7 +66,7 @@ class Resetting(Neuron[State]):
                 refuse(~(array > 0), array, name, "must be > 0", "choose a positive value")
             if name == "refractory":
                 refuse(~(array >= 0), array, name, "must be >= 0", "choose 0 or a positive value")
-            else:
+            if name not in self.infinite:
                 refuse(~np.isfinite(array), array, name, "must be finite", "choose a finite value")
         check_less(self.v_reset, self.v_threshold, "v_reset", "v_threshold")
 

@@ -115,13 +115,16 @@ class OfAlphaLIF:
 
 
 class OfDeltaLIF:
+    """Neurons with and without leak, some of which start above the threshold."""
+
     model = jax_core.DeltaLIF
     size = 0.8
 
     @staticmethod
     def constants(rng, refractory):
+        tau_mem = rng.uniform(0.008, 0.03, NEURONS)
         return {
-            "tau_mem": rng.uniform(0.008, 0.03, NEURONS),
+            "tau_mem": np.where(rng.random(NEURONS) < 0.4, np.inf, tau_mem),
             "v_leak": np.array([0.1, 1.3, -0.2, 0.0]),
             **of_threshold(rng, refractory),
         }

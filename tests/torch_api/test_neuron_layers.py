@@ -237,6 +237,34 @@ def test_delta_synapses_teach_weights_through_voltages():
     assert not layer.weight.grad.any()
 
 
+def test_delta_neurons_may_have_no_leak():
+    """The limit of long time constants: spikes, voltages, and gradients, of which that of
+    ``tau_mem`` is 0."""
+    spikes, times = spikes_of(), torch.linspace(0, END, 40, dtype=F64)
+    layer = layer_of("DeltaLIF", tau_mem=math.inf, v_leak=0.1, learn=("v_leak", "v_reset"))
+    slow = layer_of("DeltaLIF", tau_mem=1e9, v_leak=0.1, learn=("v_leak", "v_reset"))
+    slow.load_state_dict({k: v for k, v in layer.state_dict().items() if "extra" not in k}, False)
+    found = []
+    for each in (layer, slow):
+        out = each(spikes)
+        v = each.trace(spikes, times, output=out)
+        v.square().sum().backward()
+        found.append([out.detach(), v.detach(), *(p.grad for p in each.parameters())])
+    assert found[0][0].isfinite().sum() > 10
+    for exact, close in zip(*found, strict=True):
+        torch.testing.assert_close(exact, close, rtol=1e-7, atol=1e-7)
+    tau_mem = torch.full((4,), math.inf, dtype=F64, requires_grad=True)
+    neuron = jax_core.DeltaLIF(tau_mem=tau_mem)
+    F.spiking_trace(spikes, layer.weight, neuron, times, max_spikes=30).sum().backward()
+    assert torch.equal(tau_mem.grad, torch.zeros(4, dtype=F64))
+    with pytest.raises(ValueError, match="tau_mem = inf cannot be learned"):
+        layer_of("DeltaLIF", tau_mem=math.inf, learn="tau_mem")
+    with pytest.raises(ValueError, match="tau_mem must be finite"):
+        layer_of("AlphaLIF", tau_mem=math.inf)
+    with pytest.raises(ValueError, match="tau_mem must be finite"):
+        F.spiking(spikes, layer.weight, jax_core.AlphaLIF(tau_mem=tau_mem.detach()))
+
+
 @pytest.mark.parametrize("delay", [None, "axonal"])
 def test_recurrent_layers(kind, delay):
     options = {"max_spikes": 30, "t_max": END, "dtype": F64, "refractory": 2e-3}
@@ -279,3 +307,22 @@ def test_recurrent_layers_refuse_what_they_cannot():
         snn.RecurrentIF(5, 4, recurrent_delay=torch.zeros(4, 4))
     with pytest.raises(TypeError, match="has no option solver"):
         snn.RecurrentIF(5, 4, solver="auto")
+
+
+def test_silent_neurons_are_rescued_and_weights_initialised(kind):
+    layer, spikes = layer_of(kind), spikes_of()
+    with torch.no_grad():
+        layer.weight.fill_(0.0)
+    assert not layer(spikes).isfinite().any()
+    assert snn.rescue_silent_(layer) == 4
+    torch.testing.assert_close(layer.weight[:, 0], (0.05 * layer.critical_weight()).expand(4))
+    torch.testing.assert_close(snn.weight_penalty(layer).item(), 0.05**2)
+    with pytest.raises(ValueError, match="knows the peaks of LIF neurons only"):
+        snn.silent_loss(layer)
+    snn.initialise_(layer, spikes, active=0.75)
+    assert layer(spikes).isfinite().any(-1).double().mean() >= 0.75
+    recurrent = RECURRENT[kind](5, 4, dtype=F64)
+    critical = recurrent.weight_scale(4) / recurrent.recurrent_weight.detach()
+    plain = (recurrent.weight / recurrent.critical_weight()).square().mean()
+    expected = plain + (1 / critical).square().mean()
+    torch.testing.assert_close(snn.weight_penalty(recurrent), expected)

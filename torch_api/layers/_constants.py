@@ -20,11 +20,13 @@ def register_constants(
     *,
     device: torch.device | str | None,
     dtype: torch.dtype,
+    infinite: tuple[str, ...] = ("refractory",),
 ) -> None:
     """Set neuron constants as attributes of ``module``, after a check of their values.
 
     A number stays a Python number (for which faster closed forms may exist); a tensor becomes a
-    buffer; one named in ``learn`` becomes a parameter of shape ``(neurons,)``.
+    buffer; one named in ``learn`` becomes a parameter of shape ``(neurons,)``. ``infinite``: names
+    of those that may be ``inf``, if they are not learned.
     """
     if not isinstance(learn, Iterable):
         raise TypeError(
@@ -38,13 +40,13 @@ def register_constants(
             f"{', '.join(sorted(map(repr, unknown)))}; the weight is always learned"
         )
     constants = {name: _plain(value) for name, value in constants.items()}
-    check_constant_values(constants, neurons)
+    check_constant_values(constants, neurons, infinite)
     for name, value in constants.items():
         if name in names:
             initial = torch.as_tensor(value, device=device, dtype=dtype).detach()
             source = value if isinstance(value, Tensor) else torch.tensor(value, device="cpu")
-            if name == "refractory" and not source.is_meta and bool(source.isinf().any()):
-                raise ValueError("refractory = inf cannot be learned; choose a finite value")
+            if name in infinite and not source.is_meta and bool(source.isinf().any()):
+                raise ValueError(f"{name} = inf cannot be learned; choose a finite value")
             setattr(module, name, nn.Parameter(initial.expand(neurons).clone()))
         elif isinstance(value, Tensor):
             buffer = value.detach().to(device=device, dtype=dtype).expand(neurons).clone()

@@ -20,13 +20,15 @@ class DeltaLIF(LeakyModelLayer):
     derivative of such a spike's time is 1 with respect to the time of the last of them, and 0 with
     respect to weights and constants: spike times do not teach weights, voltages (`trace`) do. A
     neuron with ``v_leak > v_threshold`` also spikes between inputs, with derivatives as usual.
-    Input within the refractory period has no effect.
+    Input within the refractory period has no effect. With ``tau_mem = inf`` there is no leak: the
+    neuron adds up weights, from ``v_leak`` on to begin with.
 
     **Arguments:**
 
     - ``in_features``, ``out_features``: numbers of input and output neurons.
-    - ``tau_mem``, ``v_threshold``, ``v_leak``, ``v_reset``, ``refractory``: as of `LIF`: numbers,
-      which are compiled in, or tensors ``(out_features,)``.
+    - ``tau_mem``: as of `LIF`, or ``inf``, which cannot be learned.
+    - ``v_threshold``, ``v_leak``, ``v_reset``, ``refractory``: as of `LIF`. All of these are
+      numbers, which are compiled in, or tensors ``(out_features,)``.
     - ``options``: ``max_spikes``, ``t_max``, ``delay`` (``"axonal"``, ``"synaptic"`` or fixed),
       ``mask``, ``connections``, ``learn``, ``on_overflow``, ``min_slope``, ``device`` and
       ``dtype``, as of `LIF`.
@@ -38,6 +40,7 @@ class DeltaLIF(LeakyModelLayer):
     """
 
     model = jax_core.DeltaLIF
+    infinite = jax_core.DeltaLIF.infinite
 
     def __init__(
         self,

@@ -63,6 +63,8 @@ class ModelLayer(DelayedInput):
     """
 
     model: ClassVar[type[Neuron[Any]]]
+    infinite: ClassVar[tuple[str, ...]] = Neuron.infinite
+    """Names of the constants that may be infinite."""
     v_threshold: Constant
     refractory: Constant
     max_spikes: int
@@ -93,7 +95,8 @@ class ModelLayer(DelayedInput):
         self.t_max, self.min_slope = float(given["t_max"]), float(given["min_slope"])
         self.on_overflow: OnOverflow = given["on_overflow"]
         place = {"device": given["device"], "dtype": check_dtype(given["dtype"])}
-        register_constants(self, constants, given["learn"], self.out_features, **place)
+        learn, infinite = given["learn"], self.infinite
+        register_constants(self, constants, learn, self.out_features, **place, infinite=infinite)
         check_neuron(self.neuron())
         self._connect(given["delay"], given["mask"], given["connections"], place)
         self.reset_parameters()
@@ -166,7 +169,7 @@ class ModelLayer(DelayedInput):
         return with_room(self, run)
 
     def note(self, arriving: Tensor | Events, out: Tensor, health: Health) -> None:
-        self.remember(out.shape[:-2].numel(), health)
+        self.remember(out.shape[:-1].numel() // max(self.out_features, 1), health)
         self.remember_late(arriving)
 
     def report_lost(self, health: Health) -> None:
@@ -199,9 +202,12 @@ class ModelLayer(DelayedInput):
         kind = {} if self.delay_type is None else {"delay": self.delay_type}
         return {**constant_numbers(self, self.constant_names), "t_max": self.t_max, **kind}
 
+    def structure_repr(self) -> str:
+        return f"{self.in_features}, {self.out_features}"
+
     def extra_repr(self) -> str:
         parts = [
-            f"{self.in_features}, {self.out_features}",
+            self.structure_repr(),
             constants_repr(self, self.constant_names),
             f"{room_repr(self)}, t_max={self.t_max:g}",
         ]

@@ -76,10 +76,14 @@ class RecurrentModelLayer(ModelLayer):
         if "recurrent_weight" in self._parameters:
             self.reset_recurrent_weight()
 
-    def reset_recurrent_weight(self) -> None:
+    def reset_recurrent_weight(self, generator: torch.Generator | None = None) -> None:
         """Draw ``recurrent_weight`` as `reset_parameters` does."""
-        unit = self.weight_scale(self.out_features).reshape(-1, 1)
-        recurrent_weights_(self.recurrent_weight, unit, self.out_features)
+        unit, count = self.recurrent_scale(), self.out_features
+        recurrent_weights_(self.recurrent_weight, unit, count, generator)
+
+    def recurrent_scale(self) -> Tensor:
+        """The weight with which coincident spikes of the whole layer just reach the threshold."""
+        return self.weight_scale(self.out_features).reshape(-1, 1)
 
     def later(self) -> Tensor | None:
         """The delays within the layer, ``None`` for none."""

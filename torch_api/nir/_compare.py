@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .._validate import check_spikes
 from ..layers._li import LI
+from ..layers._model_layer import ModelLayer
 from ..layers._neuron_layer import NeuronLayer
 from ..layers._pooling import FlattenSpikes, UnflattenSpikes
 from ._convention import Convention, find_convention
@@ -163,7 +164,7 @@ def _time_constants(chain: Chain, convention: Convention) -> list[float]:
 
 
 def _end(model: nn.Sequential, batch: np.ndarray, longest: float) -> float:
-    ends = [layer.t_max for layer in model if isinstance(layer, NeuronLayer | LI)]
+    ends = [layer.t_max for layer in model if isinstance(layer, NeuronLayer | ModelLayer | LI)]
     finite = [end for end in ends if end < math.inf]
     arrived = batch[np.isfinite(batch)]
     return min(finite) if finite else 10 * longest + float(arrived.max(initial=0.0))

@@ -6,32 +6,39 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..layers._convolved import Convolved
 from ..layers._lif_conv import LIFConv1d, LIFConv2d
+from ..layers._model_conv import ALL_TO_ALL, DeltaLIFConv1d, DeltaLIFConv2d, IFConv1d, IFConv2d
 from ..layers._options import DEFAULTS
 from ._graph import Block
-from ._node import CONVOLUTIONS, SPIKING
+from ._node import CONVOLUTIONS
 from ._shapes import conv_setting, conv_shapes
 
-LIFConv = LIFConv1d | LIFConv2d
+# By the layer with the same neurons that is connected all to all.
+_KINDS: dict[str, tuple[type[Convolved], type[Convolved]]] = {
+    "LIF": (LIFConv1d, LIFConv2d),
+    "DeltaLIF": (DeltaLIFConv1d, DeltaLIFConv2d),
+    "IF": (IFConv1d, IFConv2d),
+}
 
 
 def conv_layer(
-    block: Block, options: dict[str, Any], factor: np.ndarray, place: dict[str, Any]
-) -> tuple[LIFConv, np.ndarray] | None:
+    block: Block, kind: str, options: dict[str, Any], factor: np.ndarray, place: dict[str, Any]
+) -> tuple[Convolved, np.ndarray] | None:
     """The layer of a block with a convolution, its weights not yet set.
 
-    **Arguments:** ``options``: of the layer; ``factor``: current per weight, ``(neurons,)``;
-    ``place``: device and dtype.
+    **Arguments:** ``kind``: the layer with such neurons; ``options``: of it; ``factor``: what a
+    unit of weight becomes, ``(neurons,)``; ``place``: device and dtype.
 
-    **Returns:** it and the current per weight, ``(channels,)``; ``None`` for what it cannot be:
-    neurons that differ from position to position, that do not spike, that are recurrent or have
+    **Returns:** it and what a unit of weight becomes, ``(channels,)``; ``None`` for what it cannot
+    be: neurons that differ from position to position, that do not spike, that are recurrent or have
     delays of their own; options that it does not have; padding to the same size that is uneven.
     """
-    neuron, projection = block.neuron, block.projection
-    assert neuron is not None
-    if projection.kind not in CONVOLUTIONS or neuron.kind not in SPIKING or block.loop:
+    projection = block.projection
+    if projection.kind not in CONVOLUTIONS or kind not in _KINDS:
         return None
-    if not set(options) <= set(DEFAULTS):
+    known = set(options) <= set(DEFAULTS) if kind == "LIF" else not set(options) & ALL_TO_ALL
+    if not known:
         return None
     before, after = conv_shapes(projection, block.arriving)
     kernel = projection.array("weight").shape
@@ -44,9 +51,9 @@ def conv_layer(
     gains = _shared(torch.as_tensor(factor), after)
     if gains is None or any(shared[name] is None and options[name] is not None for name in shared):
         return None
-    kind = LIFConv1d if len(after) == 2 else LIFConv2d
     groups = int(projection.node.groups)
-    layer = kind(before[0], after[0], **shape, groups=groups, **shared, **place)
+    convolved: Any = _KINDS[kind][len(after) - 2]
+    layer = convolved(before[0], after[0], **shape, groups=groups, **shared, **place)
     return layer, gains.expand(after[0]).numpy()
 
 

@@ -17,6 +17,8 @@ class Convention:
         CubaLIF, CubaLI:  w_in w spike_area / tau_syn   to i   for current_jump = "area"
                           w_in w                        to i   for current_jump = "weight"
         LIF, LI:          r w spike_area / tau          to v
+        IF:               r w spike_area / time_unit    to v   for current_jump = "area"
+                          r w                           to v   for current_jump = "weight"
 
     **Arguments:**
 
@@ -24,8 +26,10 @@ class Convention:
     - ``current_jump``: ``"area"``, NIR's equations taken literally, or ``"weight"``.
     - ``spike_area``: area under ``S(t)`` of one spike, seconds. ``None``: that of a delta pulse,
       one unit of time. A simulator in which a spike is a 1 for one step of ``dt`` has ``dt``.
-    - ``resistance``: the ``r`` that `to_nir` gives to CubaLIF and CubaLI nodes: 1, or
+    - ``resistance``: the ``r`` that `to_nir` gives to nodes with leak: 1, or
       ``"tau_mem/spike_area"``, which snnTorch insists on.
+    - ``affine``: whether `to_nir` writes matrices as Affine with a bias of 0, as sinabs reads no
+      Linear.
 
     `Convention.named` knows ready ones.
     """
@@ -34,6 +38,7 @@ class Convention:
     current_jump: CurrentJump = "area"
     spike_area: float | None = None
     resistance: Literal["1", "tau_mem/spike_area"] = "1"
+    affine: bool = False
 
     def __post_init__(self) -> None:
         _check_positive(self.time_unit, "time_unit")
@@ -47,6 +52,11 @@ class Convention:
         """The area under one spike, seconds."""
         return self.time_unit if self.spike_area is None else self.spike_area
 
+    @property
+    def integrated(self) -> float:
+        """What a spike over a weight of 1 adds to a voltage without leak, for ``r = 1``."""
+        return 1.0 if self.current_jump == "weight" else self.area / self.time_unit
+
     @classmethod
     def norse(cls, dt: float = 1e-3) -> "Convention":
         """Graphs that ``norse.torch.to_nir(..., dt=dt)`` writes: time constants times ``dt``."""
@@ -56,6 +66,22 @@ class Convention:
     def snntorch(cls, dt: float = 1e-4) -> "Convention":
         """Graphs that ``snntorch.export_nir`` writes, as if each step were 1e-4 s, not ``dt``."""
         return cls(time_unit=dt / 1e-4, spike_area=dt, resistance="tau_mem/spike_area")
+
+    @classmethod
+    def sinabs(cls, dt: float = 1e-3) -> "Convention":
+        """Graphs in steps of ``dt``, as sinabs reads LIF and IF: a spike lets ``v`` jump by ``w``.
+
+        It takes no notice of ``r``, which is written such that NIR's equations say the same.
+        """
+        return cls(time_unit=dt, spike_area=dt, resistance="tau_mem/spike_area", affine=True)
+
+    @classmethod
+    def rockpool(cls, dt: float = 1e-3) -> "Convention":
+        """Graphs for Rockpool, in seconds, which takes its step from ``tau_mem / (r + 1)``.
+
+        That is ``dt`` up to a part of ``dt / tau_mem``; ``tau_mem`` must be that of all neurons.
+        """
+        return cls(spike_area=dt, resistance="tau_mem/spike_area")
 
     @classmethod
     def time_stepped(cls, dt: float) -> "Convention":
@@ -72,7 +98,9 @@ class Convention:
         ``"nir"``: the equations taken literally, seconds. ``"hxtorch"``: milliseconds, the current
         jumps by the weight. ``"norse"`` and ``"snntorch"``: `Convention.norse` and
         `Convention.snntorch` with their default steps. ``"spikingjelly"``: that of
-        `Convention.time_stepped` with its exporter's default step, 1e-4.
+        `Convention.time_stepped` with its exporter's default step, 1e-4. ``"sinabs"``:
+        `Convention.sinabs` with steps of 1e-3, which sinabs itself leaves open. ``"rockpool"``:
+        `Convention.rockpool` with steps of 1e-3.
         """
         if name not in _NAMED:
             raise ValueError(f"convention must be one of {_names()} or a Convention, got {name!r}")
@@ -98,6 +126,7 @@ def find_convention(given: "Convention | str | None", graph: Any) -> Convention:
         current_jump=noted["current_jump"],
         spike_area=None if area is None else float(area),
         resistance=noted["resistance"],
+        affine=bool(noted.get("affine", False)),
     )
 
 
@@ -110,6 +139,8 @@ def noted(convention: Convention) -> dict[str, Any]:
     }
     if convention.spike_area is not None:
         found["spike_area"] = convention.spike_area
+    if convention.affine:
+        found["affine"] = True
     return found
 
 
@@ -133,4 +164,6 @@ _NAMED = {
     "norse": Convention.norse(),
     "snntorch": Convention.snntorch(),
     "spikingjelly": Convention.time_stepped(1e-4),
+    "sinabs": Convention.sinabs(),
+    "rockpool": Convention.rockpool(),
 }

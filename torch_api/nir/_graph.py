@@ -5,8 +5,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from ._node import NEURONS, PROJECTIONS, SPIKING, Named
-from ._shapes import end_shape, out_shape
+from ._node import NEURONS, POOLS, PROJECTIONS, SPIKING, Named
+from ._shapes import end_shape, out_shape, pool_gain
 
 Edges = list[tuple[str, str]]
 _UNSUPPORTED = {
@@ -16,11 +16,6 @@ _UNSUPPORTED = {
     ),
     "Threshold": ("has no membrane that could reach a threshold in time", "use a CubaLIF node"),
     "I": ("integrates without leak", "use a CubaLI node with a long tau_mem"),
-    "IF": ("integrates without leak", "use a CubaLIF node with a long tau_mem"),
-    "AvgPool2d": (
-        "averages spikes, which have no size here",
-        "write it as a SumPool2d, and divide the next weights by the size of a region",
-    ),
 }
 
 
@@ -30,13 +25,15 @@ class Block:
     a pool.
 
     ``in_shape`` and ``out_shape`` are those of the spikes that enter and leave. ``loop``: what
-    leads from the neurons back to themselves, a projection, perhaps a delay before it.
+    leads from the neurons back to themselves, a projection, perhaps a delay before it. ``gain``: by
+    what average pools before have divided the spikes that arrive, a factor of the weights.
     """
 
     chain: list[Named]
     in_shape: tuple[int, ...]
     out_shape: tuple[int, ...] = ()
     loop: list[Named] = field(default_factory=list)
+    gain: float = 1.0
 
     def find(self, *kinds: str) -> Named | None:
         return next((named for named in self.chain if named.kind in kinds), None)
@@ -50,7 +47,7 @@ class Block:
     @property
     def arriving(self) -> tuple[int, ...]:
         """The shape of what reaches the projection or the pool."""
-        kinds = [named.kind in (*PROJECTIONS, "SumPool2d") for named in self.chain]
+        kinds = [named.kind in (*PROJECTIONS, *POOLS) for named in self.chain]
         return out_shape(self.chain[: kinds.index(True)], self.in_shape)
 
     @property
@@ -63,7 +60,7 @@ class Block:
 
     @property
     def pool(self) -> Named | None:
-        return self.find("SumPool2d")
+        return self.find(*POOLS)
 
     @property
     def recurrent(self) -> Named | None:
@@ -166,7 +163,7 @@ def _only(kind: str, nodes: dict[str, Named], graph: str = "") -> Named:
 def _check_kind(named: Named) -> None:
     if named.kind in _UNSUPPORTED:
         named.refuse(*_UNSUPPORTED[named.kind])
-    others = "Delay", "Flatten", "SumPool2d", "Input", "Output"
+    others = "Delay", "Flatten", *POOLS, "Input", "Output"
     if named.kind not in (*PROJECTIONS, *NEURONS, *others):
         named.refuse("is not known here", f"supported are {', '.join((*PROJECTIONS, *NEURONS))}")
 
@@ -255,30 +252,44 @@ def _blocks(
     shape = end_shape(source, "input")
     blocks: list[Block] = []
     pending: list[Named] = []
+    gain = 1.0
     for named in order:
         projecting = any(earlier.kind in PROJECTIONS for earlier in pending)
         if blocks and blocks[-1].find("CubaLI", "LI"):
             named.refuse("follows neurons that do not spike", "leave only Output behind them")
-        if named.kind in PROJECTIONS and projecting:
-            named.refuse("follows another projection", "multiply the two into one Linear")
-        if named.kind in NEURONS and not projecting:
-            named.refuse(
-                "gets its input without weights", "put a Linear before it, the identity if need be"
-            )
-        if named.kind == "Delay" and projecting and any(n.kind == "Delay" for n in pending):
-            named.refuse("follows another Delay", "add the two")
-        if named.kind == "SumPool2d" and projecting:
-            named.refuse(
-                "pools what a projection gives, before it reaches neurons",
-                "put it before the projection, or behind the neurons",
-            )
+        _check_place(named, pending, projecting)
         pending.append(named)
-        if named.kind in NEURONS or (named.kind in ("Delay", "SumPool2d") and not projecting):
-            block = Block(pending, shape, loop=recurrent.get(named.name, []))
+        if named.kind in NEURONS or (named.kind in ("Delay", *POOLS) and not projecting):
+            block = Block(pending, shape, loop=recurrent.get(named.name, []), gain=gain)
             block.out_shape = shape = out_shape(block.chain, shape)
             blocks.append(block)
             pending = []
+            gain = 1.0 if named.kind in NEURONS else gain * pool_gain(named)
     for named in pending:
         if named.kind in PROJECTIONS:
             named.refuse("leads to Output without neurons", "put a CubaLI or CubaLIF behind it")
+    if gain != 1:
+        pool = next(block.pool for block in reversed(blocks) if block.find("AvgPool2d"))
+        assert pool is not None
+        pool.refuse(
+            "divides spikes that leave the graph, and spikes have no size here",
+            "write it as a SumPool2d, or let a projection and neurons follow",
+        )
     return blocks, pending
+
+
+def _check_place(named: Named, pending: list[Named], projecting: bool) -> None:
+    """Check that a node may follow those of its block that stand before it."""
+    if named.kind in PROJECTIONS and projecting:
+        named.refuse("follows another projection", "multiply the two into one Linear")
+    if named.kind in NEURONS and not projecting:
+        named.refuse(
+            "gets its input without weights", "put a Linear before it, the identity if need be"
+        )
+    if named.kind == "Delay" and projecting and any(n.kind == "Delay" for n in pending):
+        named.refuse("follows another Delay", "add the two")
+    if named.kind in POOLS and projecting:
+        named.refuse(
+            "pools what a projection gives, before it reaches neurons",
+            "put it before the projection, or behind the neurons",
+        )

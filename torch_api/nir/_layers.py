@@ -1,30 +1,47 @@
 """One block of a graph as a layer."""
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from .._validate import check_dtype
+from ..layers._convolved import Convolved
 from ..layers._delay import Delay
+from ..layers._delta_lif import DeltaLIF
+from ..layers._if import IF
 from ..layers._li import LI
 from ..layers._lif import LIF
+from ..layers._model_layer import DEFAULTS as OF_MODELS
+from ..layers._model_layer import ModelLayer
 from ..layers._neuron_layer import NeuronLayer
 from ..layers._pooling import SumPool2d
 from ..layers._recurrent_lif import RecurrentLIF
-from ._conv_layer import LIFConv, conv_layer
+from ..layers._recurrent_model import RecurrentDeltaLIF, RecurrentIF, RecurrentModelLayer
+from ._conv_layer import conv_layer
 from ._convention import Convention
 from ._convolution import Convolution, kernel_of
 from ._graph import Block
 from ._neurons import Meaning, flat, meaning, voltage_per_bias
 from ._node import CONVOLUTIONS, NOTED, SPIKING, Named
-from ._record import Kept, Record, remember
+from ._record import Kept, Record, governing, remember
 from ._shapes import conv_setting, conv_shapes, parameter_names, pool_settings, pool_shapes
 from ._values import per_neuron
 
 _HELD = 10.0  # Refractory time in tau_syn, until a synapse that stands in for none is empty.
+# By node, without and with a synapse that stands in for none: layers, and recurrent ones.
+_KINDS: dict[tuple[str, bool], tuple[type[Any], type[Any] | None]] = {
+    ("CubaLIF", False): (LIF, RecurrentLIF),
+    ("CubaLI", False): (LI, None),
+    ("LIF", False): (DeltaLIF, RecurrentDeltaLIF),
+    ("LIF", True): (LIF, RecurrentLIF),
+    ("LI", True): (LI, None),
+    ("IF", False): (DeltaLIF, RecurrentDeltaLIF),
+    ("IF", True): (IF, RecurrentIF),
+}
+Neurons = NeuronLayer[Any] | ModelLayer | LI
 
 
 class Reader:
@@ -50,71 +67,85 @@ class Reader:
         if neuron is None:
             return self._pool(block) if block.delay is None else self._delay(block)
         found = meaning(neuron, math.prod(block.out_shape), self.convention, self.tau_syn)
-        shift = self._shift(block.projection, found) + self._shift(block.recurrent, found)
-        found.constants["v_leak"] = found.constants["v_leak"] + shift
+        self._shift(block, neuron, found)
         layer, factor = self._neurons(block, neuron, found)
-        record = Record(self.convention, block.chain, block.in_shape, factor=factor)
+        record = Record(
+            self.convention, block.chain, block.in_shape, factor=factor, gain=block.gain
+        )
         self._set_weight(layer, block, record)
         if block.recurrent is not None:
-            assert isinstance(layer, RecurrentLIF)
-            weight = _weight(block.recurrent)
-            if weight.shape != layer.recurrent_weight.shape:
-                block.recurrent.refuse(
-                    f"must have a weight of shape {tuple(layer.recurrent_weight.shape)} to lead "
-                    f"back to {neuron.name!r}, got {weight.shape}",
-                    "make the shapes agree",
-                )
-            _set(layer.recurrent_weight, weight * found.factor[:, None])
-            record.keep("recurrent", block.recurrent.array("weight"), layer.recurrent_weight)
-            record.loop = block.loop
-            if block.recurrent_delay is not None:
-                assert layer.recurrent_delay is not None
-                named = block.recurrent_delay
-                self._fill(layer.recurrent_delay, named, record, "recurrent_delay")
+            assert isinstance(layer, RecurrentLIF | RecurrentModelLayer)
+            self._set_loop(layer, block, block.recurrent, found.factor, record)
         self._set_delay(layer, block, record)
         self._keep_constants(layer, block, neuron, record)
         remember(layer, record)
         return layer
 
-    def _neurons(
-        self, block: Block, neuron: Named, found: Meaning
-    ) -> tuple[NeuronLayer | LI, np.ndarray]:
-        """The layer, its weights not yet set, and the current per weight for each row of them."""
+    def _set_loop(
+        self,
+        layer: RecurrentLIF | RecurrentModelLayer,
+        block: Block,
+        recurrent: Named,
+        factor: np.ndarray,
+        record: Record,
+    ) -> None:
+        """Set what leads from the neurons back to themselves."""
+        weight, shape = _weight(recurrent), layer.recurrent_weight.shape
+        if weight.shape != shape:
+            assert block.neuron is not None
+            recurrent.refuse(
+                f"must have a weight of shape {tuple(shape)} to lead back to "
+                f"{block.neuron.name!r}, got {weight.shape}",
+                "make the shapes agree",
+            )
+        _set(layer.recurrent_weight, weight * factor[:, None])
+        record.keep("recurrent", recurrent.array("weight"), layer.recurrent_weight)
+        record.loop = block.loop
+        if block.recurrent_delay is not None:
+            assert layer.recurrent_delay is not None
+            self._fill(layer.recurrent_delay, block.recurrent_delay, record, "recurrent_delay")
+
+    def _neurons(self, block: Block, neuron: Named, found: Meaning) -> tuple[Neurons, np.ndarray]:
+        """The layer, its weights not yet set, and what a weight becomes for each row of them."""
         inputs, outputs = math.prod(block.in_shape), math.prod(block.out_shape)
+        stands_in = self.tau_syn is not None and not neuron.kind.startswith("Cuba")
+        plain, looped = _KINDS[neuron.kind, stands_in]
+        kind = plain if block.recurrent is None else looped
+        assert kind is not None
         options: dict[str, Any] = {k: _constant(v) for k, v in found.constants.items()}
-        spiking = neuron.kind in SPIKING
         noted = dict(neuron.node.metadata or {}).get("evtorch", {})
-        options |= {k: _noted(k, noted[k]) for k in (*NOTED, "refractory") if k in noted}
-        if neuron.kind == "LIF" and self.tau_syn is not None:
+        known = OF_MODELS if issubclass(kind, ModelLayer) else noted
+        names = (k for k in (*NOTED, "refractory") if k in noted)
+        options |= {k: _noted(k, noted[k]) for k in names if k in known or k == "refractory"}
+        if neuron.kind in SPIKING and stands_in and self.tau_syn is not None:
             options["refractory"] = _HELD * self.tau_syn
-        options |= self.options["lif" if spiking else "li"]
+        options |= self.options["lif" if neuron.kind in SPIKING else "li"]
         if block.delay is not None:
-            if not spiking:
-                block.delay.refuse(
-                    "delays the input of single neurons that do not spike",
-                    "put it before the projection",
-                )
-            if block.recurrent is not None:
-                block.delay.refuse(
-                    "delays the input of single neurons that are recurrent",
-                    "put it before the projection",
-                )
+            _check_delay(block.delay, kind)
             options["delay"] = "dendritic"
         if block.recurrent_delay is not None:
             options["recurrent_delay"] = "axonal"
-        kind = LI if not spiking else LIF if block.recurrent is None else RecurrentLIF
         try:
             # The weights are replaced; drawing them must not move the caller's random generator.
             with torch.random.fork_rng(devices=[]):
-                shared = conv_layer(block, options, found.factor, self.place)
+                shared = conv_layer(block, kind.__name__, options, found.factor, self.place)
                 if shared is not None:
-                    return shared
+                    return cast(Neurons, shared[0]), shared[1]
                 return kind(inputs, outputs, **options, **self.place), found.factor
         except (TypeError, ValueError) as error:
             raise type(error)(f"node {neuron.name!r} ({neuron.kind}): {error}") from error
 
-    def _shift(self, projection: Named | None, found: Meaning) -> np.ndarray | float:
-        """How far the bias of a projection lifts the voltages at rest."""
+    def _shift(self, block: Block, neuron: Named, found: Meaning) -> None:
+        """Move the leak potential by as much as biases lift the voltages at rest."""
+        leaks = neuron.kind != "IF"
+        bias = self._bias(block.projection, found.factor.size, leaks)
+        bias = bias + self._bias(block.recurrent, found.factor.size, leaks)
+        if np.any(bias):
+            lifted = bias * voltage_per_bias(found, self.convention)
+            found.constants["v_leak"] = found.constants["v_leak"] + lifted
+
+    def _bias(self, projection: Named | None, neurons: int, leaks: bool) -> np.ndarray | float:
+        """The bias of a projection, checked, for each neuron."""
         if projection is None or getattr(projection.node, "bias", None) is None:
             return 0.0
         bias = projection.array("bias").astype(np.float64)
@@ -126,20 +157,23 @@ class Reader:
             )
         if not bias.any():
             return 0.0
+        if not leaks:
+            projection.refuse(
+                "has a bias, a constant current, which drives voltages without leak on and on",
+                "train without bias, or give the neurons a leak (LIF)",
+            )
         if self.bias == "error":
             projection.refuse(
                 "has a bias, a constant current from t = 0 on, which these layers cannot have",
                 "train without bias, or pass bias='rest' to start the neurons at the voltage to "
                 "which it would lift them",
             )
-        each = np.repeat(bias, found.factor.size // bias.size)
-        per_bias = voltage_per_bias(found.factor, found.constants["tau_syn"], self.convention)
-        return each * per_bias
+        return np.repeat(bias, neurons // bias.size)
 
-    def _set_weight(self, layer: NeuronLayer | LI, block: Block, record: Record) -> None:
+    def _set_weight(self, layer: Neurons, block: Block, record: Record) -> None:
         projection = block.projection
-        weight = _weight(projection)
-        if isinstance(layer, LIFConv):
+        weight = _weight(projection) * block.gain
+        if isinstance(layer, Convolved):
             record.arriving = conv_shapes(projection, block.arriving)[0]
             _set(layer.weight, weight * record.factor.reshape(-1, *[1] * (weight.ndim - 1)))
             loaded = layer.weight
@@ -173,7 +207,7 @@ class Reader:
         )
         return structure, float(factor[0])
 
-    def _set_delay(self, layer: NeuronLayer | LI, block: Block, record: Record) -> None:
+    def _set_delay(self, layer: Neurons, block: Block, record: Record) -> None:
         if block.delay is not None:
             assert isinstance(layer, LIF)
             assert layer.delay is not None
@@ -201,9 +235,7 @@ class Reader:
         _set(delay, seconds)
         record.keep(kept, _shaped(named, "delay", delay.numel()), delay)
 
-    def _keep_constants(
-        self, layer: NeuronLayer | LI, block: Block, neuron: Named, record: Record
-    ) -> None:
+    def _keep_constants(self, layer: Neurons, block: Block, neuron: Named, record: Record) -> None:
         neurons = math.prod(block.out_shape)
         for name in parameter_names(neuron):
             attribute = "tau_mem" if name == "tau" else name
@@ -211,11 +243,25 @@ class Reader:
             if hasattr(layer, attribute):
                 loaded = _loaded(layer, attribute, neurons)
             record.kept[name] = Kept(_shaped(neuron, name, neurons, block.out_shape), loaded)
-        if "tau_syn" not in record.kept:
-            synapse = _loaded(layer, "tau_syn", neurons)
-            record.kept["synapse"] = Kept(synapse, synapse)
-            if self.tau_syn is not None and isinstance(layer, NeuronLayer):
-                record.refractory = _HELD * self.tau_syn
+        if neuron.kind in ("LIF", "LI"):
+            governs = _loaded(layer, governing(layer), neurons)
+            record.kept["governing"] = Kept(governs, governs)
+        if not isinstance(layer, DeltaLIF) and neuron.kind in ("LIF", "IF"):
+            assert self.tau_syn is not None
+            record.refractory = _HELD * self.tau_syn
+
+
+def _check_delay(delay: Named, kind: type[Any]) -> None:
+    """Check that neurons of a kind can have delays of their own."""
+    why = "do not spike" if issubclass(kind, LI) else None
+    if issubclass(kind, RecurrentLIF | RecurrentModelLayer):
+        why = "are recurrent"
+    elif issubclass(kind, ModelLayer):
+        why = f"are a {kind.__name__}"
+    if why is not None:
+        delay.refuse(
+            f"delays the input of single neurons that {why}", "put it before the projection"
+        )
 
 
 def _weight(projection: Named) -> np.ndarray:

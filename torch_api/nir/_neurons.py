@@ -8,11 +8,18 @@ from ._convention import Convention
 from ._node import SPIKING, Named
 
 Arrays = dict[str, np.ndarray]
+_NAMES = {
+    "CubaLIF": ("tau_mem", "tau_syn", "r", "w_in", "v_leak", "v_threshold", "v_reset"),
+    "CubaLI": ("tau_mem", "tau_syn", "r", "w_in", "v_leak"),
+    "LIF": ("tau", "r", "v_leak", "v_threshold", "v_reset"),
+    "LI": ("tau", "r", "v_leak"),
+    "IF": ("r", "v_threshold", "v_reset"),
+}
 
 
 @dataclass
 class Meaning:
-    """The constants of a layer, and how much current a unit of weight becomes.
+    """The constants of a layer, and how much a unit of weight becomes.
 
     ``constants``: float64 arrays ``(neurons,)`` by the names that layers use, in seconds.
     ``factor``: ``(neurons,)``; the weights of the layer are ``factor * w``.
@@ -35,49 +42,53 @@ def meaning(
     """Translate the parameters of a neuron node.
 
     **Arguments:** ``tau_syn``: time constant, seconds, of the synapse that stands in where the node
-    has none.
+    has none; ``None`` for none, so that a spike lets the voltage jump.
     """
-    has_synapse = named.kind in ("CubaLIF", "CubaLI")
-    names = ["tau_mem", "tau_syn", "r", "w_in"] if has_synapse else ["tau", "r"]
-    names += ["v_leak", *(["v_threshold", "v_reset"] if named.kind in SPIKING else [])]
-    found = {name: flat(named, name, neurons) for name in names}
+    found = {name: flat(named, name, neurons) for name in _NAMES[named.kind]}
     for name in ("tau_mem", "tau_syn", "tau"):
         if name in found:
             _check(named, name, found[name], found[name] > 0, "must be > 0")
             found[name] = found[name] * convention.time_unit
-    if "v_reset" in found:
+    if named.kind in SPIKING:
         below = found["v_reset"] < found["v_threshold"]
         _check(named, "v_reset", found["v_reset"], below, "must be below v_threshold")
-    if not has_synapse:
-        if tau_syn is None:
-            named.refuse(
-                "has no synapse: each spike makes its voltage jump, which these layers cannot",
-                "use a Cuba node, or pass tau_syn= in seconds, a short synapse in its place that "
-                "carries the same charge (see nir.compare for the difference)",
-            )
+    if named.kind == "LI" and tau_syn is None:
+        named.refuse(
+            "has no synapse: each spike makes its voltage jump, which read-outs here cannot",
+            "use a CubaLI node, or pass tau_syn= in seconds, a short synapse in its place that "
+            "carries the same charge (see nir.compare for the difference)",
+        )
+    if "tau" in found:
         found["tau_mem"] = found.pop("tau")
+    if named.kind == "IF" and tau_syn is None:
+        # Without leak there is no rest: it starts where a spike leaves it.
+        found |= {"tau_mem": np.full(neurons, np.inf), "v_leak": found["v_reset"].copy()}
+    if tau_syn is not None and "tau_syn" not in found:
         found["tau_syn"] = np.full(neurons, tau_syn)
-    factor = current_per_weight(found, convention)
-    constants = {k: v for k, v in found.items() if k not in ("r", "w_in")}
-    return Meaning(constants, factor)
+    factor = per_weight(found, convention)
+    return Meaning({k: v for k, v in found.items() if k not in ("r", "w_in")}, factor)
 
 
-def current_per_weight(found: Arrays, convention: Convention) -> np.ndarray:
-    """By how much a spike over a weight of 1 raises the current of a layer.
+def per_weight(found: Arrays, convention: Convention) -> np.ndarray:
+    """By how much a spike over a weight of 1 raises the current of a layer, or its voltage.
 
-    Without ``w_in``, for a synapse that stands in for none: as much as carries the charge of the
-    voltage jump. Times are in seconds.
+    A synapse that stands in for none raises the voltage by as much, in the end. Times are in
+    seconds.
     """
-    if "w_in" not in found:
-        return found["r"] * convention.area / found["tau_syn"]
-    if convention.current_jump == "weight":
-        return found["r"] * found["w_in"]
-    return found["r"] * (found["w_in"] * convention.area / found["tau_syn"])
+    if "w_in" in found:
+        if convention.current_jump == "weight":
+            return found["r"] * found["w_in"]
+        return found["r"] * (found["w_in"] * convention.area / found["tau_syn"])
+    leaks = "tau_mem" in found and np.isfinite(found["tau_mem"]).all()
+    if leaks:
+        return found["r"] * convention.area / found.get("tau_syn", found["tau_mem"])
+    return found["r"] * convention.integrated
 
 
-def voltage_per_bias(factor: np.ndarray, tau_syn: np.ndarray, convention: Convention) -> np.ndarray:
+def voltage_per_bias(found: Meaning, convention: Convention) -> np.ndarray:
     """By how much a constant input of 1 raises the voltage at rest."""
-    return factor * tau_syn / convention.area
+    constants = found.constants
+    return found.factor * constants.get("tau_syn", constants["tau_mem"]) / convention.area
 
 
 def _check(named: Named, name: str, value: np.ndarray, good: np.ndarray, rule: str) -> None:

@@ -8,8 +8,9 @@ from torch import Tensor
 
 CONVOLUTIONS = ("Conv1d", "Conv2d")
 PROJECTIONS = ("Linear", "Affine", *CONVOLUTIONS)
-NEURONS = ("CubaLIF", "CubaLI", "LIF", "LI")
-SPIKING = ("CubaLIF", "LIF")
+POOLS = ("SumPool2d", "AvgPool2d")
+NEURONS = ("CubaLIF", "CubaLI", "LIF", "LI", "IF")
+SPIKING = ("CubaLIF", "LIF", "IF")
 # Options of layers that NIR does not have; they are noted beside the node.
 NOTED = ("max_spikes", "t_max", "on_overflow", "gradient", "min_slope", "readout", "tau_weight")
 

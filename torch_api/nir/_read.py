@@ -8,8 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from ..layers._convolved import Convolved
 from ..layers._pooling import FlattenSpikes, SumPool2d, UnflattenSpikes
-from ._conv_layer import LIFConv
 from ._convention import Convention, find_convention
 from ._graph import Block, Chain, read_chain
 from ._layers import Reader
@@ -31,12 +31,14 @@ def from_nir(
 ) -> nn.Sequential:
     """Make layers of a NIR graph, a chain of projections and neurons.
 
-    A Linear or Affine with the CubaLIF (LIF) neurons behind it becomes a `LIF`, or a
-    `RecurrentLIF` if another Linear leads from the neurons back to them; with CubaLI (LI) neurons
-    an `LI`. A Conv1d or Conv2d with spiking neurons becomes a `LIFConv1d` or `LIFConv2d`; with
-    neurons that such a layer does not have (`docs/nir.md`), a `LIF`, `RecurrentLIF` or `LI` with a
-    matrix made of the kernel. A SumPool2d becomes a `SumPool2d`. A Delay becomes a `Delay`, or the
-    dendritic delay of a `LIF` if it stands between projection and neurons. What enters and leaves
+    A Linear or Affine with the CubaLIF neurons behind it becomes a `LIF`, with LIF or IF neurons a
+    `DeltaLIF`, of which those of IF have ``tau_mem = inf``, with CubaLI neurons an `LI`. If another
+    Linear leads from the neurons back to them it is the recurrent layer of this name. A Conv1d or
+    Conv2d with spiking neurons becomes a `LIFConv1d`, `DeltaLIFConv2d` and so on; with neurons that
+    such a layer does not have (`docs/nir.md`), a layer with a matrix made of the kernel. A
+    SumPool2d becomes a `SumPool2d`, an AvgPool2d too, and its division a factor of the next
+    weights. A Delay becomes a `Delay`, or the dendritic delay of a `LIF` if it stands between
+    projection and neurons. What enters and leaves
     is flat, in C order; where layers have axes of channels and positions, `UnflattenSpikes` and
     `FlattenSpikes` stand between. `to_nir` writes what was not changed since exactly as it was.
 
@@ -45,10 +47,11 @@ def from_nir(
     - ``graph``: a ``nir.NIRGraph``, or the path of a file that ``nir.write`` wrote.
     - ``convention``: what its numbers mean: ``"nir"``, ``"hxtorch"``, ``"norse"``, ``"snntorch"``
       or a `Convention`; not needed for graphs of `to_nir`, which note it.
-    - ``tau_syn``: seconds; LIF and LI nodes, which have no synapse, get one with this time
-      constant, which carries the same charge, and LIF nodes a refractory time of 10 ``tau_syn``,
-      as what a voltage jump has above the threshold is lost. The shorter, the closer; see
-      `compare`.
+    - ``tau_syn``: seconds; LIF, LI and IF nodes, which have no synapse, get one with this time
+      constant, which carries the same charge, and become `LIF`, `LI` and `IF`; those that spike get
+      a refractory time of 10 ``tau_syn``, as what a voltage jump has above the threshold is lost.
+      The shorter, the closer; see `compare`. Other than without, spike times then depend on
+      weights smoothly, so that these can learn from them.
     - ``bias``: ``"error"`` refuses an Affine or convolution with a bias other than 0. ``"rest"``
       moves the leak potential by the voltage to which the bias would lift the neuron; the neuron
       then starts there, while in NIR the bias acts from t = 0 on.
@@ -93,7 +96,7 @@ def _reshaped(blocks: list[Block], layers: list[nn.Module]) -> list[nn.Module]:
 
 def _axes(block: Block, layer: nn.Module) -> tuple[Shape, Shape] | tuple[None, None]:
     """The axes of neurons that a layer takes and gives, ``None`` for one."""
-    if isinstance(layer, LIFConv):
+    if isinstance(layer, Convolved):
         return conv_shapes(block.projection, block.arriving)
     if isinstance(layer, SumPool2d):
         assert block.pool is not None

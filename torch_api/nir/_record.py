@@ -37,10 +37,11 @@ class Record:
     """The nodes behind a layer, in the order of the signal.
 
     ``in_shape``: of what enters; ``arriving``: of what reaches the projection or pool of a layer
-    whose neurons have axes. ``kept``: their arrays, by the names that nodes use. ``factor``:
-    current per weight, for each row of it. ``refractory``: the time that belongs to a synapse
-    standing in for none, no property of the graph. ``source``, ``target``: names of the Input
-    before the first layer and of the Output behind the last one.
+    whose neurons have axes. ``kept``: their arrays, by the names that nodes use. ``factor``: what
+    a unit of weight becomes, for each row of it; ``gain``: of the input, by average pools before.
+    ``refractory``: the time that belongs to a synapse standing in for none, no property of the
+    graph. ``source``, ``target``: names of the Input before the first layer and of the Output
+    behind the last one.
     """
 
     convention: Convention
@@ -49,6 +50,7 @@ class Record:
     arriving: Shape | None = None
     kept: dict[str, Kept] = field(default_factory=dict)
     factor: np.ndarray = field(default_factory=lambda: np.ones(1))
+    gain: float = 1.0
     refractory: float = 0.0
     loop: list[Named] = field(default_factory=list)
     source: str = "input"
@@ -63,6 +65,11 @@ class Record:
     def keep(self, name: str, original: np.ndarray, loaded: Tensor) -> None:
         """Remember an array of the graph, and what a layer got for it."""
         self.kept[name] = Kept(original.copy(), values(loaded))
+
+
+def governing(layer: nn.Module) -> str:
+    """The time constant of a layer that says how much the weight of a LIF or LI node becomes."""
+    return "tau_syn" if hasattr(layer, "tau_syn") else "tau_mem"
 
 
 def record_of(layer: nn.Module) -> Record | None:

@@ -6,17 +6,18 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from ..layers._convolved import Convolved
 from ..layers._delay import Delay
-from ..layers._li import LI
+from ..layers._delta_lif import DeltaLIF
 from ..layers._lif import LIF
-from ..layers._neuron_layer import NeuronLayer
 from ..layers._pooling import SumPool2d
 from ..layers._recurrent_lif import RecurrentLIF
-from ._conv_layer import LIFConv
+from ..layers._recurrent_model import RecurrentModelLayer
 from ._convolution import convolution_of, kernel_of
-from ._new_nodes import conv_node, pool_node
-from ._node import CONVOLUTIONS, NEURONS, PROJECTIONS, Named
-from ._record import Kept, Record
+from ._neuron_nodes import Neurons, check_integrates
+from ._node import CONVOLUTIONS, NEURONS, POOLS, PROJECTIONS, Named
+from ._plain_nodes import conv_node, pool_node
+from ._record import Kept, Record, governing
 from ._shapes import Shape, conv_shapes, out_shape, parameter_names, pool_shapes
 from ._values import per_neuron, values
 
@@ -24,11 +25,11 @@ from ._values import per_neuron, values
 def has_projection(layer: nn.Module, record: Record) -> bool:
     """Whether the weight still is what the record's projection was: a kernel or a matrix."""
     was_kernel = any(named.kind in CONVOLUTIONS for named in record.chain)
-    return was_kernel == (isinstance(layer, LIFConv) or convolution_of(layer) is not None)
+    return was_kernel == (isinstance(layer, Convolved) or convolution_of(layer) is not None)
 
 
 def remembered_nodes(
-    nir: Any, layer: NeuronLayer | LI | Delay | SumPool2d, record: Record
+    nir: Any, layer: Neurons | Delay | SumPool2d, record: Record
 ) -> list[tuple[str, Any]]:
     """The nodes that a layer was read from, with what has changed since."""
     written: list[tuple[str, Any]] = []
@@ -40,9 +41,10 @@ def remembered_nodes(
             written.append((named.name, _delay(nir, layer.delay, record, "delay")))
         elif named.kind in PROJECTIONS:
             written.append((named.name, _projection(nir, layer, record, named, shape)))
-        elif named.kind == "SumPool2d":
+        elif named.kind in POOLS:
             size, stride, padding = map(named.array, ("kernel_size", "stride", "padding"))
-            node = pool_node(nir, size, stride, padding, *pool_shapes(named, shape))
+            shapes = pool_shapes(named, shape)
+            node = pool_node(getattr(nir, named.kind), size, stride, padding, *shapes)
             written.append((named.name, node))
         elif named.kind in NEURONS:
             assert not isinstance(layer, Delay | SumPool2d)
@@ -58,17 +60,17 @@ def remembered_nodes(
 def _projection(nir: Any, layer: Any, record: Record, named: Named, shape: Shape) -> Any:
     kept = record.kept["weight"]
     if named.kind in CONVOLUTIONS:
-        if isinstance(layer, LIFConv):
+        if isinstance(layer, Convolved):
             current = values(layer.weight)
             factor = np.repeat(record.factor, layer.weight[0].numel())
         else:
             current, factor = values(kernel_of(layer)), record.factor[:1]
-        kernel = _weight(current, factor, kept, named)
+        kernel = _weight(current, factor * record.gain, kept, named)
         names = "stride", "padding", "dilation", "groups"
         settings = {name: _as_given(getattr(named.node, name)) for name in names}
         before, after = conv_shapes(named, shape)
         return conv_node(nir, before, after, kernel, named.array("bias"), **settings)
-    return _linear(nir, layer.weight, kept, record, named)
+    return _linear(nir, layer.weight, kept, record.factor * record.gain, named)
 
 
 def _as_given(setting: Any) -> Any:
@@ -79,13 +81,13 @@ def remembered_loop(nir: Any, layer: nn.Module, record: Record) -> list[tuple[st
     """The recurrent connection that a layer was read with."""
     written: list[tuple[str, Any]] = []
     for named in record.loop:
-        assert isinstance(layer, RecurrentLIF)
+        assert isinstance(layer, RecurrentLIF | RecurrentModelLayer)
         if named.kind == "Delay":
             assert layer.recurrent_delay is not None
             node = _delay(nir, layer.recurrent_delay, record, "recurrent_delay")
         else:
             kept = record.kept["recurrent"]
-            node = _linear(nir, layer.recurrent_weight, kept, record, named)
+            node = _linear(nir, layer.recurrent_weight, kept, record.factor, named)
         written.append((named.name, node))
     return written
 
@@ -97,10 +99,9 @@ def _delay(nir: Any, delay: Tensor, record: Record, kept: str) -> Any:
     )
 
 
-def _linear(nir: Any, parameter: Tensor, kept: Kept, record: Record, named: Named) -> Any:
+def _linear(nir: Any, parameter: Tensor, kept: Kept, factor: np.ndarray, named: Named) -> Any:
     current = values(parameter)
-    factor = np.repeat(record.factor, parameter.shape[1])
-    weight = _weight(current, factor, kept, named)
+    weight = _weight(current, np.repeat(factor, parameter.shape[1]), kept, named)
     if named.kind == "Affine":
         return nir.Affine(weight=weight, bias=named.array("bias"))
     return nir.Linear(weight=weight)
@@ -120,7 +121,9 @@ def _weight(current: np.ndarray, factor: np.ndarray, kept: Kept, named: Named) -
     return weight
 
 
-def _neuron(nir: Any, layer: NeuronLayer | LI, record: Record, named: Named) -> Any:
+def _neuron(nir: Any, layer: Neurons, record: Record, named: Named) -> Any:
+    if named.kind == "IF" and isinstance(layer, DeltaLIF):
+        check_integrates(layer, named.name)
     unit = record.convention.time_unit
     arrays = {}
     for name in parameter_names(named):
@@ -137,12 +140,13 @@ def _neuron(nir: Any, layer: NeuronLayer | LI, record: Record, named: Named) -> 
     return getattr(nir, named.kind)(**arrays)
 
 
-def _keep_factor(layer: NeuronLayer | LI, record: Record, arrays: dict[str, np.ndarray]) -> None:
-    """Let ``w_in`` (or ``r``) follow a changed ``tau_syn``, so that weights keep their meaning."""
-    kept = record.kept.get("synapse", record.kept.get("tau_syn"))
+def _keep_factor(layer: Neurons, record: Record, arrays: dict[str, np.ndarray]) -> None:
+    """Let ``w_in`` (or ``r``) follow a changed time constant, so that weights keep their
+    meaning."""
+    kept = record.kept.get("governing", record.kept.get("tau_syn"))
     if kept is None or (record.convention.current_jump == "weight" and "w_in" in arrays):
         return
-    current = per_neuron(layer.tau_syn, kept.loaded.size).astype(np.float64)
+    current = per_neuron(getattr(layer, governing(layer)), kept.loaded.size).astype(np.float64)
     name = "w_in" if "w_in" in arrays else "r"
     changed = (current / kept.loaded).reshape(arrays[name].shape)
     if (changed != 1).any():

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ._node import CONVOLUTIONS, NEURONS, PROJECTIONS, Named
+from ._node import CONVOLUTIONS, NEURONS, POOLS, PROJECTIONS, Named
 
 Shape = tuple[int, ...]
 Pair = tuple[int, int]
@@ -19,7 +19,7 @@ def out_shape(chain: list[Named], shape: Shape) -> Shape:
     for named in chain:
         if named.kind in CONVOLUTIONS:
             shape = conv_shapes(named, shape)[1]
-        elif named.kind == "SumPool2d":
+        elif named.kind in POOLS:
             shape = pool_shapes(named, shape)[1]
         elif named.kind in PROJECTIONS:
             weight = named.array("weight")
@@ -92,7 +92,7 @@ def conv_shapes(named: Named, shape: Shape) -> tuple[Shape, Shape]:
 
 
 def pool_shapes(named: Named, shape: Shape) -> tuple[Shape, Shape]:
-    """Shapes (channels, height, width) before and behind a SumPool2d."""
+    """Shapes (channels, height, width) before and behind a pool."""
     before = shape[-3:]
     if len(before) != 3 or math.prod(before) != math.prod(shape):
         named.refuse(
@@ -108,7 +108,7 @@ def pool_shapes(named: Named, shape: Shape) -> tuple[Shape, Shape]:
 
 
 def pool_settings(named: Named) -> tuple[Pair, Pair, Pair]:
-    """``kernel_size``, ``stride`` and ``padding`` of a SumPool2d."""
+    """``kernel_size``, ``stride`` and ``padding`` of a pool."""
     found = (_each(named, name, 2) for name in ("kernel_size", "stride", "padding"))
     kernel, stride, padding = ((height, width) for height, width in found)
     if min(kernel) < 1 or min(stride) < 1 or min(padding) < 0:
@@ -121,6 +121,11 @@ def pool_settings(named: Named) -> tuple[Pair, Pair, Pair]:
             f"has padding {padding} for regions of {kernel}", "use at most half of kernel_size"
         )
     return kernel, stride, padding
+
+
+def pool_gain(named: Named) -> float:
+    """By what a node divides the sum of spikes; padding counts, as in torch."""
+    return 1 / math.prod(pool_settings(named)[0]) if named.kind == "AvgPool2d" else 1.0
 
 
 def conv_setting(named: Named, name: str) -> Any:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from ._convention import Convention
 from ._graph import Block
 from ._neurons import flat
-from ._node import CONVOLUTIONS, Named
+from ._node import CONVOLUTIONS, SPIKING, Named
 from ._shapes import conv_setting, conv_shapes, pool_settings, pool_shapes
 
 Trains = list[list[float]]
@@ -194,10 +194,12 @@ def population(block: Block, convention: Convention) -> Population:
     neuron = block.neuron
     assert neuron is not None
     count = int(np.prod(block.out_shape))
-    get = {name: flat(neuron, name, count) for name in ("r", "v_leak")}
+    # Without leak a neuron starts where a spike leaves it.
+    leak = "v_reset" if neuron.kind == "IF" else "v_leak"
+    get = {"r": flat(neuron, "r", count), "v_leak": flat(neuron, leak, count)}
     unit, area = convention.time_unit, convention.area
     threshold, reset = None, np.zeros(count)
-    if neuron.kind in ("CubaLIF", "LIF"):
+    if neuron.kind in SPIKING:
         threshold, reset = flat(neuron, "v_threshold", count), flat(neuron, "v_reset", count)
     bias = _bias(block.projection, count) + _bias(block.recurrent, count)
     if neuron.kind in ("CubaLIF", "CubaLI"):
@@ -207,6 +209,9 @@ def population(block: Block, convention: Convention) -> Population:
         literal = convention.current_jump == "area"
         kick = w_in * area / tau_syn if literal else w_in
         drive = w_in * bias if literal else w_in * bias * tau_syn / area
+    elif neuron.kind == "IF":
+        tau_mem, tau_syn = np.full(count, np.inf), None
+        kick, drive = get["r"] * convention.integrated, bias
     else:
         tau_mem, tau_syn = flat(neuron, "tau", count) * unit, None
         kick, drive = get["r"] * area / tau_mem, bias
@@ -243,7 +248,7 @@ def _bias(projection: Named | None, count: int) -> np.ndarray:
 def _weights(block: Block) -> Callable[[int], np.ndarray]:
     """The weights of a projection from one input to all neurons, ``(out,)``."""
     projection = block.projection
-    weight = projection.array("weight").astype(np.float64)
+    weight = projection.array("weight").astype(np.float64) * block.gain
     if projection.kind not in CONVOLUTIONS:
         return lambda source: weight[:, source]
     shape = conv_shapes(projection, block.arriving)[0]
@@ -262,7 +267,7 @@ def _weights(block: Block) -> Callable[[int], np.ndarray]:
 
 
 def pooled(sample: Trains, block: Block) -> Trains:
-    """All spikes of each region of a SumPool2d."""
+    """All spikes of each region of a pool."""
     assert block.pool is not None
     (_, height, width), after = pool_shapes(block.pool, block.arriving)
     size, stride, padding = pool_settings(block.pool)

@@ -11,21 +11,22 @@ from torch import nn
 from ..layers._delay import Delay
 from ..layers._li import LI
 from ..layers._lif import LIF
+from ..layers._lif_conv import LIFConv1d, LIFConv2d
+from ..layers._model_layer import ModelLayer
 from ..layers._neuron_layer import NeuronLayer
 from ..layers._pooling import FlattenSpikes, SumPool2d, UnflattenSpikes
 from ..layers._recurrent_lif import RecurrentLIF
-from ._conv_layer import LIFConv
 from ._convention import Convention, find_convention, noted
 from ._new_nodes import new_loop, new_nodes
-from ._node import NEURONS, NOTED, SPIKING
+from ._node import NEURONS, NOTED, POOLS, SPIKING, Named
 from ._package import nir_package
 from ._record import Record, record_of
 from ._remembered_nodes import has_projection, remembered_loop, remembered_nodes
-from ._shapes import Shape
+from ._shapes import Shape, pool_gain
 from ._values import values
 
 Nodes = list[tuple[str, Any]]
-Layer = LIF | RecurrentLIF | LIFConv | LI | Delay | SumPool2d
+Layer = LIF | RecurrentLIF | LIFConv1d | LIFConv2d | ModelLayer | LI | Delay | SumPool2d
 Reshape = UnflattenSpikes | FlattenSpikes
 
 
@@ -38,10 +39,11 @@ def to_nir(
 ) -> Any:
     """Write layers as a NIR graph.
 
-    A `LIF` becomes a Linear and a CubaLIF, a `RecurrentLIF` has a second Linear from its neurons to
-    themselves, an `LI` becomes a Linear and a CubaLI, a `Delay` or the delay of a layer a Delay. A
-    `LIFConv1d` or `LIFConv2d` becomes a Conv1d or Conv2d and a CubaLIF, a `SumPool2d` a SumPool2d;
-    a Flatten stands before the next layer of flat neurons.
+    A `LIF` becomes a Linear and a CubaLIF, an `LI` a Linear and a CubaLI, a `DeltaLIF` a Linear and
+    a LIF, or an IF where ``tau_mem`` is ``inf``; recurrent layers have a second Linear from their
+    neurons to themselves, and convolutions a Conv1d or Conv2d for the Linear. A `Delay` or the
+    delay of a layer becomes a Delay, a `SumPool2d` a SumPool2d; a Flatten stands before the next
+    layer of flat neurons.
     Weights are written as they are (``"nir"``: ``w_in = tau_syn``, so that a spike raises the
     current by the weight). What `from_nir` read with the same convention, and nothing has changed
     since, is written exactly as it was, names included. Save it with ``nir.write``.
@@ -94,6 +96,7 @@ def _nodes(
     nodes: Nodes = []
     loops: list[tuple[str, Nodes]] = []
     before = shape
+    gain = 1.0
     integrator: str | None = None
     for path, layer in layers:
         if isinstance(layer, UnflattenSpikes):
@@ -105,7 +108,8 @@ def _nodes(
                 f"layer {integrator!r} (LI) gives numbers, no spikes; it must come last"
             )
         integrator = path if isinstance(layer, LI) else None
-        written, loop, held = _translated(nir, layer, path, convention, shape)
+        written, loop, held = _translated(nir, layer, path, convention, shape, gain)
+        gain = _gain_behind(written, gain)
         _note(written, layer, path, held, refractory)
         _join(nir, nodes, written, path, before)
         nodes += written
@@ -113,11 +117,31 @@ def _nodes(
         if loop:
             neuron = next(name for name, node in written if type(node).__name__ in SPIKING)
             loops.append((neuron, loop))
+    if gain != 1:
+        raise ValueError(
+            f"layer {layers[-1][0]!r} is the last one, but a SumPool2d before it was read from an "
+            f"AvgPool2d, whose division is in the weights of the layer that followed; write that, "
+            f"too, or put a new SumPool2d there"
+        )
     return nodes, loops
 
 
+def _gain_behind(written: Nodes, gain: float) -> float:
+    """By what average pools have multiplied spikes, of which no projection knows yet."""
+    for name, node in written:
+        named = Named(name, node)
+        gain = gain * pool_gain(named) if named.kind in POOLS else gain
+        gain = 1.0 if named.kind in NEURONS else gain
+    return gain
+
+
 def _translated(
-    nir: Any, layer: Layer, path: str, convention: Convention, shape: Shape | None
+    nir: Any,
+    layer: Layer,
+    path: str,
+    convention: Convention,
+    shape: Shape | None,
+    gain: float,
 ) -> tuple[Nodes, Nodes, float]:
     """The nodes of a layer, those of its loop, and the refractory time that they imply."""
     record = record_of(layer)
@@ -126,12 +150,13 @@ def _translated(
         and record.convention == convention
         and has_projection(layer, record)
         and record.takes(shape)
+        and (record.gain == gain or not any(named.kind in NEURONS for named in record.chain))
     ):
         written = remembered_nodes(nir, layer, record)
         return written, remembered_loop(nir, layer, record), record.refractory
     if shape is None and record is not None:
         shape = record.arriving
-    written = new_nodes(nir, layer, path, convention, shape)
+    written = new_nodes(nir, layer, path, convention, shape, gain)
     return written, new_loop(nir, layer, path, convention), 0.0
 
 
@@ -160,7 +185,7 @@ def _note(written: Nodes, layer: nn.Module, path: str, held: float, policy: str)
     """Put beside the node what NIR does not have; ``held`` is a refractory time that it implies."""
     notes: dict[str, Any] = {name: getattr(layer, name) for name in NOTED if hasattr(layer, name)}
     refractory = np.zeros(0)
-    if isinstance(layer, NeuronLayer):
+    if isinstance(layer, NeuronLayer | ModelLayer):
         refractory = values(layer.refractory)
     if refractory.size > 1:
         neurons = math.prod(written[-1][1].output_type["output"])

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from ...jax_core import Events
 from ..functional._loss_checks import check_number
 from ..layers._li import LI
+from ..layers._model_layer import ModelLayer
 from ..layers._neuron_layer import NeuronLayer
 from ..layers._recurrent_lif import RecurrentLIF
+from ..layers._recurrent_model import RecurrentModelLayer
 
 # Between these scales, the larger one times the number of input spikes, the right one is searched:
 # below the first no neuron spikes, at the second each input spike alone makes one.
@@ -77,13 +79,15 @@ def initialise_(
     wanted = _Wanted(active, margin, time, rate, spread)
     wanted.check()
     layers = {
-        name: layer for name, layer in model.named_modules() if isinstance(layer, NeuronLayer | LI)
+        name: layer
+        for name, layer in model.named_modules()
+        if isinstance(layer, NeuronLayer | ModelLayer | LI)
     }
     if not layers:
         raise ValueError("model has no spiking layers (LIF, RecurrentLIF, LI) to initialise")
     left = dict(layers)
 
-    def before(name: str, layer: NeuronLayer | LI, arguments: tuple[Any, ...]) -> None:
+    def before(name: str, layer: NeuronLayer | ModelLayer | LI, arguments: tuple[Any, ...]) -> None:
         if left.pop(name, None) is not None:
             _draw(layer, arguments[0], name or type(layer).__name__, wanted, generator)
 
@@ -135,7 +139,7 @@ class _Input(NamedTuple):
 
 
 def _draw(
-    layer: NeuronLayer | LI,
+    layer: NeuronLayer | ModelLayer | LI,
     spikes: Tensor | Events,
     name: str,
     wanted: _Wanted,
@@ -154,12 +158,12 @@ def _draw(
         return
     unit = layer.per_weight(layer.weight_scale(arriving.spikes).to(weight))
     pattern = unit * (1 + wanted.spread * arriving.averaging * noise)
-    if isinstance(layer, RecurrentLIF):
+    if isinstance(layer, RecurrentLIF | RecurrentModelLayer):
         layer.reset_recurrent_weight(generator)
     _scale_until(layer, spikes, pattern, arriving, name, wanted)
 
 
-def _arriving(layer: NeuronLayer | LI, spikes: Tensor | Events, name: str) -> _Input:
+def _arriving(layer: NeuronLayer | ModelLayer | LI, spikes: Tensor | Events, name: str) -> _Input:
     counts = layer.counts_of_inputs(spikes)
     total = counts.sum(dim=-1)
     samples = total > 0
@@ -189,7 +193,7 @@ def _draw_readout(
 
 
 def _scale_until(
-    layer: NeuronLayer,
+    layer: NeuronLayer | ModelLayer,
     spikes: Tensor | Events,
     pattern: Tensor,
     arriving: _Input,
@@ -229,7 +233,7 @@ def _scale_until(
 
 
 def _activity(
-    layer: NeuronLayer, spikes: Tensor | Events, samples: Tensor
+    layer: NeuronLayer | ModelLayer, spikes: Tensor | Events, samples: Tensor
 ) -> tuple[float, float, float]:
     """Share of active pairs, median of the first spikes, and spikes per pair."""
     policy, layer.on_overflow = layer.on_overflow, "truncate"

@@ -5,14 +5,16 @@ from torch import Tensor, nn
 
 from ..functional._loss_checks import check_number
 from ..layers._li import LI
+from ..layers._model_layer import ModelLayer
 from ..layers._neuron_layer import NeuronLayer
 from ..layers._recurrent_lif import RecurrentLIF
+from ..layers._recurrent_model import RecurrentModelLayer
 
 
 def weight_penalty(model: nn.Module, limit: float | None = None) -> Tensor:
     """Squared weights of all layers, in units of each layer's critical weight.
 
-    For each `LIF`, `RecurrentLIF` and `LI` in ``model`` the mean of ``(w / c)^2`` over its weights,
+    For each spiking layer and `LI` in ``model`` the mean of ``(w / c)^2`` over its weights,
     where ``c`` is `LIF.critical_weight`, summed over layers; so layers of different sizes and time
     constants are held equally. Recurrent weights are measured likewise, against coincident spikes
     of all neurons of the layer. ``c`` counts as a constant, also where it depends on learned ones.
@@ -36,7 +38,7 @@ def weight_penalty(model: nn.Module, limit: float | None = None) -> Tensor:
     terms = [
         _excess(weight, critical, limit)
         for layer in model.modules()
-        if isinstance(layer, NeuronLayer | LI)
+        if isinstance(layer, NeuronLayer | ModelLayer | LI)
         for weight, critical in _weights(layer)
     ]
     if not terms:
@@ -48,12 +50,14 @@ def weight_penalty(model: nn.Module, limit: float | None = None) -> Tensor:
     return torch.stack([term.to(terms[0]) for term in terms]).sum()
 
 
-def _weights(layer: NeuronLayer | LI) -> list[tuple[Tensor, Tensor]]:
+def _weights(layer: NeuronLayer | ModelLayer | LI) -> list[tuple[Tensor, Tensor]]:
     """Weights and their natural unit, in axes that go with them."""
     found: list[tuple[Tensor, Tensor]] = [(layer.weight, layer.per_weight(layer.critical_weight()))]
     if isinstance(layer, RecurrentLIF):
         unit = layer.weight_scale(layer.recurrent_fan_in)
         found.append((layer.recurrent_weight, layer.per_recurrent_weight(unit)))
+    if isinstance(layer, RecurrentModelLayer):
+        found.append((layer.recurrent_weight, layer.recurrent_scale()))
     return found
 
 

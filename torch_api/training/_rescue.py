@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from ..layers._li import LI
+from ..layers._model_layer import ModelLayer
 from ..layers._neuron_layer import NeuronLayer
 
 
@@ -23,7 +24,7 @@ def rescue_silent_(
 
     **Arguments:**
 
-    - ``model``: a module with `LIF`, `RecurrentLIF` or `LI` layers in it, or such a layer. Of an
+    - ``model``: a module with spiking layers or `LI` layers in it, or such a layer. Of an
       `LI` read out by its maximum, neurons are raised whose voltage did not rise.
     - ``max_silent``: fraction of the samples, of the last forward, in which a neuron may be silent.
       1 rescues no neuron; 0 those silent in any sample.
@@ -43,7 +44,7 @@ def rescue_silent_(
         raise ValueError(f"bump must be > 0 or None, got {bump}")
     rescued = 0
     for layer in model.modules():
-        if isinstance(layer, NeuronLayer | LI):
+        if isinstance(layer, NeuronLayer | ModelLayer | LI):
             rescued += _rescue(layer, max_silent, bump, max_doublings)
             if rescued and first_layer_only:
                 break
@@ -51,7 +52,7 @@ def rescue_silent_(
 
 
 def _rescue(
-    layer: NeuronLayer | LI, max_silent: float, bump: float | None, max_doublings: int
+    layer: NeuronLayer | ModelLayer | LI, max_silent: float, bump: float | None, max_doublings: int
 ) -> int:
     health = layer.health()
     if health is None or health.samples == 0:

@@ -11,6 +11,7 @@ from ..layers._constants import Constant
 from ..layers._health import Call
 from ..layers._input_counts import input_counts
 from ..layers._li import LI
+from ..layers._model_layer import ModelLayer
 from ..layers._neuron_layer import LI_CONSTANTS, DensePart, NeuronLayer
 
 _FEWEST = 32
@@ -53,11 +54,18 @@ def silent_loss(model: nn.Module, *, max_silent: float = 0.1) -> Tensor:
     that is used several times in one forward, the last use counts. On hardware, the neurons are
     those that were seen to be silent, and the voltages those of the model.
 
-    **Raises:** ``ValueError`` if a layer had no forward in training mode, with gradients enabled
-    and outside of `torch.compile` and `torch.func`.
+    **Raises:** ``ValueError`` for layers of other neurons than LIF, and if a layer had no forward
+    in training mode, with gradients enabled and outside of `torch.compile` and `torch.func`.
     """
     if not 0 <= max_silent < 1:
         raise ValueError(f"max_silent must lie in [0, 1), got {max_silent}")
+    for name, layer in model.named_modules():
+        if isinstance(layer, ModelLayer):
+            raise ValueError(
+                f"{name or 'model'} is a layer of {type(layer).__name__}, but silent_loss knows "
+                f"the peaks of LIF neurons only; pass the layers of these one by one, and "
+                f"use rescue_silent_ for the others"
+            )
     layers = {
         name: layer
         for name, layer in model.named_modules()

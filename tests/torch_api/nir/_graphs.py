@@ -52,6 +52,10 @@ def lif(*shape: int, **parameters: Any) -> nir.LIF:
     return nir.LIF(**found | parameters)
 
 
+def li(*shape: int) -> nir.LI:
+    return nir.LI(tau=np.full(shape, 0.02), r=np.ones(shape), v_leak=np.zeros(shape))
+
+
 def delay(*values: float) -> nir.Delay:
     return nir.Delay(delay=np.array(values))
 

@@ -201,23 +201,32 @@ BAD: dict[str, tuple[Callable[[], nir.NIRGraph], str]] = {
         "node 'affine' (Affine) has a bias, a constant current from t = 0 on",
     ),
     "no synapse": (
-        lambda: _graphs.graph(_graphs.linear(4, 5), _graphs.lif(4)),
-        "node 'lif' (LIF) has no synapse: each spike makes its voltage jump",
+        lambda: _graphs.graph(_graphs.linear(4, 5), _graphs.li(4)),
+        "node 'li' (LI) has no synapse: each spike makes its voltage jump",
     ),
     "Scale": (
         lambda: _graphs.graph(nir.Scale(np.ones(5)), _graphs.linear(4, 5), _graphs.cuba_lif(4)),
         "node 'scale' (Scale) scales spikes, which have no size here; multiply it into the weights",
     ),
-    "IF": (
-        lambda: _graphs.graph(_graphs.linear(4, 5), nir.IF(np.ones(4), np.ones(4))),
-        "node 'if' (IF) integrates without leak; use a CubaLIF node",
+    "integrator without leak": (
+        lambda: _graphs.graph(_graphs.linear(4, 5), nir.I(np.ones(4))),
+        "node 'i' (I) integrates without leak; use a CubaLI node with a long tau_mem",
     ),
-    "average pooling": (
-        lambda: wired(
-            {**ends(), **layer(), "pool": nir.AvgPool2d(*_graphs.pool_settings())},
-            *("input pool", "pool w", "w lif", "lif output"),
+    "bias without leak": (
+        lambda: _graphs.graph(
+            nir.Affine(np.ones((4, 5)), np.ones(4)), nir.IF(np.ones(4), np.ones(4))
         ),
-        "node 'pool' (AvgPool2d) averages spikes, which have no size here; write it as a SumPool2d",
+        "node 'affine' (Affine) has a bias, a constant current, which drives voltages without leak",
+    ),
+    "delays of integrate-and-fire neurons": (
+        lambda: _graphs.graph(
+            _graphs.linear(1, 5), _graphs.delay(1e-3), nir.IF(np.ones(1), np.ones(1))
+        ),
+        "node 'delay' (Delay) delays the input of single neurons that are a DeltaLIF; put it",
+    ),
+    "average pooling at the end": (
+        lambda: pooled(nir.AvgPool2d(*_graphs.pool_settings())),
+        "node 'pool' (AvgPool2d) divides spikes that leave the graph, and spikes have no size here",
     ),
     "pooling of flat neurons": (
         lambda: wired(
