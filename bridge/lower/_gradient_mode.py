@@ -31,6 +31,11 @@ _CHECKS = {
     _aten._assert_async.msg,
     _aten._assert_tensor_metadata.default,
 }
+# torch refuses tensors of several dtypes here, but not where they have no values.
+_OF_ONE_DTYPE = {
+    getattr(_aten, name).default
+    for name in ("mm", "bmm", "mv", "dot", "vdot", "addmm", "baddbmm", "addmv", "convolution")
+}
 _MARK = "_evtorch_stopped"
 
 
@@ -100,6 +105,11 @@ def _marked(value: Any) -> Any:
 def _run(func: Any, schema: Any, args: Any, kwargs: Any, enabled: bool) -> Any:
     if enabled and any(t.requires_grad for t in _tensors((args, kwargs))):
         raise NotLowered(_CLOSED_OVER)
+    if func in _OF_ONE_DTYPE and len({t.dtype for t in _tensors((args, kwargs))}) > 1:
+        dtypes = ", ".join(str(t.dtype) for t in _tensors((args, kwargs)))
+        raise RuntimeError(
+            f"{func} got tensors of the dtypes {dtypes}; convert the inputs or the module to one"
+        )
     names = [argument.name for argument in schema.arguments]
     given = {**dict(zip(names, args, strict=False)), **kwargs}
     written = {
