@@ -20,7 +20,8 @@ from .._torch_internals import (
 )
 from .._watch import capturing
 from ._custom_function import Application
-from ._gradient_mode import GradientMode, detached
+from ._gradient_mode import GradientMode, detached, make_leaf
+from ._inner_gradient import InnerGradients
 from ._operators._table import TABLE
 from ._recurrent_layers import RecurrentLayers
 
@@ -89,7 +90,7 @@ def capture(
 
     def forward(*tensors: torch.Tensor) -> list[torch.Tensor]:
         nonlocal tree, paths
-        with GradientMode(), RecurrentLayers():
+        with GradientMode(), RecurrentLayers(), InnerGradients(make_leaf):
             leaves, tree = fn(tensors)
         paths = output_paths(leaves, tree, name)
         leaves = [detached(leaf) for leaf in leaves]

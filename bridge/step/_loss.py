@@ -20,6 +20,7 @@ from ..lower._reasons import NotLowered, explained
 from ._whole import Whole
 
 _DETACH: Any = torch.ops.aten.detach.default
+_GRADIENT: Any = torch.ops.evtorch.gradient.default
 _JAX = ("jax", "jaxlib", "optax")
 
 
@@ -168,11 +169,16 @@ def _dependencies(captured: Captured, on_all: bool) -> list[bool]:
     seen: set[torch.fx.Node] = set()
     while wanted:
         node = wanted.pop()
-        if node in seen or node.target is _DETACH or not _has_gradient(node.meta.get("val")):
+        if node in seen or _is_detached(node) or not _has_gradient(node.meta.get("val")):
             continue
         seen.add(node)
         wanted += node.all_input_nodes
     return [node in seen for node in nodes if node.op == "placeholder"]
+
+
+def _is_detached(node: torch.fx.Node) -> bool:
+    without_graph = node.target is _GRADIENT and not node.args[3]
+    return node.target is _DETACH or without_graph
 
 
 def _has_gradient(value: Any) -> bool:

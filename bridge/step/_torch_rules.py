@@ -207,7 +207,8 @@ class TorchRule:
         for i, (own, count) in enumerate(kinds):
             before = [next(rest) for _ in range(count)]
             # As torch, at least in float32: 0.999 is 1 in bfloat16.
-            dtype = jnp.promote_types(params[i].dtype, jnp.float32)
+            own_dtype = params[i].dtype
+            dtype = own_dtype if own_dtype.itemsize >= 4 else np.dtype(np.float32)
             p, g, *buffers = (a.astype(dtype) for a in (params[i], gradients[i], *before))
             x = {name: numbers[i, j].astype(dtype) for j, name in enumerate(columns)}
             p, buffers = self._rule.update(own, p, g, buffers, x)
