@@ -139,12 +139,13 @@ class JaxFunction:
         """What makes it another program for the same inputs."""
         if not isinstance(self.module, torch.nn.Module):
             return None
-        if self._watch is None or not self._watch.is_same():
+        watch = self._watch
+        if watch is None or not watch.is_same():
             with capturing:
-                self._look_at_module(self.module)
-        return self._watch.variant(4), tuple(m.training for m in self._watch.scripted)
+                watch = self._look_at_module(self.module)
+        return watch.variant(4), tuple(m.training for m in watch.scripted)
 
-    def _look_at_module(self, module: torch.nn.Module) -> None:
+    def _look_at_module(self, module: torch.nn.Module) -> Watch:
         """Raise if it has other parameters than before, but for their values: they are given."""
         watch = Watch(module, False)
         tensors = {**watch.parameters, **watch.buffers}
@@ -158,6 +159,7 @@ class JaxFunction:
         self._device = next((tensor.device for tensor in tensors.values()), None)
         self._built = {}
         self._watch = watch
+        return watch
 
     def _operand(self, path: Any, leaf: Any) -> tuple[Any, torch.dtype]:
         """The leaf as a JAX array, and the dtype in which torch gets it."""

@@ -1,5 +1,7 @@
 """Gradients that torch code computes itself: forces, penalties, Hessians, as JAX."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -17,7 +19,8 @@ class Energy(nn.Module):
     def __init__(self, kind):
         super().__init__()
         torch.manual_seed(0)
-        self.net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)).double()
+        self.first = nn.Linear(3, 4)
+        self.net = nn.Sequential(self.first, nn.Tanh(), nn.Linear(4, 1)).double()
         self.kind = kind
 
     def forward(self, x):
@@ -28,7 +31,7 @@ class Energy(nn.Module):
         elif self.kind == "intermediate":
             x = (2 * x).requires_grad_()
         with torch.enable_grad():
-            energy = self.net(x[:, :2].flip(1) @ self.net[0].weight[:2]).sum() + (x**3).sum()
+            energy = self.net(x[:, :2].flip(1) @ self.first.weight[:2]).sum() + (x**3).sum()
             (force,) = torch.autograd.grad(energy, x, create_graph=True)
         return energy, force
 
@@ -45,7 +48,11 @@ def hessian(x):
 def outer(x):
     """What torch says of the outputs and of the gradient of a function of them."""
     tensor = torch.tensor(x, requires_grad=True)
-    return tensor, lambda outputs: sum((k + 1) * (o**2).sum() for k, o in enumerate(outputs))
+
+    def total(outputs: Any) -> Any:
+        return sum((k + 1) * (o**2).sum() for k, o in enumerate(outputs))
+
+    return tensor, total
 
 
 @pytest.mark.parametrize("kind", ["argument", "detached", "intermediate"])
