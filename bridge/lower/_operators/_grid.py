@@ -46,7 +46,7 @@ def _grid_sampler_3d(
     lower = [jnp.floor(place) for place in places]
     found = 0.0
     for corner in itertools.product((0, 1), repeat=3):
-        weight = 1.0
+        weight = jnp.ones_like(places[0])
         for place, low, up in zip(places, lower, corner, strict=True):
             weight = weight * (place - low if up else 1 - (place - low))
         values = _read(x, [low + up for low, up in zip(lower, corner, strict=True)])
