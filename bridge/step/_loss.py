@@ -12,6 +12,7 @@ from .._config import ambient_x64
 from .._guards import BridgeError
 from .._records import known_to_jax
 from .._static import Static
+from .._torch_call import call_with
 from .._watch import Constants
 from ..lower._capture import Captured, capture, constants
 from ..lower._interpret import jax_dtype
@@ -105,7 +106,7 @@ def _captured(whole: Whole, call: Call, with_loss: bool) -> Captured:
     def run(tensors: Sequence[torch.Tensor]) -> tuple[list[Any], Any]:
         params, buffers, args, kwargs = call.unflatten(tensors)
         own = {**params, **buffers}
-        result = torch.func.functional_call(whole, own, (args, kwargs, with_loss))
+        result = call_with(whole, own, (args, kwargs, with_loss))
         after = [{name: own[name] for name in names} for names in (buffers, params)]
         return jax.tree_util.tree_flatten((known_to_jax(result), *after))
 

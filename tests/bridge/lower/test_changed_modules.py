@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import torch
 from torch import nn
@@ -81,3 +82,21 @@ def test_several_dtypes_fail_as_in_torch(x64):
     fn, params = bridge.as_jax_function(nn.Linear(3, 2).double(), lowering="native")
     with pytest.raises(RuntimeError, match=r"dtypes torch.float64, torch.float32.*convert"):
         fn(params, jnp.asarray(X))
+
+
+@pytest.mark.parametrize("lowering", ["native", "callback"])
+def test_a_module_under_several_names_keeps_its_parameters(lowering):
+    module = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+    module = nn.Sequential(module, module[0], module[1])
+    before = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    fn, params = bridge.as_jax_function(module, lowering=lowering)
+    found, buffers = fn(params, X, buffers=fn.buffers)
+    step = bridge.compile_step(module, lambda o, y: (o - y).square().mean(), optax.sgd(0.0))
+    for name, tensor in {**dict(module.named_parameters()), **dict(module.named_buffers())}.items():
+        assert tensor is before[name]
+    expected = module(torch.tensor(X))
+    np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-4, atol=1e-5)
+    for name, buffer in module.named_buffers():
+        np.testing.assert_allclose(buffers[name], buffer.numpy(), rtol=1e-5, err_msg=name)
+    step(torch.tensor(X), expected.detach())
+    assert all(p is before[n] for n, p in module.named_parameters())
