@@ -17,7 +17,7 @@ def call_with(
 ) -> Any:
     """`torch.func.functional_call`, which by itself leaves the given tensors in a module that is
     part of another one under several names."""
-    tables = [
+    tables: list[tuple[dict[str, Any], dict[str, Any]]] = [
         (table, dict(table))
         for each in module.modules()
         if not isinstance(each, torch.jit.ScriptModule)
