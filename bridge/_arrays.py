@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import torch
 from jax.core import Tracer
+from torch.nn.parameter import is_lazy
 
 from ._dtypes import NUMPY_ALIASES, NUMPY_DTYPE, TORCH_DTYPE, WIDE_INTEGERS, WIDTH
 from ._guards import BridgeError
@@ -24,6 +25,11 @@ _ALIGNMENT_MASK = 63
 
 def check_tensor(name: str, tensor: torch.Tensor) -> None:
     """Raise if ``tensor`` cannot be handed to JAX; ``name`` is what the message calls it."""
+    if is_lazy(tensor):
+        raise ValueError(
+            f"{name} belongs to a lazy module and has no shape yet; call the module once on an "
+            "example of its inputs"
+        )
     if tensor.layout is not torch.strided:
         raise TypeError(
             f"{name} has layout {tensor.layout}, which JAX does not read; "
@@ -39,11 +45,22 @@ def check_tensor(name: str, tensor: torch.Tensor) -> None:
             f"{name} has dtype {tensor.dtype}, which has no counterpart in JAX; "
             "convert it to a supported dtype first, for example with .to(torch.float32)"
         )
+    if tensor.is_meta:
+        raise ValueError(
+            f"{name} is on device 'meta', where tensors have no values; give them memory with "
+            "module.to_empty(device='cpu'), then initialise or load them"
+        )
     if tensor.device.type not in ("cpu", "cuda"):
         raise ValueError(
             f"{name} is on device '{tensor.device}', which the bridge cannot read; "
             "move it to 'cpu' or 'cuda' first"
         )
+
+
+def check_module(module: torch.nn.Module) -> None:
+    """Raise for the first of a module's parameters and buffers that cannot be handed to JAX."""
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        check_tensor(f"`{name}` of the model", tensor)
 
 
 def is_readable_in_place(tensor: torch.Tensor) -> bool:

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import jax
 import numpy as np
@@ -17,10 +17,15 @@ from jax import export
 
 from .._network import (  # pyright: ignore[reportMissingImports]  # It lies in top/.
     ABOUT,
+    BESIDE,
     FORMAT,
     PROGRAM,
     WEIGHTS,
     need_flatbuffers,
+)
+from .._weights import (  # pyright: ignore[reportMissingImports]  # It lies in top/.
+    ENDING,
+    write_weights,
 )
 from ._dtypes import WIDTH, needs_x64
 from ._exchange import write_npz
@@ -28,14 +33,17 @@ from ._guards import BridgeError
 from ._jax_function import JaxFunction, as_jax_function
 from ._pytree import to_jax
 
+_Place = Literal["inside", "beside"]
+
 
 def export_network(
     model: torch.nn.Module,
     path: str | Path,
     *inputs: Any,
     platforms: Sequence[str] | None = None,
+    weights: _Place = "inside",
 ) -> None:
-    """Write what a trained model computes as one file: StableHLO, and its parameters and buffers.
+    """Write what a trained model computes as a file: StableHLO, and its parameters and buffers.
 
     `evtorch.jax_core.load_network` runs it, without torch and without the classes of the model.
 
@@ -46,11 +54,17 @@ def export_network(
     - ``path``: the file.
     - ``inputs``: examples of its inputs, tensors in pytrees. The file is for these shapes.
     - ``platforms``: for what to export, such as ``("cpu", "cuda")``; by default JAX's present one.
+    - ``weights``: ``"inside"`` makes one file; ``"beside"`` writes parameters and buffers to
+      another one in the same folder, with ``.safetensors`` behind the name, which other tools read.
+      The first file knows the second by its name and SHA-256.
 
     **Raises:** `BridgeError` for operators without a form in JAX, for random numbers, and for
-    layers that report lost spikes, which a file cannot; ``TypeError`` for a model that is none;
-    ``ImportError`` without the package flatbuffers.
+    layers that report lost spikes, which a file cannot; ``TypeError`` for a model that is none, and
+    for weights of dtypes that the file cannot hold; ``ImportError`` without the package flatbuffers
+    or, for ``"beside"``, safetensors.
     """
+    if weights not in get_args(_Place):
+        raise ValueError(f"`weights` must be one of {get_args(_Place)}, got {weights!r}")
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"`model` must be an nn.Module, got {model!r}")
     width = 0
@@ -59,18 +73,30 @@ def export_network(
     x64 = needs_x64(width)
     with jax.enable_x64(x64):
         fn, _ = as_jax_function(model, lowering="native")
-        weights = {**fn.params, **fn.buffers}
+        state = {**fn.params, **fn.buffers}
         arrays = to_jax(inputs, copy=True)
         if not x64:
-            weights, arrays = jax.tree_util.tree_map(_narrow, (weights, arrays))
-        program = _exported(fn, weights, arrays, platforms)
-    about = {"format": FORMAT, "evtorch": version("evtorch"), "jax": jax.__version__, "x64": x64}
+            state, arrays = jax.tree_util.tree_map(_narrow, (state, arrays))
+        program = _exported(fn, state, arrays, platforms)
+    _write(Path(path), program, x64, {n: np.asarray(a) for n, a in state.items()}, weights)
+
+
+def _write(
+    path: Path, program: bytes, x64: bool, state: dict[str, np.ndarray], place: _Place
+) -> None:
+    versions = {"evtorch": version("evtorch"), "jax": jax.__version__}
+    about: dict[str, Any] = {"format": FORMAT, **versions, "x64": x64}
     stored = io.BytesIO()
-    write_npz({name: np.asarray(array) for name, array in weights.items()}, stored)
+    if place == "beside":
+        beside = path.with_name(path.name + ENDING)
+        about[BESIDE] = {"file": beside.name, "sha256": write_weights(state, beside)}
+    else:
+        write_npz(state, stored)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(ABOUT, json.dumps(about))
         archive.writestr(PROGRAM, program)
-        archive.writestr(WEIGHTS, stored.getvalue())
+        if place == "inside":
+            archive.writestr(WEIGHTS, stored.getvalue())
 
 
 def _narrow(array: Any) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from jax.experimental import io_callback
 
+from ._arrays import check_module
 from ._config import ambient_x64, autocast_dtype
 from ._dtypes import TORCH_DTYPE, WIDE_FLOAT, WIDTH
 from ._guards import BridgeError, check_call
@@ -21,6 +22,7 @@ from ._pytree import leaf_name, to_jax
 from ._shapes import Outputs, infer_outputs
 from ._static import Static, remember
 from ._torch_call import TorchCall
+from ._watch import Constants, Watch, capturing
 from .lower._reasons import NotLowered
 
 _ROOTS = ("params", "buffers", "args", "kwargs")
@@ -37,6 +39,8 @@ class _Built(NamedTuple):
     """Buffers with respect to which torch does not differentiate."""
     reason: str
     """Why it is not native; empty if it is."""
+    constants: Constants
+    """What a native function holds of the module."""
 
 
 class JaxFunction:
@@ -53,9 +57,11 @@ class JaxFunction:
         self.lowering_reason = ""
         """Why the last call was not native."""
         self._asked: Lowering = lowering
+        self._watch: Watch | None = None
         named: dict[str, torch.Tensor] = {}
         state: dict[str, torch.Tensor] = {}
         if isinstance(module, torch.nn.Module):
+            check_module(module)
             named, state = dict(module.named_parameters()), dict(module.named_buffers())
         self.params: dict[str, jax.Array] = to_jax(named, copy=True)
         self.buffers: dict[str, jax.Array] = to_jax(state, copy=True)
@@ -99,13 +105,13 @@ class JaxFunction:
                 dtypes.append(dtype)
                 kinds.append(None)
         types = tuple((a.shape, a.dtype) for a in arrays)
-        modules = self.module.modules() if isinstance(self.module, torch.nn.Module) else ()
-        training = tuple(m.training for m in modules)
         key = (
-            *(tree, tuple(kinds), types, tuple(dtypes), training, ambient_x64()),
+            *(tree, tuple(kinds), types, tuple(dtypes), self._module_variant(), ambient_x64()),
             autocast_dtype(self._device),
         )
-        built = self._built.get(key) or self._build(tree, kinds, arrays, dtypes)
+        built = self._built.get(key)
+        if built is None or not built.constants.are_same():
+            built = self._build(tree, kinds, arrays, dtypes)
         remember(self._built, key, built)
         self.lowering_reason = built.reason
         self.lowering = "callback" if built.reason else "native"
@@ -127,7 +133,33 @@ class JaxFunction:
         return {name: p for name, p in params.items() if name not in others}, found
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_built": {}}
+        return {**self.__dict__, "_built": {}, "_watch": None}
+
+    def _module_variant(self) -> Any:
+        """What makes it another program for the same inputs."""
+        if not isinstance(self.module, torch.nn.Module):
+            return None
+        watch = self._watch
+        if watch is None or not watch.is_same():
+            with capturing:
+                watch = self._look_at_module(self.module)
+        return watch.variant(4), tuple(m.training for m in watch.scripted)
+
+    def _look_at_module(self, module: torch.nn.Module) -> Watch:
+        """Raise if it has other parameters than before, but for their values: they are given."""
+        watch = Watch(module, False)
+        tensors = {**watch.parameters, **watch.buffers}
+        own = {**self.params, **self.buffers}
+        if {n: tuple(t.shape) for n, t in tensors.items()} != {n: a.shape for n, a in own.items()}:
+            raise ValueError(
+                f"{self.__name__} has other parameters or buffers than when as_jax_function was "
+                "called; call it anew"
+            )
+        self._dtypes = {name: tensor.dtype for name, tensor in tensors.items()}
+        self._device = next((tensor.device for tensor in tensors.values()), None)
+        self._built = {}
+        self._watch = watch
+        return watch
 
     def _operand(self, path: Any, leaf: Any) -> tuple[Any, torch.dtype]:
         """The leaf as a JAX array, and the dtype in which torch gets it."""
@@ -173,7 +205,7 @@ class JaxFunction:
                 call, arrays, dtypes, self._check_outputs, self.module, self.__name__
             )
             if native is not None:
-                return _Built(native, native.tree, frozenset(), "")
+                return _Built(native, native.tree, frozenset(), "", native.constants)
             reason = self._reason(why)
         inferred, fixed = self._inferred(call, [a.shape for a in arrays], dtypes, reason)
         outputs = [
@@ -184,7 +216,7 @@ class JaxFunction:
         function = HostFunction(
             lambda tensors: call(tensors)[0], inputs, dtypes, outputs, inferred.random
         )
-        return _Built(function, inferred.tree, fixed, reason)
+        return _Built(function, inferred.tree, fixed, reason, Constants((), None))
 
     def _reason(self, error: Exception | None) -> str:
         """Why there is no native function, which is an error if that was asked for."""
@@ -301,7 +333,8 @@ def as_jax_function(
     - ``rng=``: a JAX key for dropout and the like. Without it, seeds come from torch's global
       generator, one per call; under vmap all samples share it unless the key is mapped.
     - The module's training mode is the one at the time of tracing and, with a callback, of running:
-      set it before.
+      set it before. So are numbers, strings, functions, hooks, and used tensors among the modules'
+      attributes: calls outside of ``jit`` notice if they have changed.
     - While JAX's x64 mode is off, int32 arrays arrive in torch as int64 (which its losses and
       gathers require) and int64 results come back as int32. A callback checks that they fit.
 
@@ -310,7 +343,8 @@ def as_jax_function(
 
     **Raises:** ``TypeError`` for arguments that are no arrays, for float64 while x64 is off, and
     if the module's outputs are no tensors; ``ValueError`` for wrong names in ``params`` or
-    ``buffers``; `BridgeError` where ``"native"`` is impossible. What the module raises in a
+    ``buffers``, for a module that is lazy or on the device meta, and for one that has other
+    parameters since; `BridgeError` where ``"native"`` is impossible. What the module raises in a
     callback arrives as JAX's run-time error with torch's traceback.
     """
     if not callable(module):

@@ -10,7 +10,8 @@ import jax
 import numpy as np
 import torch
 
-from .lower._capture import Flat, capture
+from ._watch import Constants
+from .lower._capture import Flat, capture, constants
 from .lower._lower import Lowered
 from .lower._reasons import NotLowered, explained
 
@@ -23,7 +24,8 @@ def _run(lowered: Lowered, seed: Any, arrays: Sequence[Any]) -> list[jax.Array]:
 class NativeFunction:
     """A lowered function with the interface of `HostFunction`."""
 
-    def __init__(self, lowered: Lowered, arrays: Sequence[Any]) -> None:
+    def __init__(self, lowered: Lowered, arrays: Sequence[Any], constants: Constants) -> None:
+        self.constants = constants
         self.random = lowered.random
         self.tree = lowered.tree
         # Compiled by itself where it is called outside of a transformation.
@@ -53,7 +55,8 @@ def native_or_reason(
         _check_hooks(module)
         captured = capture(fn, [a.shape for a in arrays], dtypes, name)
         check_outputs(captured.paths, captured.dtypes)
-        return NativeFunction(Lowered(captured), arrays), None
+        held = Constants(constants(captured.graph), module)
+        return NativeFunction(Lowered(captured), arrays, held), None
     except Exception as error:
         return None, explained(error)
 

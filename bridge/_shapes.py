@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ._dtypes import WIDTH
 from ._guards import inside_callback
 from ._pytree import leaf_name
+from ._torch_internals import quiet_about_fakes
 
 
 class Outputs(NamedTuple):
@@ -86,7 +87,7 @@ def infer_outputs(
 
     pairs = list(zip(shapes, dtypes, strict=True))
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True):
+        with FakeTensorMode(allow_non_fake_inputs=True), quiet_about_fakes():
             return _run(fn, [torch.empty(tuple(s), dtype=d) for s, d in pairs], name)
     except Exception:
         return _run(fn, [torch.ones(tuple(s), dtype=d) for s, d in pairs], name)

@@ -12,6 +12,24 @@ from ._records import known_to_jax
 from ._static import Static
 
 
+def call_with(
+    module: torch.nn.Module, own: dict[str, torch.Tensor], args: Any, kwargs: Any = None
+) -> Any:
+    """`torch.func.functional_call`, which by itself leaves the given tensors in a module that is
+    part of another one under several names."""
+    tables: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        (table, dict(table))
+        for each in module.modules()
+        if not isinstance(each, torch.jit.ScriptModule)
+        for table in (each._parameters, each._buffers)
+    ]
+    try:
+        return torch.func.functional_call(module, own, args, kwargs)
+    finally:
+        for table, before in tables:
+            table.update({name: value for name, value in before.items() if value is not None})
+
+
 class TorchCall:
     """``call(tensors) -> (flat outputs and buffers, their pytree)``.
 
@@ -43,7 +61,7 @@ class TorchCall:
             own = {**params, **state}
             if self.seen is not None:
                 self.seen.update(state)
-            result = torch.func.functional_call(self.module, own, args, kwargs)
+            result = call_with(self.module, own, args, kwargs)
             state = {name: own[name] for name in state}
         else:
             result = self.module(*args, **kwargs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -95,6 +96,19 @@ def tracing() -> bool:
     return _script_trace() is not None
 
 
+_faking = getattr(getattr(_C, "_TorchDispatchModeKey", None), "FAKE", None)
+
+
+def tensors_lack_values() -> str:
+    """What surrounds this call in which tensors stand for others; empty if nothing does. Without
+    the functions above what goes wrong then is an error of torch's."""
+    if functorch_active is not _unknown and functorch_active():
+        return "torch.func (grad, vmap, ...)"
+    if tracing():
+        return "torch.jit.trace or make_fx"
+    return "FakeTensorMode" if _depth_of_modes() and _mode(_faking) is not None else ""
+
+
 def forward_mode_active() -> bool:
     """Whether a `torch.autograd.forward_ad.dual_level` is open. Without it forward-mode AD through
     a bridged function raises in torch."""
@@ -176,8 +190,25 @@ def record(
         _allow_non_fake_inputs=True,
     )
     # With them nodes have the lines that `note_line` sets.
-    with preserve_node_meta():
+    with preserve_node_meta(), quiet_about_fakes():
         return trace(*examples)
+
+
+@contextmanager
+def quiet_about_fakes() -> Iterator[None]:
+    """Inside, and in this thread only, torch does not log a page of traceback for what fails on
+    fake tensors, which is raised anyway."""
+    thread = threading.get_ident()
+
+    def keep(record: logging.LogRecord) -> bool:
+        return record.thread != thread
+
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    logger.addFilter(keep)
+    try:
+        yield
+    finally:
+        logger.removeFilter(keep)
 
 
 def note_line(line: str) -> None:

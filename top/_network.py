@@ -12,8 +12,12 @@ import jax
 import numpy as np
 from jax import Array, export
 
+from ._weights import read_weights
+
 FORMAT = 1
 PROGRAM, WEIGHTS, ABOUT = "network.stablehlo", "weights.npz", "about.json"
+BESIDE = "weights"
+"""Where ``about.json`` says which file has the weights, if it is another one."""
 
 
 class Network:
@@ -83,21 +87,27 @@ def need_flatbuffers() -> None:
         )
 
 
-def load_network(path: str | Path) -> Network:
+def load_network(path: str | Path, *, weights: str | Path | None = None) -> Network:
     """Load a network that `evtorch.bridge.export_network` wrote, without torch.
+
+    **Arguments:** ``weights``: a file of safetensors to take the weights from, in place of those
+    that were written with the network.
 
     **Returns:** a `Network`: call it on arrays. JAX versions up to half a year newer or older than
     the one that wrote the file run it (`jax.export`'s guarantee).
 
-    **Raises:** ``ValueError`` for a file of another kind or of a newer format; ``ImportError``
-    without the package flatbuffers.
+    **Raises:** ``ValueError`` for a file of another kind or of a newer format, and for weights that
+    are not those written with the network, or do not fit; ``FileNotFoundError`` for a missing file;
+    ``ImportError`` without the packages flatbuffers or, for weights beside it, safetensors.
     """
     need_flatbuffers()
+    path = Path(path)
     try:
         with zipfile.ZipFile(path) as archive:
             about = json.loads(archive.read(ABOUT))
             program = archive.read(PROGRAM)
-            stored = archive.read(WEIGHTS)
+            beside = about.get(BESIDE)
+            stored = b"" if beside or weights is not None else archive.read(WEIGHTS)
     except (zipfile.BadZipFile, KeyError) as error:
         raise ValueError(f"{path} was not written by evtorch.bridge.export_network") from error
     if about["format"] > FORMAT:
@@ -105,12 +115,21 @@ def load_network(path: str | Path) -> Network:
             f"{path} has format {about['format']}, this version of evtorch knows those up to "
             f"{FORMAT}; update evtorch"
         )
-    with np.load(io.BytesIO(stored), allow_pickle=False) as found, jax.enable_x64(about["x64"]):
+    with jax.enable_x64(about["x64"]):
         exported = export.deserialize(bytearray(program))
-        # NumPy's files hold bfloat16 and its like as bytes without a type.
-        types = {name: expected.dtype for name, expected in _input_types(exported)[0].items()}
-        weights: dict[str, Array] = {
-            name: jax.device_put(x.view(types[name]) if x.dtype.kind == "V" else x)
-            for name, x in ((name, found[name]) for name in found.files)
-        }
-        return Network(exported, weights, about["x64"])
+        types = _input_types(exported)[0]
+        if weights is not None:
+            found = read_weights(Path(weights), types, None)
+        elif beside:
+            found = read_weights(path.parent / Path(beside["file"]).name, types, beside["sha256"])
+        else:
+            found = _read_inside(stored, types)
+        arrays: dict[str, Array] = {name: jax.device_put(x) for name, x in found.items()}
+        return Network(exported, arrays, about["x64"])
+
+
+def _read_inside(stored: bytes, types: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    with np.load(io.BytesIO(stored), allow_pickle=False) as found:
+        arrays = {name: found[name] for name in found.files}
+    # NumPy's files hold bfloat16 and its like as bytes without a type.
+    return {n: x.view(types[n].dtype) if x.dtype.kind == "V" else x for n, x in arrays.items()}

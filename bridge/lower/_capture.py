@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import threading
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -18,13 +18,12 @@ from .._torch_internals import (
     record,
     simpler_operators,
 )
+from .._watch import capturing
 from ._custom_function import Application
-from ._gradient_mode import GradientMode, detached
+from ._gradient_mode import GradientMode, detached, make_leaf
+from ._inner_gradient import InnerGradients
 from ._operators._table import TABLE
 from ._recurrent_layers import RecurrentLayers
-
-# What a capture replaces, such as the parameters of a module, belongs to all threads.
-_lock = threading.RLock()
 
 Flat = Callable[[Sequence[torch.Tensor]], tuple[list[Any], Any]]
 """``fn(tensors) -> (flat outputs, their pytree)``."""
@@ -68,6 +67,14 @@ def _rules() -> dict[Any, Any]:
     }
 
 
+def constants(graph: torch.fx.GraphModule) -> list[torch.Tensor]:
+    """The tensors that a graph holds: those that the torch code used and did not get."""
+    found = [
+        operator.attrgetter(str(n.target))(graph) for n in graph.graph.find_nodes(op="get_attr")
+    ]
+    return [value for value in found if isinstance(value, torch.Tensor)]
+
+
 def capture(
     fn: Flat, shapes: Sequence[Sequence[int]], dtypes: Sequence[torch.dtype], name: str
 ) -> Captured:
@@ -83,7 +90,7 @@ def capture(
 
     def forward(*tensors: torch.Tensor) -> list[torch.Tensor]:
         nonlocal tree, paths
-        with GradientMode(), RecurrentLayers():
+        with GradientMode(), RecurrentLayers(), InnerGradients(make_leaf):
             leaves, tree = fn(tensors)
         paths = output_paths(leaves, tree, name)
         leaves = [detached(leaf) for leaf in leaves]
@@ -94,7 +101,7 @@ def capture(
     applied = _CustomFunctions()
     # With gradients, as when it runs: where they are off, they are stopped.
     with (
-        _lock,
+        capturing,
         torch.enable_grad(),
         torch.random.fork_rng(),
         marked_as_captured() as checks,

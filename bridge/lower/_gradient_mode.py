@@ -15,14 +15,16 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .._torch_internals import functorch_active, note_line
+from . import _inner_gradient as _inner_gradient  # It defines the operator.
 from ._operators._registry import Operator
 from ._operators._table import TABLE
 from ._reasons import NotLowered, user_line
 
 _aten: Any = torch.ops.aten
+_GRADIENT: Any = torch.ops.evtorch.gradient.default
 _CLOSED_OVER = (
-    "it computes gradients inside, or uses tensors that require gradients and are neither its "
-    "parameters nor its arguments"
+    "it uses tensors that require gradients and are neither its parameters nor its arguments, or "
+    "computes gradients inside otherwise than by torch.autograd.grad"
 )
 # JAX has NaN where these raise.
 _CHECKS = {
@@ -31,7 +33,14 @@ _CHECKS = {
     _aten._assert_async.msg,
     _aten._assert_tensor_metadata.default,
 }
+# torch refuses tensors of several dtypes here, but not where they have no values.
+_OF_ONE_DTYPE = {
+    getattr(_aten, name).default
+    for name in ("mm", "bmm", "mv", "dot", "vdot", "addmm", "baddbmm", "addmv", "convolution")
+}
 _MARK = "_evtorch_stopped"
+_LEAF = "_evtorch_leaf"
+_NO_LEAF = object()
 
 
 @torch.library.custom_op("evtorch::substitute", mutates_args=())
@@ -65,8 +74,18 @@ def _tensors(values: Any) -> list[torch.Tensor]:
 def detached(value: Any) -> Any:
     """``value`` without gradient if it is a view without one."""
     if _is_differentiable(value) and getattr(value, _MARK, False):
-        return _aten.detach.default(value)
+        leaf = getattr(value, _LEAF, _NO_LEAF)
+        if leaf is None:
+            setattr(value, _LEAF, leaf := _aten.detach.default(value))
+        return _aten.detach.default(value) if leaf is _NO_LEAF else leaf
     return value
+
+
+def make_leaf(tensor: torch.Tensor) -> None:
+    """Have a tensor without gradients be the same node wherever it is used, so that gradients with
+    respect to it exist."""
+    if getattr(tensor, _MARK, False) and not hasattr(tensor, _LEAF):
+        setattr(tensor, _LEAF, None)  # It is made where it is used first.
 
 
 class GradientMode(TorchDispatchMode):
@@ -85,6 +104,8 @@ class GradientMode(TorchDispatchMode):
             return _marked(_aten.alias.default(args[0]))
         schema = func._schema
         if any(r.alias_info is not None and not r.alias_info.is_write for r in schema.returns):
+            if hasattr(args[0], _LEAF):
+                args = (detached(args[0]), *args[1:])
             found = func(*args, **kwargs)
             stopped = not enabled or getattr(args[0], _MARK, False)
             return _marked(found) if stopped else found
@@ -100,6 +121,11 @@ def _marked(value: Any) -> Any:
 def _run(func: Any, schema: Any, args: Any, kwargs: Any, enabled: bool) -> Any:
     if enabled and any(t.requires_grad for t in _tensors((args, kwargs))):
         raise NotLowered(_CLOSED_OVER)
+    if func in _OF_ONE_DTYPE and len({t.dtype for t in _tensors((args, kwargs))}) > 1:
+        dtypes = ", ".join(str(t.dtype) for t in _tensors((args, kwargs)))
+        raise RuntimeError(
+            f"{func} got tensors of the dtypes {dtypes}; convert the inputs or the module to one"
+        )
     names = [argument.name for argument in schema.arguments]
     given = {**dict(zip(names, args, strict=False)), **kwargs}
     written = {
@@ -117,7 +143,7 @@ def _run(func: Any, schema: Any, args: Any, kwargs: Any, enabled: bool) -> Any:
     def stopped(value: Any) -> Any:
         if isinstance(value, (list, tuple)):
             return [stopped(v) for v in value]
-        if not enabled and _is_differentiable(value):
+        if not enabled and func is not _GRADIENT and _is_differentiable(value):
             return _aten.detach.default(value)
         return detached(value)
 

@@ -19,6 +19,7 @@ from .._dtypes import NUMPY_DTYPE, WIDE_FLOAT, WIDTH
 from ._capture import capture
 from ._custom_function import application
 from ._custom_rule import with_own_gradient
+from ._inner_gradient import inner_gradient, nodes_between
 from ._operators._registry import Needs, Operator
 from ._operators._table import TABLE
 from ._reasons import NotLowered, first_line, line_of
@@ -26,6 +27,7 @@ from ._reasons import NotLowered, first_line, line_of
 _CALL: Any = torch.ops.evtorch.call.default
 _RECURRENT: Any = torch.ops.evtorch.recurrent.default
 _FUNCTION: Any = torch.ops.evtorch.function.default
+_GRADIENT: Any = torch.ops.evtorch.gradient.default
 _NARROW = {np.dtype(np.int64): np.dtype(np.int32), np.dtype(np.uint64): np.dtype(np.uint32)}
 
 
@@ -151,6 +153,37 @@ def _draws(node: torch.fx.Node) -> bool:
     return bool(dropout and train)
 
 
+def _gradient_step(
+    node: torch.fx.Node, places: dict[torch.fx.Node, int], steps: Sequence[Step], x64: bool
+) -> Step:
+    """A gradient that the torch code computes, of what earlier steps do."""
+    outputs: Any = node.args[0]
+    inputs: Any = node.args[1]
+    between = nodes_between(outputs, inputs)
+    positions = {places[n] for n in between}
+    inner = [step for step in steps if step.position in positions]
+    if any(step.needs is Needs.KEY and _draws(n) for step, n in zip(inner, between, strict=True)):
+        raise NotLowered(f"it computes gradients through random numbers{line_of(node)}")
+
+    def run(results: dict[int, Any]) -> None:
+        for step in inner:
+            results[step.position] = _run_step(step, None, results)
+
+    used = {n for each in between for n in each.all_input_nodes} | set(outputs)
+    known = {places[n]: Reference(places[n]) for n in used - {*between, *inputs}}
+    weights, create_graph = torch.fx.map_arg(node.args[2:], lambda n: Reference(places[n]))
+    return Step(
+        places[node],
+        inner_gradient(run, [places[n] for n in outputs], [places[n] for n in inputs]),
+        (known, [Reference(places[n]) for n in inputs], weights, create_graph),
+        {},
+        Needs.NOTHING,
+        _output_type(node.meta.get("val"), x64),
+        "torch.autograd.grad",
+        line_of(node),
+    )
+
+
 def compiled_steps(graph: torch.fx.GraphModule) -> Program:
     """The program of a graph in JAX's present x64 mode. Raises `NotLowered` for what is not in the
     table."""
@@ -170,6 +203,8 @@ def compiled_steps(graph: torch.fx.GraphModule) -> Program:
             constants.append((position, _constant(value, x64, str(node.target))))
         elif node.op == "output":
             outputs = [places[n] for n in node.args[0]]
+        elif node.target is _GRADIENT:
+            steps.append(_gradient_step(node, places, steps, x64))
         else:
             found = _found(node)
             random |= found.needs is Needs.KEY and _draws(node)

@@ -35,11 +35,22 @@ def line_of(node: torch.fx.Node) -> str:
 
 
 def user_line() -> str:
-    """The line of the user's code that runs now: the innermost that is not torch's or ours."""
+    """The line of the user's code that runs now: the innermost that is not torch's or ours; and
+    the module of torch that it calls, if it does."""
     frame: Any = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_OWN):
+    module = ""
+    while frame is not None and _is_own(frame.f_code):
+        if not module and frame.f_code.co_name == "forward":
+            own = frame.f_locals.get("self")
+            module = f"{type(own).__name__}, from " if isinstance(own, torch.nn.Module) else ""
         frame = frame.f_back
-    return "" if frame is None else _described(frame.f_code, frame.f_lineno)
+    return "" if frame is None else module + _described(frame.f_code, frame.f_lineno)
+
+
+def _is_own(code: types.CodeType) -> bool:
+    # make_fx calls what it records through a function that it makes of a string.
+    generated = code.co_filename == "<string>" and code.co_name == "<lambda>"
+    return generated or code.co_filename.startswith(_OWN)
 
 
 def _described(code: types.CodeType, line: int) -> str:

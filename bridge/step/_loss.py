@@ -12,13 +12,16 @@ from .._config import ambient_x64
 from .._guards import BridgeError
 from .._records import known_to_jax
 from .._static import Static
-from ..lower._capture import Captured, capture
+from .._torch_call import call_with
+from .._watch import Constants
+from ..lower._capture import Captured, capture, constants
 from ..lower._interpret import jax_dtype
 from ..lower._lower import Lowered
 from ..lower._reasons import NotLowered, explained
 from ._whole import Whole
 
 _DETACH: Any = torch.ops.aten.detach.default
+_GRADIENT: Any = torch.ops.evtorch.gradient.default
 _JAX = ("jax", "jaxlib", "optax")
 
 
@@ -42,8 +45,11 @@ class Loss:
     """``loss(key, arrays) -> (result, buffers, checked)``: what the user's loss returns, the
     buffers afterwards, and what `checks` look at."""
 
-    def __init__(self, captured: Captured, call: Call, after: Callable[..., Any] | None) -> None:
+    def __init__(
+        self, captured: Captured, whole: Whole, call: Call, after: Callable[..., Any] | None
+    ) -> None:
         self._lowered = Lowered(captured)
+        self.constants = Constants(constants(captured.graph), whole)
         self._tree = captured.tree
         self._call = call
         self._after = after
@@ -80,16 +86,17 @@ def captured_loss(whole: Whole, call: Call) -> Loss:
 
     **Raises:** `BridgeError` for what has no form in JAX; what model and loss raise.
     """
-    if _is_of_jax(whole.loss):
+    if _is_of(whole.loss, _JAX):
         return _with_jax_loss(whole, call)
     try:
-        return Loss(_captured(whole, call, True), call, None)
+        return Loss(_captured(whole, call, True), whole, call, None)
     except Exception as error:
         refused = _refused(error)
         try:
             return _with_jax_loss(whole, call)
         except Exception as other:
-            refused.add_note(f"As a function of JAX, the loss fails too: {other}")
+            if not _is_of(whole.loss, ("torch",)) and str(other) != str(refused):
+                refused.add_note(f"As a function of JAX, the loss fails too: {other}")
         if refused is error:
             raise
         raise refused from error
@@ -99,7 +106,7 @@ def _captured(whole: Whole, call: Call, with_loss: bool) -> Captured:
     def run(tensors: Sequence[torch.Tensor]) -> tuple[list[Any], Any]:
         params, buffers, args, kwargs = call.unflatten(tensors)
         own = {**params, **buffers}
-        result = torch.func.functional_call(whole, own, (args, kwargs, with_loss))
+        result = call_with(whole, own, (args, kwargs, with_loss))
         after = [{name: own[name] for name in names} for names in (buffers, params)]
         return jax.tree_util.tree_flatten((known_to_jax(result), *after))
 
@@ -123,7 +130,7 @@ def _refuse_written_parameters(captured: Captured, call: Call) -> None:
 
 def _with_jax_loss(whole: Whole, call: Call) -> Loss:
     try:
-        found = Loss(_captured(whole, call, False), call, whole.loss)
+        found = Loss(_captured(whole, call, False), whole, call, whole.loss)
     except Exception as error:
         refused = _refused(error)
         if refused is error:
@@ -139,9 +146,9 @@ def _with_jax_loss(whole: Whole, call: Call) -> Loss:
     return found
 
 
-def _is_of_jax(loss: Any) -> bool:
+def _is_of(loss: Any, packages: Sequence[str]) -> bool:
     kinds = (loss, type(loss))
-    return any((getattr(k, "__module__", None) or "").split(".")[0] in _JAX for k in kinds)
+    return any((getattr(k, "__module__", None) or "").split(".")[0] in packages for k in kinds)
 
 
 def _refused(error: Exception) -> Exception:
@@ -163,11 +170,16 @@ def _dependencies(captured: Captured, on_all: bool) -> list[bool]:
     seen: set[torch.fx.Node] = set()
     while wanted:
         node = wanted.pop()
-        if node in seen or node.target is _DETACH or not _has_gradient(node.meta.get("val")):
+        if node in seen or _is_detached(node) or not _has_gradient(node.meta.get("val")):
             continue
         seen.add(node)
         wanted += node.all_input_nodes
     return [node in seen for node in nodes if node.op == "placeholder"]
+
+
+def _is_detached(node: torch.fx.Node) -> bool:
+    without_graph = node.target is _GRADIENT and not node.args[3]
+    return node.target is _DETACH or without_graph
 
 
 def _has_gradient(value: Any) -> bool:

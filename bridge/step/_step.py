@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,24 +12,25 @@ import numpy as np
 import torch
 
 from ..._programs import Programs  # pyright: ignore[reportMissingImports]  # It lies in top/.
-from .._arrays import as_operand
+from .._arrays import as_operand, check_module
 from .._config import JaxConfig, autocast_dtype
 from .._dtypes import WIDTH, needs_x64
 from .._errors import reraise
-from .._guards import check_call
+from .._guards import BridgeError, check_call
 from .._jax_function import draw_seed
 from .._optimizer import OptaxOptimizer
 from .._pytree import leaf_name, to_jax, to_torch
 from .._static import Static, remember
+from .._torch_internals import tensors_lack_values
+from .._watch import Watch, capturing
 from ._loss import Call, Loss, captured_loss
 from ._optax_rule import OptaxRule
 from ._shared import Shared, Written
 from ._torch_rules import KNOWN, TorchRule
-from ._update import Plan
-from ._watch import Watch
+from ._update import Moved, Plan
 from ._whole import Whole
 
-# So many programs of one step are worth a warning, as in torch.compile.
+# So many programs for as many values of a constant are worth a warning.
 _MANY = 8
 _STATIC = (bool, int, float, complex, str)
 
@@ -54,10 +55,13 @@ class CompiledStep:
         self._whole = Whole(model, loss)
         self._rule = _rule_of(model, optimizer)
         self.optimizer = self._rule.optimizer
+        self._makes_optimizer = self.optimizer is not optimizer
         self._lock = threading.Lock()
         self._sums: dict[str, jax.Array] = {}
         self._taken = 0
-        self._look_at_model()
+        self._captured_anew = 0
+        with capturing:
+            self._look_at_model({})
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """``step(*inputs, target, **options of the model)``: the loss before the update."""
@@ -66,13 +70,15 @@ class CompiledStep:
 
             return compiled_step_outside(self, args, kwargs)
         check_call("compile_step")
+        _check_surroundings()
         if not args:
             raise TypeError("a compiled step takes the model's inputs and, as last, the target")
         with self._lock:
             return self._step(args, kwargs)
 
-    def _look_at_model(self) -> None:
-        watch = Watch(self._whole)
+    def _look_at_model(self, before: Mapping[str, torch.Tensor]) -> None:
+        check_module(self.model)
+        watch = Watch(self._whole, True)
         names, buffers = sorted(watch.parameters), sorted(watch.buffers)
         params = [watch.parameters[name] for name in names]
         place = {id(p): i for i, p in enumerate(params)}
@@ -82,9 +88,13 @@ class CompiledStep:
         if strangers:
             raise ValueError(
                 f"`optimizer` holds {strangers} parameters that are none of the model's (any "
-                "more); make it from model.parameters(), and anew after parameters were replaced"
+                "more); make it from model.parameters(), and call compile_step anew after "
+                "parameters were replaced"
             )
-        self._watch, self._names, self._held, self._order = watch, names, held, order
+        others = [
+            (n, p) for i, (n, p) in enumerate(zip(names, params, strict=True)) if i not in order
+        ]
+        self._names, self._order, self._others = names, order, others
         self._params = Shared(names, params)
         self._buffers = Shared(buffers, [watch.buffers[name] for name in buffers])
         own = [*self._params.tensors, *self._buffers.tensors]
@@ -95,8 +105,13 @@ class CompiledStep:
         self._losses: dict[Any, Loss] = {}
         self._programs = Programs()
         self._written: dict[int, Written] = {}
-        self._variants: dict[Any, int] = {}
-        self._variant: tuple[Any, int] = (None, 0)
+        self._sums = {
+            name: s
+            for name, s in self._sums.items()
+            if watch.parameters.get(name) is before[name] and before[name].shape == s.shape
+        }
+        # Last, so that after an interrupt all of it is done again.
+        self._watch, self._held = watch, held
 
     def _held_parameters(self) -> list[int]:
         """The optimiser's parameters, by identity."""
@@ -104,14 +119,10 @@ class CompiledStep:
 
     def _step(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self._held != self._held_parameters() or not self._watch.is_same():
-            before = self._watch.parameters
-            self._look_at_model()
-            now = self._watch.parameters
-            self._sums = {
-                name: s
-                for name, s in self._sums.items()
-                if now.get(name) is before[name] and tuple(now[name].shape) == s.shape
-            }
+            with capturing:
+                # Else what was different was the capture in another thread.
+                if self._held != self._held_parameters() or not self._watch.is_same():
+                    self._look_at_model(self._watch.parameters)
         leaves, tree = jax.tree_util.tree_flatten((args, kwargs))
         tensors, kinds = self._sorted(leaves, (args, kwargs))
         width = self._width
@@ -120,26 +131,23 @@ class CompiledStep:
         config = JaxConfig.capture(needs_x64(width), self._device.type == "cpu")
         autocast = autocast_dtype(self._device)
         types = tuple([t.shape for t in tensors]), tuple([t.dtype for t in tensors])
-        key = (tree, kinds, types, self._model_variant(), config, autocast)
+        key = (tree, kinds, types, self._watch.variant(4), config, autocast)
         loss = self._losses.get(key)
-        if loss is None:
+        if loss is None or not loss.constants.are_same():
+            if loss is not None:
+                self._note_new_constants()
             loss = config.call(self._captured, args, kwargs, kinds, types)
             remember(self._losses, key, loss)
-        return self._run(key, loss, tensors, config)
+        return self._run(loss, tensors, config)
 
-    def _model_variant(self) -> int:
-        """A number for the numbers and strings in the model's attributes."""
-        attributes = self._watch.attributes()
-        if self._variant[0] is not attributes:
-            number = self._variants.setdefault(attributes, len(self._variants))
-            self._variant = attributes, number
-            if number == _MANY:
-                warnings.warn(
-                    f"numbers or strings among the model's attributes have had {_MANY} values in "
-                    "as many steps, each of which compiled; keep counters in buffers",
-                    stacklevel=4,
-                )
-        return self._variant[1]
+    def _note_new_constants(self) -> None:
+        self._captured_anew += 1
+        if self._captured_anew == _MANY:
+            warnings.warn(
+                "a tensor that is neither a parameter nor a buffer of the model has changed "
+                f"{_MANY} times, each of which compiled; make it a buffer, or pass it to the step",
+                stacklevel=4,
+            )
 
     def _sorted(self, leaves: Sequence[Any], arguments: Any) -> tuple[list[torch.Tensor], Any]:
         """The tensors among the leaves, and what each leaf is: None for a tensor."""
@@ -179,21 +187,15 @@ class CompiledStep:
         )
         return captured_loss(self._whole, call)
 
-    def _run(self, key: Any, loss: Loss, tensors: list[torch.Tensor], config: JaxConfig) -> Any:
+    def _run(self, loss: Loss, tensors: list[torch.Tensor], config: JaxConfig) -> Any:
         params = self._params.tensors
         sums = {i: self._sums[n] for i, n in enumerate(self._names) if n in self._sums}
-        moving = tuple(
-            i for i in self._order if params[i].requires_grad and (loss.depends[i] or i in sums)
-        )
-        if not moving:
-            raise ValueError(
-                "no parameter of the optimizer has an effect on the loss, or all are frozen"
-            )
+        moving = self._moving(loss, sums)
         kind, state, numbers = self._rule.begin([params[i] for i in moving], config.x64)
         is_last = self._taken + 1 >= self.accumulate
         bounds = self.max_value, self.max_norm
         bounded = tuple([bound is None for bound in bounds])
-        key = (key, kind, moving, self.accumulate, is_last, tuple(sums), bounded)
+        key = (loss, kind, moving, self.accumulate, is_last, tuple(sums), bounded)
         program = self._programs.find(key)
         targets = [params[i] for i in moving] if is_last else []
         written = self._outputs([*targets, *self._buffers.tensors, *self._rule.written(is_last)])
@@ -219,12 +221,43 @@ class CompiledStep:
             reraise(error, "the compiled step", names, tensors)
         for check, array in zip(loss.checks, moved.checked, strict=True):
             check(np.asarray(array))
+        taken = 0 if is_last else self._taken + 1
+        _to_the_end(lambda: self._finish(moved, written, config, taken))
+        return jax.tree_util.tree_unflatten(tree, exported)
+
+    def _finish(self, moved: Moved, written: Written, config: JaxConfig, taken: int) -> None:
+        """Enter a step. To do it twice is to do it once."""
         written.take(moved.written, config)
-        if is_last:
+        if taken == 0:
             self._rule.finish(moved.state)
         self._sums = {self._names[i]: s for i, s in moved.sums.items()}
-        self._taken = 0 if is_last else self._taken + 1
-        return jax.tree_util.tree_unflatten(tree, exported)
+        self._taken = taken
+
+    def _moving(self, loss: Loss, sums: Mapping[int, Any]) -> tuple[int, ...]:
+        """The parameters that a step moves."""
+        for name, parameter in self._others if self._makes_optimizer else ():
+            if parameter.requires_grad:
+                raise ValueError(
+                    f"`{name}` was added or unfrozen after compile_step, and the optimizer that it "
+                    "made does not hold it; call compile_step anew, or freeze it"
+                )
+        for i in self._order:
+            parameter: Any = self._params.tensors[i]
+            if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
+                raise BridgeError(
+                    f"`{self._names[i]}` has a hook for its gradient, which a compiled step does "
+                    "not run; remove it, or train in a plain loop of torch (loss.backward(), "
+                    "optimizer.step())"
+                )
+        params = self._params.tensors
+        moving = tuple(
+            i for i in self._order if params[i].requires_grad and (loss.depends[i] or i in sums)
+        )
+        if not moving:
+            raise ValueError(
+                "no parameter of the optimizer has an effect on the loss, or all are frozen"
+            )
+        return moving
 
     def _outputs(self, tensors: list[torch.Tensor]) -> Written:
         found = self._written.get(len(tensors))
@@ -253,6 +286,25 @@ class CompiledStep:
 
 
 _NO_SEED = np.zeros(2, np.uint32)
+
+
+def _check_surroundings() -> None:
+    where = tensors_lack_values()
+    if where:
+        raise BridgeError(
+            f"a compiled step was called inside {where}, where tensors have no values of their "
+            "own, but it moves the model's parameters at once. Call it outside; for gradients in "
+            "another way call the model itself, or bridge.as_jax_function(model) in JAX"
+        )
+
+
+def _to_the_end(finish: Callable[[], None]) -> None:
+    """Call it, and once more where an interrupt (Ctrl-C, an alarm) stopped it: no half steps."""
+    try:
+        finish()
+    except BaseException:
+        _to_the_end(finish)
+        raise
 
 
 def _name(arguments: Any, position: int) -> str:
@@ -290,8 +342,8 @@ def compile_step(
 
     - ``model``: an ``nn.Module`` whose operators have a form in JAX, as of
       ``as_jax_function(lowering="native")``: torch's common layers, `JaxModule`, evtorch's layers.
-      It is captured once for each set of shapes, dtypes, training modes and numbers among its
-      modules' attributes; other changes of Python code or attributes after that are not seen.
+      It is captured once for each set of shapes, dtypes, and numbers, strings, functions, hooks,
+      and used tensors among its modules' attributes; other changes after that are not seen.
     - ``loss``: a function of torch or of JAX, of the model's output and the target. It returns a
       scalar, or a tuple that begins with one; what else is in it comes back beside the loss.
     - ``optimizer``: a `torch.optim.Adam`, ``AdamW`` or ``SGD``, whose state and learning rates stay
@@ -306,11 +358,13 @@ def compile_step(
     the training exactly.
 
     Random numbers come from JAX, with seeds from torch's global generator. A step in which a layer
-    raises (`SpikeOverflowError`) changes nothing. ``.grad`` is neither read nor written.
+    raises (`SpikeOverflowError`) changes nothing; one that is interrupted is taken or not, never
+    half. ``.grad`` is neither read nor written, and what comes back carries no gradients.
 
     **Raises:** `BridgeError` for what has no form in JAX, with the line of the module (in the first
-    step); ``TypeError`` for other optimisers, by name; ``ValueError`` for an optimiser of another
-    model's parameters, and for a loss that is no scalar.
+    step), for hooks of gradients, and for a step inside `torch.func`; ``TypeError`` for other
+    optimisers, by name; ``ValueError`` for an optimiser of another model's parameters, for a model
+    on the device meta or with lazy modules, and for a loss that is no scalar.
     """
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"`model` must be an nn.Module, got {model!r}")
@@ -319,6 +373,7 @@ def compile_step(
             "`model` is a DistributedDataParallel, which exchanges gradients in loss.backward(); "
             "train it in a plain loop"
         )
+    check_module(model)
     if not callable(loss):
         raise TypeError(f"`loss` must be a function of output and target, got {loss!r}")
     others = set(loss.parameters() if isinstance(loss, torch.nn.Module) else ())

@@ -137,6 +137,7 @@ class TorchRule:
         self.optimizer = optimizer
         self._groups: list[dict[str, Any]] = []
         self._members: list[_Member] = []
+        self._steps: list[int] = []
         self._shared = Shared([], [])
         self._dtypes: tuple[torch.dtype, ...] = ()
 
@@ -147,8 +148,9 @@ class TorchRule:
             self._look_at_state(live)
         known: dict[Any, Row] = {}
         rows = []
-        for m in self._members:
-            key = id(m.group), 1 if m.steps is None else int(m.steps) + 1, m.is_first
+        self._steps = [1 if m.steps is None else int(m.steps) + 1 for m in self._members]
+        for m, steps in zip(self._members, self._steps, strict=True):
+            key = id(m.group), steps, m.is_first
             if key not in known:
                 known[key] = self._rule.numbers(m.group, *key[1:])
             rows.append(known[key])
@@ -174,10 +176,11 @@ class TorchRule:
     def _look_at_state(self, live: Sequence[torch.Tensor]) -> None:
         self._groups = list(self.optimizer.param_groups)
         groups = {id(p): group for group in self._groups for p in group["params"]}
-        self._members = [self._member(p, groups[id(p)]) for p in live]
-        found = [row for m in self._members for row in m.tensors]
+        members = [self._member(p, groups[id(p)]) for p in live]
+        found = [row for m in members for row in m.tensors]
         self._shared = Shared([f"optimizer.state {n}" for n, _ in found], [t for _, t in found])
         self._dtypes = tuple([t.dtype for _, t in found])
+        self._members = members  # Last, so that after an interrupt all is looked at again.
 
     def _member(self, parameter: torch.Tensor, group: dict[str, Any]) -> _Member:
         names = self._rule.buffers(group)
@@ -204,7 +207,8 @@ class TorchRule:
         for i, (own, count) in enumerate(kinds):
             before = [next(rest) for _ in range(count)]
             # As torch, at least in float32: 0.999 is 1 in bfloat16.
-            dtype = jnp.promote_types(params[i].dtype, jnp.float32)
+            own_dtype = params[i].dtype
+            dtype = own_dtype if own_dtype.itemsize >= 4 else np.dtype(np.float32)
             p, g, *buffers = (a.astype(dtype) for a in (params[i], gradients[i], *before))
             x = {name: numbers[i, j].astype(dtype) for j, name in enumerate(columns)}
             p, buffers = self._rule.update(own, p, g, buffers, x)
@@ -217,14 +221,14 @@ class TorchRule:
         return self._shared.tensors if is_last else []
 
     def finish(self, state: None) -> None:
-        """Enter the step into the optimiser."""
-        for member in self._members:
+        """Enter the step into the optimiser; again if that was interrupted."""
+        for member, steps in zip(self._members, self._steps, strict=True):
             if member.is_first:
                 self.optimizer.state[member.parameter] = member.state
             if isinstance(member.steps, np.ndarray):
-                np.add(member.steps, 1, out=member.steps)
+                member.steps.fill(steps)
             elif member.steps is not None:
-                member.steps.add_(1)
+                member.steps.fill_(steps)
         if any(member.is_first for member in self._members):
             self._members = [m._replace(is_first=False) for m in self._members]
         # torch's schedulers warn where no step was taken before theirs.

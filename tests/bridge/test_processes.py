@@ -81,7 +81,13 @@ def test_every_way_into_jax_is_guarded_after_a_fork():
         loss = f(x).sum()
         fn, params = bridge.as_jax_function(torch.nn.Linear(3, 3))
         ones = jnp.ones(3)
+        model = torch.nn.Linear(3, 2)
+        mse, sgd = torch.nn.MSELoss(), torch.optim.SGD(model.parameters(), 0.1)
+        step = bridge.compile_step(model, mse, sgd)
+        step(torch.ones(4, 3), torch.ones(4, 2))
         cases = [
+            lambda: step(torch.ones(4, 3), torch.ones(4, 2)),
+            lambda: bridge.compile_step(model, mse, sgd),
             lambda: bridge.OptaxOptimizer([x], optax.adam(0.1)),
             lambda: fn(params, ones),
             lambda: bridge.as_jax_function(torch.nn.Linear(3, 3)),

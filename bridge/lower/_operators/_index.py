@@ -30,7 +30,7 @@ def _read(x: Any, places: Any) -> Any:
     return x.at[places].get(mode="fill")
 
 
-def _not_from_behind(index: Any, size: int) -> Any:
+def not_from_behind(index: Any, size: int) -> Any:
     """Indices of which torch refuses negative ones, with those beyond the end."""
     return jnp.where(index < 0, size, index)
 
@@ -59,7 +59,7 @@ def _index_put(x: Any, indices: Sequence[Any], values: Any, accumulate: bool = F
 @lowers("index_select")
 def _index_select(x: Any, dim: int, index: Any) -> Any:
     index = index.reshape(-1)
-    return jnp.take(x, _not_from_behind(index, x.shape[dim]), dim) if x.ndim else x
+    return jnp.take(x, not_from_behind(index, x.shape[dim]), dim) if x.ndim else x
 
 
 @lowers("embedding")
@@ -72,7 +72,7 @@ def _embedding(
 ) -> Any:
     if scale_grad_by_freq:
         raise Unsupported("scale_grad_by_freq")
-    found = jnp.take(weight, _not_from_behind(indices, weight.shape[0]), 0)
+    found = jnp.take(weight, not_from_behind(indices, weight.shape[0]), 0)
     if padding_idx < 0:
         return found
     padding = (indices == padding_idx)[..., None]
@@ -92,8 +92,8 @@ def _gather(x: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Any:
         return jnp.zeros(index.shape, x.dtype)
     if not x.ndim or not index.ndim:
         x, flat = x.reshape(-1), index.reshape(-1)
-        return _read(x, _not_from_behind(flat, x.size)).reshape(index.shape)
-    return _read(x, _grid(_not_from_behind(index, x.shape[dim]), dim % x.ndim))
+        return _read(x, not_from_behind(flat, x.size)).reshape(index.shape)
+    return _read(x, _grid(not_from_behind(index, x.shape[dim]), dim % x.ndim))
 
 
 def _scatter_at(x: Any, dim: int, index: Any, source: Any, how: str) -> Any:

@@ -200,6 +200,37 @@ def _lu_factor_ex(x: Any, *, pivot: bool = True, check_errors: bool = False) -> 
     return factors, pivots + 1, _fine(x)
 
 
+def _factors(lu: Any) -> tuple[Any, Any]:
+    """Both triangular factors in what LAPACK returns."""
+    rows, columns = lu.shape[-2:]
+    small = min(rows, columns)
+    lower = jnp.tril(lu[..., :small], -1) + jnp.eye(rows, small, dtype=lu.dtype)
+    return lower, jnp.triu(lu[..., :small, :])
+
+
+def _permutation(order: Any, dtype: Any) -> Any:
+    """The matrix P of A = P L U, where ``order`` are the rows of A in those of L."""
+    return jnp.swapaxes(jnp.eye(order.shape[-1], dtype=dtype)[order], -1, -2)
+
+
+@lowers("linalg_lu")
+def _lu(x: Any, *, pivot: bool = True) -> Any:
+    if not pivot:
+        raise Unsupported("a factorisation without pivots")
+    factors, _, order = lax.linalg.lu(x)
+    return _permutation(order, x.dtype), *_factors(factors)
+
+
+@lowers("linalg_lu_solve")
+def _lu_solve(
+    factors: Any, pivots: Any, b: Any, *, left: bool = True, adjoint: bool = False
+) -> Any:
+    order = lax.linalg.lu_pivots_to_permutation(pivots - 1, factors.shape[-2])
+    lower, upper = _factors(factors)
+    a = _permutation(order, factors.dtype) @ (lower @ upper)
+    return _solved(_adjoint(a) if adjoint else a, b, left)
+
+
 @lowers("linalg_matrix_exp", "matrix_exp")
 def _matrix_exp(x: Any) -> Any:
     return jax.scipy.linalg.expm(x)

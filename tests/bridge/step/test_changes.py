@@ -1,5 +1,6 @@
 """What changes between compiled steps is looked at again, and compiles no more than it must."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -54,6 +55,61 @@ def test_a_model_that_changes_is_looked_at_again() -> None:
     for _ in range(2):
         with pytest.raises(ValueError, match="holds 2 parameters that are none of the model's"):
             step(*batches(1)[0])
+
+
+def test_functions_hooks_and_constants_that_change_are_looked_at_again() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.act, self.powers = network(), torch.tanh, [1]
+            self.shift = torch.ones(3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out = self.act(self.inner(x) + self.shift)
+            return torch.stack([out**power for power in self.powers]).sum(0)
+
+    plain, compiled, weight = Model(), Model(), torch.ones(3)
+
+    def loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(output, target, weight)
+
+    one = torch.optim.SGD(plain.parameters(), 0.1)
+    step = bridge.compile_step(compiled, loss, torch.optim.SGD(compiled.parameters(), 0.1))
+    hooks: list[Any] = []
+    changes: list[Callable[[Model], Any]] = [
+        lambda m: None,
+        lambda m: setattr(m, "act", torch.sin),
+        lambda m: m.powers.append(2),
+        lambda m: hooks.append(m.inner.register_forward_hook(lambda *args: 2 * args[2])),
+        lambda m: hooks.pop().remove(),
+        lambda m: m.shift.mul_(2),
+        lambda m: setattr(m, "shift", torch.zeros(3)),
+        lambda m: weight[0].add_(0.5),
+        lambda m: None,
+    ]
+    for change in changes:
+        change(plain)
+        change(compiled)
+        data = batches(1)[0]
+        expected = plain_step(plain, loss, one, [data])
+        torch.testing.assert_close(step(*data), expected)
+    assert_same(plain, compiled)
+    step(*batches(1)[0])
+    assert len(step._losses) == 1  # Since the hooks; a constant takes the place of the one before.
+
+
+def test_a_constant_that_changes_in_each_step_is_warned_of() -> None:
+    weight = torch.ones(3)
+    step = bridge.compile_step(
+        nn.Linear(5, 3),
+        lambda o, y: nn.functional.cross_entropy(o, y, weight),
+        optax.sgd(0.1),
+    )
+    for data in batches(8):
+        step(*data)
+        weight.mul_(0.9)
+    with pytest.warns(UserWarning, match="neither a parameter nor a buffer"):
+        step(*batches(1)[0])
 
 
 def test_memory_that_is_laid_out_anew_is_looked_at_again() -> None:

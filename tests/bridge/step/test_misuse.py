@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import numpy as np
 import optax
 import pytest
 import torch
 from torch import nn
+from torch._subclasses import FakeTensorMode
 
 from evtorch import bridge
 from evtorch import torch_api as snn
@@ -109,6 +111,23 @@ class _Clamped(nn.Module):
             r"`args\[0\]` is a object",
         ),
         (lambda m: bridge.compile_step(m, len, optax.sgd(1))(), TypeError, "as last, the target"),
+        (
+            lambda m: bridge.compile_step(m.to("meta"), nn.CrossEntropyLoss(), optax.sgd(1)),
+            ValueError,
+            r"`0.weight` of the model is on device 'meta'.*module.to_empty\(device='cpu'\)",
+        ),
+        (
+            lambda m: bridge.compile_step(nn.LazyLinear(3), nn.CrossEntropyLoss(), optax.sgd(1)),
+            ValueError,
+            "`weight` of the model belongs to a lazy module.*call the module once",
+        ),
+        (
+            lambda m: bridge.compile_step(m, nn.CrossEntropyLoss(), optax.sgd(1))(
+                torch.ones(2, 5, dtype=torch.float32), torch.tensor([0, 1])
+            ),
+            RuntimeError,
+            "dtypes torch.float64, torch.float32, torch.float64; convert",
+        ),
     ],
 )
 def test_bad_input_is_named(build: Any, error: Any, message: str) -> None:
@@ -153,3 +172,91 @@ def test_parameters_keep_their_memory_and_saved_graphs_notice() -> None:
     assert weight.grad is None
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         out.backward()
+
+
+def _frozen_at_first(model: nn.Sequential) -> None:
+    model[0].requires_grad_(True)
+
+
+def _appended(model: nn.Sequential) -> None:
+    model.append(nn.Linear(3, 3))
+
+
+def _hooked(model: nn.Sequential) -> None:
+    weight: Any = model[2].weight
+    weight.register_hook(torch.zeros_like)
+
+
+def _hooked_after(model: nn.Sequential) -> None:
+    weight: Any = model[2].weight
+    weight.register_post_accumulate_grad_hook(lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (
+            _frozen_at_first,
+            ValueError,
+            r"`model.0.\w+` was added or unfrozen.*call compile_step anew",
+        ),
+        (_appended, ValueError, r"`model.3.\w+` was added or unfrozen"),
+        (_hooked, bridge.BridgeError, "`model.2.weight` has a hook for its gradient"),
+        (_hooked_after, bridge.BridgeError, "`model.2.weight` has a hook for its gradient"),
+        (lambda m: m.to("meta"), ValueError, "`0.weight` of the model is on device 'meta'"),
+    ],
+)
+def test_changes_that_a_step_cannot_follow_are_named(change: Any, error: Any, message: str) -> None:
+    model = network()
+    model[0].requires_grad_(False)
+    step = bridge.compile_step(model, nn.CrossEntropyLoss(), optax.sgd(0.1))
+    change(model)
+    with pytest.raises(error, match=message):
+        step(*batches(1)[0])
+
+
+def _on_fakes(step: Any, x: torch.Tensor, y: torch.Tensor) -> None:
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        step(x, y)
+
+
+@pytest.mark.parametrize(
+    ("call", "where"),
+    [
+        (lambda step, x, y: torch.func.grad(lambda x: step(x, y))(x), "torch.func"),
+        (lambda step, x, y: torch.func.vmap(lambda x: step(x[None], y[:1]))(x), "torch.func"),
+        (lambda step, x, y: torch.func.jvp(lambda x: step(x, y), (x,), (x,)), "torch.func"),
+        (lambda step, x, y: torch.jit.trace(lambda x: step(x, y), x), "torch.jit.trace"),
+        (_on_fakes, "FakeTensorMode"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_a_step_where_tensors_have_no_values_says_so(call: Any, where: str) -> None:
+    model = network()
+    before = [p.clone() for p in model.parameters()]
+    step = bridge.compile_step(model, nn.CrossEntropyLoss(), optax.sgd(0.1))
+    with pytest.raises(bridge.BridgeError, match=f"called inside {where}.*Call it outside"):
+        call(step, *batches(1)[0])
+    assert all(map(torch.equal, before, model.parameters()))
+
+
+def test_a_wrong_shape_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    step = bridge.compile_step(network(), nn.CrossEntropyLoss(), optax.sgd(0.1))
+    with pytest.raises(RuntimeError, match=r"\[2, 6\] X \[5, 7\]") as caught:
+        step(torch.ones(2, 6), torch.tensor([0, 1]))
+    assert not hasattr(caught.value, "__notes__")
+    fn, params = bridge.as_jax_function(network().float())
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        fn(params, np.ones((2, 6), np.float32))
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_operators_that_are_not_known_are_named_with_module_and_line() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 1, 2), nn.FractionalMaxPool2d(2, output_size=2))
+    step = bridge.compile_step(model, lambda o, y: o.sum(), optax.sgd(0.1))
+    reason = (
+        r"operator aten.fractional_max_pool2d.default is not known \(FractionalMaxPool2d, from "
+        r".*test_misuse.py, line \d+, in test_operators.*: step\("
+    )
+    with pytest.raises(bridge.BridgeError, match=reason):
+        step(torch.ones(1, 1, 6, 6), torch.ones(()))
