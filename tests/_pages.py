@@ -34,30 +34,35 @@ def code_of(page: Path) -> list[str]:
     return [block.text for block in all_blocks(page) if block.language == "python"]
 
 
-def run(page: Path) -> list[tuple[Block, str]]:
-    """Run a page from top to bottom; **returns** what it shows as printed, and what it printed.
+class Done(NamedTuple):
+    """What a page's code has left and printed, and with what stands in the page as printed."""
 
-    A block ``text`` right behind one of code shows what that prints.
-    """
+    names: dict[str, Any]
+    printed: str
+    shown: list[tuple[Block, str]]
+
+
+def run(page: Path) -> Done:
+    """Run a page from top to bottom. A block ``text`` right behind code shows what that prints."""
     names: dict[str, Any] = {"__name__": "page"}
     shown: list[tuple[Block, str]] = []
-    printed = ""
+    outputs = [""]
     for block in all_blocks(page):
-        if block.language == "text" and printed:
-            shown.append((block, printed))
-        printed = ""
+        if block.language == "text" and outputs[-1]:
+            shown.append((block, outputs[-1]))
+        outputs.append("")
         if block.language == "python":
             with contextlib.redirect_stdout(io.StringIO()) as out:
                 exec(compile(block.text, page.name, "exec"), names)
-            printed = out.getvalue()
-    return shown
+            outputs[-1] = out.getvalue()
+    return Done(names, "".join(outputs), shown)
 
 
 def refresh(page: Path) -> None:
     """Write anew what a page shows as printed; its figures fall where it lies."""
     os.chdir(page.parent)
     text = page.read_text(encoding="utf-8")
-    for block, printed in reversed(run(page)):
+    for block, printed in reversed(run(page).shown):
         text = text[: block.span[0]] + printed + text[block.span[1] :]
     page.write_text(text, encoding="utf-8")
 
