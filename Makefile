@@ -10,6 +10,8 @@ PYNN_VENV ?= .venv-pynn
 PYNN_PYTHON ?= $(PYTHON)
 # Extra pip options for installing torch only, e.g. to choose another torch build.
 TORCH_PIP_FLAGS ?=
+# A built wheel to run `make demo` with, instead of the checkout (an environment of its own: VENV=).
+WHEEL ?=
 # Test processes; each one loads torch and JAX (about 0.5 GB).
 WORKERS ?= 2
 # Extra arguments for the program behind `make demo`, `make bench` and the pytest run.
@@ -42,7 +44,7 @@ define install
 	@echo "Installing torch into $(VENV) (the first time it is downloaded)"
 	$(BIN)/python -m pip install --constraint constraints.txt $(TORCH_PIP_FLAGS) torch
 	@echo "Installing evtorch[$(1)] (the first time some minutes)"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(1)]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(if $(WHEEL),'$(WHEEL)[$(1)]',--editable '.[$(1)]')
 	@touch $(2)
 endef
 

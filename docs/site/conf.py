@@ -20,7 +20,13 @@ extensions = [
     "sphinx_copybutton",
 ]
 root_doc = "README"
-include_patterns = ["*.md", "docs/*.md", "docs/tutorials/*.md", "docs/site/api/*.rst", "benchmarks/**.md"]
+include_patterns = [
+    "*.md",
+    "docs/*.md",
+    "docs/tutorials/*.md",
+    "docs/site/api/*.rst",
+    "benchmarks/**.md",
+]
 exclude_patterns = [".*", "**/.*", "runs"]
 
 myst_heading_anchors = 4
