@@ -25,7 +25,7 @@ EXAMPLES_STAMP := $(VENV)/.installed-examples
 TYPECHECK_LINKS := .typecheck/evtorch/_network.py
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types check test-versions test-oldest test-newest format docs bench pynn clean
+.PHONY: help venv demo test lint types check tutorials test-versions test-oldest test-newest format docs bench pynn clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -121,6 +121,10 @@ format: venv ## let ruff fix and format the code
 docs: venv ## build the documentation site into .site, warnings being errors
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env -c docs/site . .site
 	@echo "open .site/index.html"
+
+tutorials: venv ## run the tutorials, and write into them what they print and draw
+	$(BIN)/python -m tests._pages docs/tutorials/*.md
+	rm -f docs/tutorials/digits.pt
 
 bench: venv ## time evtorch against jaxsnn, into benchmarks/results
 	$(BIN)/python benchmarks/run.py $(ARGS)

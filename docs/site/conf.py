@@ -26,6 +26,7 @@ include_patterns = [
     "docs/tutorials/*.md",
     "docs/site/api/*.rst",
     "benchmarks/**.md",
+    "examples/ecosystem/README.md",
 ]
 exclude_patterns = [".*", "**/.*", "runs"]
 
@@ -61,6 +62,7 @@ docs/tutorials/digits
 docs/tutorials/recurrent_and_delays
 docs/tutorials/hardware_in_the_loop
 docs/tutorials/bridge_both_ways
+examples/ecosystem/README
 ```
 
 ```{toctree}

@@ -1,6 +1,7 @@
 """What the examples of this folder share: a small spiking classifier of points, and its data."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ loss_function = snn.TTFSCrossEntropyLoss(tau_syn=10 * MS, xi=0.1)
 
 def build_model(hidden: int = 20, tau_mem: float = 20 * MS, tau_syn: float = 10 * MS) -> nn.Module:
     """From values (batch, 4) to first-spike times (batch, 3, 1)."""
-    constants = {"tau_mem": tau_mem, "tau_syn": tau_syn, "refractory": math.inf}
+    constants: dict[str, Any] = {"tau_mem": tau_mem, "tau_syn": tau_syn, "refractory": math.inf}
     first = snn.LIF(5, hidden, **constants)
     # Its leak above the threshold, each output spikes sooner or later, so none is without gradient.
     last = snn.LIF(hidden, 3, v_leak=1.2, **constants)

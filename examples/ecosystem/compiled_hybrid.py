@@ -8,6 +8,7 @@ Inside, values are not known, so spike times are not checked there: call a new m
 
 import math
 import time
+from typing import Any
 
 import torch
 from sklearn.datasets import load_digits
@@ -20,7 +21,7 @@ BATCH_SIZE = 64
 
 def build_model() -> nn.Sequential:
     """From images (batch, 1, 8, 8) to voltages (batch, 10)."""
-    constants = {"tau_mem": 10e-3, "tau_syn": 5e-3}
+    constants: dict[str, Any] = {"tau_mem": 10e-3, "tau_syn": 5e-3}
     return nn.Sequential(
         nn.Conv2d(1, 4, 3),
         nn.MaxPool2d(2),
@@ -37,7 +38,7 @@ def main(epochs: int = 8, backend: str = "inductor") -> float:
     """**Returns** the accuracy on images that were not trained with."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    found = load_digits()
+    found: Any = load_digits()
     images = torch.as_tensor(found.images / 16).float().unsqueeze(1)
     classes = torch.as_tensor(found.target)
     train, test = torch.arange(1344).split(BATCH_SIZE), torch.arange(1344, 1344 + 7 * BATCH_SIZE)

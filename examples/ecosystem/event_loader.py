@@ -10,7 +10,7 @@ parent has used; and what they do here is NumPy and torch alone.
 import math
 import tempfile
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -63,7 +63,7 @@ def write_recordings(folder: Path, count: int) -> None:
 def main(count: int = 256, epochs: int = 6, workers: int = 2) -> float:
     """**Returns** the accuracy over the last epoch's batches, as they came."""
     torch.manual_seed(0)
-    constants = {"tau_mem": 20e-3, "tau_syn": 10e-3, "t_max": DURATION}
+    constants: dict[str, Any] = {"tau_mem": 20e-3, "tau_syn": 10e-3, "t_max": DURATION}
     hidden = snn.LIF(CHANNELS, 10, max_spikes=8, on_overflow="truncate", **constants)
     model = nn.Sequential(hidden, snn.LI(10, CLASSES, readout="integral", **constants))
     loss_function = snn.VoltageCrossEntropyLoss(scale="auto")

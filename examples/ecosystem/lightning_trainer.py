@@ -72,7 +72,7 @@ def fit(out: Path, epochs: int, devices: int = 1, resume: Path | None = None) ->
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/lightning"))
     parser.add_argument("--devices", type=int, default=1)
     arguments = parser.parse_args()
