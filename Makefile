@@ -12,6 +12,8 @@ PYNN_PYTHON ?= $(PYTHON)
 NIR_VENV ?= .venv-nir
 # Extra pip options for installing torch only, e.g. to choose another torch build.
 TORCH_PIP_FLAGS ?=
+# A built wheel to run `make demo` with, instead of the checkout (an environment of its own: VENV=).
+WHEEL ?=
 # Test processes; each one loads torch and JAX (about 0.5 GB).
 WORKERS ?= 2
 # Extra arguments for the program behind `make demo`, `make bench` and the pytest run.
@@ -25,7 +27,8 @@ EXAMPLES_STAMP := $(VENV)/.installed-examples
 TYPECHECK_LINKS := .typecheck/evtorch/_network.py
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types check test-versions test-oldest test-newest format docs bench pynn clean nir-readers
+.PHONY: help venv demo test lint types check tutorials test-versions test-oldest test-newest format docs bench pynn \
+  nir-readers clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,7 +47,7 @@ define install
 	@echo "Installing torch into $(VENV) (the first time it is downloaded)"
 	$(BIN)/python -m pip install --constraint constraints.txt $(TORCH_PIP_FLAGS) torch
 	@echo "Installing evtorch[$(1)] (the first time some minutes)"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(1)]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(if $(WHEEL),'$(WHEEL)[$(1)]',--editable '.[$(1)]')
 	@touch $(2)
 endef
 
@@ -121,6 +124,10 @@ format: venv ## let ruff fix and format the code
 docs: venv ## build the documentation site into .site, warnings being errors
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env -c docs/site . .site
 	@echo "open .site/index.html"
+
+tutorials: venv ## run the tutorials, and write into them what they print and draw
+	$(BIN)/python -m tests._pages docs/tutorials/*.md
+	rm -f docs/tutorials/digits.pt
 
 bench: venv ## time evtorch against jaxsnn, into benchmarks/results
 	$(BIN)/python benchmarks/run.py $(ARGS)

@@ -1,6 +1,7 @@
 """All code in README and docs runs, page by page from top to bottom, and does what pages say."""
 
 import dataclasses
+import math
 import re
 import subprocess
 import sys
@@ -12,12 +13,19 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from matplotlib import pyplot
 
 from evtorch import bridge, jax_core
 from evtorch import torch_api as snn
 
-ROOT = Path(__file__).parent.parent
-PAGES = {path.name: path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
+from ._pages import ROOT, all_blocks, code_of
+from ._pages import run as run_page
+
+TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
+PAGES = {
+    path.name: path
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *TUTORIALS)
+}
 # jaxsnn configures logging where it is imported; Brian 2 is in an environment of its own, for which
 # tests/hardware/test_worker_pynn.py runs the code of workers.md; tests/test_parallel.py starts
 # several processes with that of parallel.md.
@@ -25,9 +33,11 @@ APART = {"jaxsnn.md", "parallel.md", "workers.md"}
 CONSTANTS = ("weight", "tau_mem", "tau_syn", "v_threshold", "v_leak", "v_reset", "refractory")
 
 
+NUMBER = re.compile(r"-?\d+\.?\d*(?:e-?\d+)?")
+
+
 def blocks_of(page: str) -> list[str]:
-    text = PAGES[page].read_text(encoding="utf-8")
-    return re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    return code_of(PAGES[page])
 
 
 def check_reports(names: dict[str, Any], printed: str, page: str) -> None:
@@ -80,17 +90,33 @@ def test_the_page_runs(
     page: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {"__name__": "page"}
     # As users have it.
     with warnings.catch_warnings(), jax.numpy_dtype_promotion("standard"):
-        warnings.simplefilter("ignore", DeprecationWarning)  # of torch, in Norse
-        for block in blocks_of(page):
-            exec(compile(block, page, "exec"), names)
+        warnings.simplefilter("ignore", DeprecationWarning)  # of torch, in Norse and in jacfwd
+        done = run_page(PAGES[page])
+    pyplot.close("all")
     if page in CHECKS:
-        CHECKS[page](names, capsys.readouterr().out, page)
+        CHECKS[page](done.names, done.printed, page)
+    for block, printed in done.shown:
+        check_shown(block.text, printed)
+
+
+def check_shown(text: str, printed: str) -> None:
+    """The same words, and numbers as close as a short training on another machine leaves them."""
+    assert NUMBER.sub("#", printed).split() == NUMBER.sub("#", text).split()
+    for found, shown in zip(NUMBER.findall(printed), NUMBER.findall(text), strict=True):
+        assert math.isclose(float(found), float(shown), rel_tol=0.15, abs_tol=0.1), printed
+
+
+@pytest.mark.parametrize("page", [path.name for path in TUTORIALS])
+def test_tutorials_show_what_they_print_and_draw(page: str) -> None:
+    text, folder = PAGES[page].read_text(encoding="utf-8"), PAGES[page].parent
+    figures = set(re.findall(r'savefig\("(.*?)"', text))
+    assert figures == set(re.findall(r"^!\[.+\]\((.*?)\)$", text, re.MULTILINE))
+    assert all((folder / figure).stat().st_size < 60_000 for figure in figures)
+    assert all(block.text for block in all_blocks(PAGES[page]) if block.language == "text")
 
 
 def test_the_page_for_users_of_jaxsnn_runs() -> None:

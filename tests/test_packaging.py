@@ -2,9 +2,11 @@
 
 import importlib.metadata
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import venv
 import zipfile
@@ -22,6 +24,7 @@ FOLDERS = {
     "torch_api": "evtorch.torch_api",
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+EXTRAS = PROJECT["project"]["optional-dependencies"]
 
 USE_TOP_LEVEL = """
 import sys
@@ -139,6 +142,15 @@ def test_installed_version_is_that_of_the_project() -> None:
     assert importlib.metadata.version("evtorch") == PROJECT["project"]["version"]
 
 
+def test_changelog_and_citation_are_those_of_the_version() -> None:
+    version = PROJECT["project"]["version"]
+    entries = re.findall(r"^## \[(.*)\](?: - (.*))?$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    released = [entry for entry in entries if entry[0] != "Unreleased"]
+    assert released[0][0] == version
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {version}\ndate-released: {released[0][1]}\n" in citation
+
+
 def test_metadata_say_whose_it_is_and_where_it_runs() -> None:
     described = importlib.metadata.metadata("evtorch")
     assert described["Author"] == "evtorch developers"
@@ -167,6 +179,21 @@ def test_wheel_trains_a_layer_with_the_declared_dependencies(wheel: Path, tmp_pa
     files = _run([str(python), "-I", "-c", USE_TORCH_API], cwd=tmp_path).split()
     assert len(files) == 3
     assert all(Path(file).is_relative_to(tmp_path) for file in files)
+
+
+def test_the_demonstration_of_the_sdist_runs_with_the_wheel(wheel: Path, tmp_path: Path) -> None:
+    (sdist,) = wheel.parent.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (unpacked,) = tmp_path.iterdir()
+    extra = [Requirement(text).name for text in EXTRAS["examples"] + EXTRAS["plots"]]
+    needs = [Requirement(text).name for text in PROJECT["project"]["dependencies"]]
+    needs += [name for name in extra if name != "evtorch"]
+    python = _environment(tmp_path / "venv", needs, str(wheel))
+    options = ["--epochs", "1", "--hidden", "20", "--out", str(tmp_path / "out")]
+    printed = _run([str(python), "examples/yinyang.py", *options], cwd=unpacked)
+    assert "test accuracy" in printed
+    assert (tmp_path / "out" / "figure.png").exists()
 
 
 def test_jax_core_works_where_torch_is_not_installed(wheel: Path, tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ from .spikes._rate_encoders import PoissonEncoder as PoissonEncoder
 from .spikes._rate_encoders import RegularEncoder as RegularEncoder
 from .training._clip import clip_grad_ as clip_grad_
 from .training._initialise import initialise_ as initialise_
+from .training._log import log_training as log_training
 from .training._parameter_groups import parameter_groups as parameter_groups
 from .training._penalties import weight_penalty as weight_penalty
 from .training._rescue import rescue_silent_ as rescue_silent_
@@ -159,6 +160,7 @@ __all__ = [
     "hx",
     "initialise_",
     "latency_penalty",
+    "log_training",
     "neuron",
     "nir",
     "pad_batches",

@@ -20,7 +20,14 @@ extensions = [
     "sphinx_copybutton",
 ]
 root_doc = "README"
-include_patterns = ["*.md", "docs/*.md", "docs/site/api/*.rst", "benchmarks/**.md"]
+include_patterns = [
+    "*.md",
+    "docs/*.md",
+    "docs/tutorials/*.md",
+    "docs/site/api/*.rst",
+    "benchmarks/**.md",
+    "examples/ecosystem/README.md",
+]
 exclude_patterns = [".*", "**/.*", "runs"]
 
 myst_heading_anchors = 4
@@ -45,6 +52,18 @@ html_copy_source = False
 copybutton_exclude = ".linenos, .gp"
 
 CONTENTS = """
+
+```{toctree}
+:hidden:
+:caption: Tutorials
+
+docs/tutorials/first_network
+docs/tutorials/digits
+docs/tutorials/recurrent_and_delays
+docs/tutorials/hardware_in_the_loop
+docs/tutorials/bridge_both_ways
+examples/ecosystem/README
+```
 
 ```{toctree}
 :hidden:
