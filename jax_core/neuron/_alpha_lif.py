@@ -75,16 +75,7 @@ class AlphaLIF(Leaking[VIG]):
         return VIG(self.v_start, zero, zero)
 
     def flow(self, u: Array) -> AlphaFlow:
-        step = propagator(u, self.tau_mem, self.tau_syn)
-        difference = 1 / self.tau_syn - 1 / self.tau_mem
-        # Two forms of an integral over r exp(-difference r), neither of which grows.
-        membrane_is_slow = difference >= 0
-        gap = jnp.where(membrane_is_slow, difference, -difference) * u
-        slow = jnp.where(membrane_is_slow, step.membrane, step.synapse)
-        first = -relative_decay_slope(gap)
-        part = jnp.where(membrane_is_slow, first, relative_decay(gap) - first)
-        ramp = u / self.tau_syn
-        return AlphaFlow(step, ramp, u / self.tau_mem * ramp * slow * part)
+        return _flow(u, self.tau_mem, self.tau_syn)
 
     def go(self, state: VIG, flow: AlphaFlow) -> VIG:
         step = flow.step
@@ -150,3 +141,18 @@ class AlphaLIF(Leaking[VIG]):
         most = v + slow / self.tau_mem * (i + 1.1 * slow / self.tau_syn * g)
         size = jnp.maximum(jnp.abs(self.threshold), 1e-20 * most)
         return 2 * slow * jnp.log(jnp.maximum(most / jnp.where(size > 0, size, 1), 1)) + slow
+
+
+# A neuron looks ahead at a dozen places of its program; compiled functions are traced once.
+@jax.jit
+def _flow(u: Array, tau_mem: Array, tau_syn: Array) -> AlphaFlow:
+    step = propagator(u, tau_mem, tau_syn)
+    difference = 1 / tau_syn - 1 / tau_mem
+    # Two forms of an integral over r exp(-difference r), neither of which grows.
+    membrane_is_slow = difference >= 0
+    gap = jnp.where(membrane_is_slow, difference, -difference) * u
+    slow = jnp.where(membrane_is_slow, step.membrane, step.synapse)
+    first = -relative_decay_slope(gap)
+    part = jnp.where(membrane_is_slow, first, relative_decay(gap) - first)
+    ramp = u / tau_syn
+    return AlphaFlow(step, ramp, u / tau_mem * ramp * slow * part)

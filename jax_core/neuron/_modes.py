@@ -38,6 +38,12 @@ def modes(u: Array, center: Array, gap: Array, rate: Array) -> Modes:
 
     No exponent may grow: ``center + sqrt(gap) <= 0`` and ``rate <= 0``.
     """
+    return _modes(u, center, gap, rate)
+
+
+# A neuron looks ahead at a dozen places of its program; compiled functions are traced once.
+@jax.jit
+def _modes(u: Array, center: Array, gap: Array, rate: Array) -> Modes:
     root = jnp.sqrt(jnp.abs(gap))
     even, odd = _pair(u, center, gap, root)
     offset, drive = rate - center, jnp.exp(rate * u)
@@ -128,15 +134,7 @@ def _modes_jvp(primals: tuple, tangents: tuple) -> tuple[Modes, Modes]:
     of_u, of_center, of_gap, of_rate = tangents
     found = modes(*primals)
     even, odd, driven, drive = found
-
-    def doubled(gap: Array, rate: Array) -> tuple[Array, Array]:
-        return _by_doubling(u, center, gap, rate)
-
-    at = gap, rate
-    one, none = (jnp.ones_like(x) for x in at), (jnp.zeros_like(x) for x in at)
-    (one_gap, one_rate), (no_gap, no_rate) = one, none
-    _, (odd_by_gap, driven_by_gap) = jax.jvp(doubled, at, (one_gap, no_rate))
-    _, (_, driven_by_rate) = jax.jvp(doubled, at, (no_gap, one_rate))
+    odd_by_gap, driven_by_gap, driven_by_rate = _slopes(*primals)
     # Moving all rates by the same multiplies by exp(u ...).
     driven_by_center = u * driven - driven_by_rate
     return found, Modes(
@@ -148,3 +146,18 @@ def _modes_jvp(primals: tuple, tangents: tuple) -> tuple[Modes, Modes]:
         + driven_by_rate * of_rate,
         drive * (rate * of_u + u * of_rate),
     )
+
+
+@jax.jit
+def _slopes(u: Array, center: Array, gap: Array, rate: Array) -> tuple[Array, Array, Array]:
+    """``F`` by ``gap``, ``P`` by ``gap``, and ``P`` by ``rate``."""
+
+    def doubled(gap: Array, rate: Array) -> tuple[Array, Array]:
+        return _by_doubling(u, center, gap, rate)
+
+    at = gap, rate
+    one, none = (jnp.ones_like(x) for x in at), (jnp.zeros_like(x) for x in at)
+    (one_gap, one_rate), (no_gap, no_rate) = one, none
+    _, (odd_by_gap, driven_by_gap) = jax.jvp(doubled, at, (one_gap, no_rate))
+    _, (_, driven_by_rate) = jax.jvp(doubled, at, (no_gap, one_rate))
+    return odd_by_gap, driven_by_gap, driven_by_rate

@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import partial
+from itertools import product
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from scipy.linalg import expm
 
 from evtorch import jax_core
 
+from .._thorough import usual
 from ._neuron_models import (
     END,
     MODELS,
@@ -51,8 +53,17 @@ def test_spikes_equal_the_reference(x64, name, refractory):
     assert silent > 3
 
 
-@pytest.mark.parametrize("refractory", [0.0, 0.004, np.inf])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    ("name", "refractory"),
+    usual(
+        [
+            *product(MODELS, [0.004]),
+            *product(["IF", "DeltaLIF"], [0.0, np.inf]),
+            *[("AdaptiveLIF", 0.0), ("AlphaLIF", np.inf)],
+        ],
+        product(MODELS, [0.0, 0.004, np.inf]),
+    ),
+)
 def test_gradients_equal_finite_differences(x64, name, refractory):
     given, checked = MODELS[name], 0
     once = refractory == np.inf

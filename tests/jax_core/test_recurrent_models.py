@@ -1,6 +1,7 @@
 """Recurrent layers of any neuron: against `recurrent_lif`, feed-forward layers, and differences."""
 
 from functools import partial
+from itertools import product
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from evtorch import jax_core
 from evtorch.jax_core.neuron._constants import Constants, form_of
 from evtorch.jax_core.neuron._cuba_lif import CubaLIF
 
+from .._thorough import usual
 from ._neuron_models import END, INPUTS, MODELS, NEURONS, ROOM, SAMPLES, directional, draw
 
 
@@ -99,8 +101,13 @@ def test_its_neurons_do_what_they_would_if_all_were_input(x64, name):
         np.testing.assert_allclose(out, expected, rtol=1e-11)
 
 
-@pytest.mark.parametrize("delayed", [False, True])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    ("name", "delayed"),
+    usual(
+        [("AdaptiveLIF", True), ("AlphaLIF", False), *product(["IF", "DeltaLIF"], [False, True])],
+        product(MODELS, [False, True]),
+    ),
+)
 def test_gradients_equal_finite_differences(x64, name, delayed):
     given, checked = MODELS[name], 0
 

@@ -44,7 +44,7 @@ def test_curves_are_those_of_the_reports(model: nn.Sequential) -> None:
 
 
 def test_tensorboard_reads_what_is_written(model: nn.Sequential, tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard", reason="tensorboard is missing: pip install tensorboard")
+    pytest.importorskip("tensorboard", reason="tensorboard is missing: pip install '.[ecosystem]'")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from torch.utils.tensorboard import SummaryWriter
 

@@ -11,6 +11,8 @@ from evtorch import bridge, jax_core
 from evtorch import torch_api as snn
 from evtorch.torch_api import functional as F
 
+from .._thorough import usual
+
 END, F64 = 0.1, torch.float64
 LAYERS = {
     "IF": snn.IF,
@@ -36,6 +38,12 @@ def total(out):
 
 @pytest.fixture(params=LAYERS)
 def kind(request):
+    return request.param
+
+
+@pytest.fixture(params=usual(("IF", "DeltaLIF"), LAYERS))
+def any_kind(request):
+    """For what no model does in a way of its own."""
     return request.param
 
 
@@ -70,8 +78,8 @@ def test_gradients_reach_everything(kind):
     assert "learned" in repr(layer)
 
 
-def test_gradients_equal_finite_differences(kind):
-    layer = layer_of(kind, delay="synaptic")
+def test_gradients_equal_finite_differences(any_kind):
+    layer = layer_of(any_kind, delay="synaptic")
     spikes = spikes_of(samples=2)
     with torch.no_grad():
         layer.delay.copy_(torch.rand(4, 5, dtype=F64) * 5e-3)
@@ -87,28 +95,28 @@ def test_gradients_equal_finite_differences(kind):
     )
 
 
-def test_delays_and_connections(kind):
+def test_delays_and_connections(any_kind):
     spikes, later = spikes_of(), torch.rand(5, dtype=F64) * 1e-2
-    plain = layer_of(kind)
-    delayed = layer_of(kind, delay=later)
+    plain = layer_of(any_kind)
+    delayed = layer_of(any_kind, delay=later)
     delayed.weight = plain.weight
     assert torch.equal(delayed(spikes), plain(F.delay(spikes, later)))
-    each = layer_of(kind, delay=later.expand(4, 5))
+    each = layer_of(any_kind, delay=later.expand(4, 5))
     each.weight = plain.weight
     torch.testing.assert_close(each(spikes), delayed(spikes), rtol=0, atol=1e-12)
     mask = torch.rand(4, 5) < 0.6
     mask[:, 0] = True
-    some = layer_of(kind, mask=mask)
-    dense = layer_of(kind)
+    some = layer_of(any_kind, mask=mask)
+    dense = layer_of(any_kind)
     with torch.no_grad():
         dense.weight.copy_(torch.where(mask, some.dense_weight(), 0))
     torch.testing.assert_close(some(spikes), dense(spikes), rtol=0, atol=1e-12)
-    listed = layer_of(kind, connections=mask.nonzero())
+    listed = layer_of(any_kind, connections=mask.nonzero())
     assert listed.weight.shape == some.weight.shape
 
 
-def test_checkpoints_copies_and_room(kind):
-    layer, spikes = layer_of(kind, max_spikes="auto"), spikes_of()
+def test_checkpoints_copies_and_room(any_kind):
+    layer, spikes = layer_of(any_kind, max_spikes="auto"), spikes_of()
     with torch.no_grad():
         layer.weight.mul_(4)
     out = layer(spikes)
@@ -118,16 +126,16 @@ def test_checkpoints_copies_and_room(kind):
     torch.save(layer, stored)
     stored.seek(0)
     assert torch.equal(torch.load(stored, weights_only=False)(spikes), out)
-    other = layer_of(kind, max_spikes=layer.max_spikes)
+    other = layer_of(any_kind, max_spikes=layer.max_spikes)
     other.load_state_dict(layer.state_dict())
     assert torch.equal(other(spikes), out)
     with pytest.warns(snn.CheckpointWarning, match="v_threshold=1"):
-        layer_of(kind, v_threshold=2.0).load_state_dict(layer.state_dict())
-    few = layer_of(kind, max_spikes=1)
+        layer_of(any_kind, v_threshold=2.0).load_state_dict(layer.state_dict())
+    few = layer_of(any_kind, max_spikes=1)
     few.load_state_dict(layer.state_dict())
     with pytest.raises(snn.SpikeOverflowError, match="Raise max_spikes"):
         few(spikes)
-    once = layer_of(kind, max_spikes=1, refractory=math.inf)
+    once = layer_of(any_kind, max_spikes=1, refractory=math.inf)
     once.weight = layer.weight
     assert once(spikes).shape == (3, 4, 1)
 
@@ -156,8 +164,8 @@ def test_voltages(kind):
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_compiled_and_in_jax(kind):
-    layer = layer_of(kind, on_overflow="truncate", dtype=torch.float32)
+def test_compiled_and_in_jax(any_kind):
+    layer = layer_of(any_kind, on_overflow="truncate", dtype=torch.float32)
     spikes = spikes_of(dtype=torch.float32)
     out = layer(spikes)
     assert torch.equal(torch.compile(layer, fullgraph=True, backend="eager")(spikes), out)
@@ -172,7 +180,7 @@ def test_compiled_and_in_jax(kind):
     before = layer.weight.detach().clone()
     step(spikes, torch.zeros(3))
     # Weights of delta synapses learn through voltages only.
-    assert torch.equal(layer.weight, before) == (kind == "DeltaLIF")
+    assert torch.equal(layer.weight, before) == (any_kind == "DeltaLIF")
 
 
 WRONG = [
@@ -266,15 +274,15 @@ def test_delta_neurons_may_have_no_leak():
 
 
 @pytest.mark.parametrize("delay", [None, "axonal"])
-def test_recurrent_layers(kind, delay):
+def test_recurrent_layers(any_kind, delay):
     options = {"max_spikes": 30, "t_max": END, "dtype": F64, "refractory": 2e-3}
-    layer = RECURRENT[kind](5, 4, recurrent_delay=delay, learn="v_threshold", **options)
+    layer = RECURRENT[any_kind](5, 4, recurrent_delay=delay, learn="v_threshold", **options)
     if delay:
         with torch.no_grad():
             layer.recurrent_delay.fill_(3e-3)
     spikes, times = spikes_of().requires_grad_(), torch.linspace(0, END, 40, dtype=F64)
     out = layer(spikes)
-    neuron = getattr(jax_core, kind)(**layer.constants())
+    neuron = getattr(jax_core, any_kind)(**layer.constants())
     expected = F.recurrent_spiking(
         spikes,
         layer.weight,
@@ -286,7 +294,7 @@ def test_recurrent_layers(kind, delay):
     )
     assert torch.equal(out, expected)
     assert snn.health_report(layer).layers[0].samples == 3
-    if kind == "DeltaLIF" and not delay:
+    if any_kind == "DeltaLIF" and not delay:
         with pytest.raises(ValueError, match="trace needs a recurrent_delay"):
             layer.trace(spikes, times)
         return
@@ -294,8 +302,8 @@ def test_recurrent_layers(kind, delay):
     assert (v <= layer.v_threshold[:, None] + 1e-9).all()
     (v.square().mean() + total(out)).backward()
     for name, parameter in layer.named_parameters():
-        assert parameter.grad.any() or (kind, name) == ("DeltaLIF", "v_threshold"), name
-    other = RECURRENT[kind](5, 4, recurrent_delay=delay, learn="v_threshold", **options)
+        assert parameter.grad.any() or (any_kind, name) == ("DeltaLIF", "v_threshold"), name
+    other = RECURRENT[any_kind](5, 4, recurrent_delay=delay, learn="v_threshold", **options)
     other.load_state_dict(layer.state_dict())
     assert torch.equal(other(spikes), out)
 
