@@ -298,12 +298,13 @@ def _check_surroundings() -> None:
         )
 
 
-def _to_the_end(finish: Callable[[], None]) -> None:
-    """Call it, and once more where an interrupt (Ctrl-C, an alarm) stopped it: no half steps."""
+def _to_the_end(finish: Callable[[], None], tries: int = 3) -> None:
+    """Call it, and again where an interrupt (Ctrl-C, an alarm) stopped it: no half steps."""
     try:
         finish()
     except BaseException:
-        _to_the_end(finish)
+        if tries > 1:
+            _to_the_end(finish, tries - 1)
         raise
 
 
