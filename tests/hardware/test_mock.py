@@ -11,6 +11,8 @@ import pytest
 from evtorch import jax_core
 from evtorch.jax_core import hardware
 
+from .._thorough import usual
+
 INF = math.inf
 US = 1e-6
 CONSTANTS = {
@@ -42,7 +44,7 @@ def first(observation):
     return observation.spikes[0]
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", usual({np.float64}, [np.float32, np.float64]))
 def test_an_ideal_chip_is_the_simulation_to_the_last_bit(dtype, rng):
     net = network(rng, 6, 5, 3, whole=False, refractory=2 * US, max_spikes=4)
     spikes = inputs(rng, 4, 6, 2, dtype)

@@ -8,6 +8,8 @@ import pytest
 
 from evtorch.jax_core import hardware
 
+from .._thorough import usual
+
 US = 1e-6
 DURATION = 100 * US
 
@@ -36,7 +38,7 @@ class Counting:
         return self.chip.run(network, spikes, duration, voltage_times=voltage_times)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", usual({np.float64}, [np.float32, np.float64]))
 def test_parts_have_the_spikes_of_an_unlimited_chip_to_the_last_bit(dtype, rng):
     net = network(rng, 6, 32, 16, 16, 8, readout=True)
     spikes = rng.uniform(0, 20 * US, (5, 6, 1)).astype(dtype)

@@ -11,6 +11,7 @@ from evtorch import jax_core
 from evtorch.jax_core.connect._conv import Conv
 from evtorch.jax_core.simulate._solver import goes_in_chunks, simulates_in_chunks
 
+from .._thorough import usual
 from ..reference import random_networks
 from ._layers import simulate_all
 
@@ -36,7 +37,7 @@ def assert_equals_the_reference(actual, networks, tolerance, keep):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("t_max", [math.inf, 5.0])
+@pytest.mark.parametrize("t_max", usual({math.inf}, [math.inf, 5.0]))
 def test_spikes_of_many_networks_in_one_layer_equal_the_reference(t_max):
     """500 of them, which split each other's intervals; all that neurons can be, in one layer."""
     networks = random_networks(seed=31, networks=500, t_max=t_max)
@@ -77,7 +78,9 @@ FORMS = {
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("fixed", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize(
+    "fixed", usual([FORMS["equal"], FORMS["double, once"]], FORMS.values()), ids=FORMS
+)
 def test_constants_given_as_numbers(fixed):
     networks = random_networks(seed=33, networks=100, max_spikes=3, t_max=9.0, fixed=fixed)
     spikes, weight = together(networks)
@@ -114,10 +117,21 @@ def heterogeneous(rng, post, dtype):
 
 @pytest.mark.parametrize(
     ("dtype", "kind"),
-    [
-        *((np.float64, kind) for kind in ("shared", "endless", "pauses", "heterogeneous", "once")),
-        *((np.float32, kind) for kind in ("shared", "heterogeneous")),
-    ],
+    usual(
+        {
+            (np.float64, "endless"),
+            (np.float64, "heterogeneous"),
+            (np.float64, "once"),
+            (np.float32, "shared"),
+        },
+        [
+            *(
+                (np.float64, kind)
+                for kind in ("shared", "endless", "pauses", "heterogeneous", "once")
+            ),
+            *((np.float32, kind) for kind in ("shared", "heterogeneous")),
+        ],
+    ),
 )
 def test_a_batch_equals_that_in_lockstep(dtype, kind, rng):
     options = {
@@ -157,7 +171,7 @@ def test_spikes_that_graze_the_threshold(rng):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("refractory", [0.0, 2e-3])
+@pytest.mark.parametrize("refractory", usual({2e-3}, [0.0, 2e-3]))
 def test_events_at_the_very_time_of_spikes_releases_and_the_end(refractory):
     weight = np.array([[30.0, 25.0, -10.0], [26.0, 30.0, 40.0]])
     first = np.array([[[0.01], [math.inf], [math.inf]]])
@@ -170,7 +184,7 @@ def test_events_at_the_very_time_of_spikes_releases_and_the_end(refractory):
     np.testing.assert_allclose(out, expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("refractory", [0.0, math.inf])
+@pytest.mark.parametrize("refractory", usual({0.0}, [0.0, math.inf]))
 def test_what_is_undefined(refractory, rng):
     spikes, weight = crowd(rng, np.float32)
     weight[7, 3] = math.nan
@@ -188,7 +202,11 @@ def test_what_is_undefined(refractory, rng):
 
 
 @pytest.mark.parametrize(
-    ("shape", "post"), [((2, 4, 0), 3), ((2, 4, 2), 0), ((0, 4, 2), 3), ((1, 1, 1), 1)]
+    ("shape", "post"),
+    usual(
+        {((2, 4, 0), 3), ((2, 4, 2), 0)},
+        [((2, 4, 0), 3), ((2, 4, 2), 0), ((0, 4, 2), 3), ((1, 1, 1), 1)],
+    ),
 )
 def test_layers_of_next_to_nothing(shape, post):
     spikes = np.full(shape, 0.01, np.float32)
@@ -221,7 +239,9 @@ def test_many_events_and_neurons(rng):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("kind", ["shared", "pauses", "heterogeneous", "once"])
+@pytest.mark.parametrize(
+    "kind", usual({"heterogeneous", "once"}, ["shared", "pauses", "heterogeneous", "once"])
+)
 def test_a_recurrent_layer_equals_that_in_lockstep(kind, rng):
     options = {
         "shared": {"max_spikes": 30, "t_max": math.inf},

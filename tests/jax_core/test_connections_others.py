@@ -43,7 +43,7 @@ def run(kind, rng, **options):
 @pytest.mark.parametrize(
     ("kind", "gradient"),
     usual(
-        {("conv", "eventprop"), ("delays", "fast_and_deep")},
+        {("conv", "eventprop")},
         [
             ("conv", "eventprop"),
             ("conv", "fast_and_deep"),
@@ -129,7 +129,7 @@ def test_health_counts_per_channel_over_samples_and_positions(rng):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("kind", INPUTS)
+@pytest.mark.parametrize("kind", usual({"sparse"}, INPUTS))
 def test_nothing_is_needed_to_run(kind, rng):
     layer, spikes, weight = run(kind, rng, t_max=5.0)
     shape = layer(spikes, weight).shape[1:]

@@ -42,7 +42,11 @@ def gradients(layer, spikes, weight, options, seed=0):
 
 
 @pytest.mark.parametrize("share", usual({0.05}, [0.0, 0.05, 0.8]))
-@pytest.mark.parametrize("options", [ONCE, EXPLICIT, SEVERAL], ids=["once", "explicit", "several"])
+@pytest.mark.parametrize(
+    "options",
+    usual([ONCE, SEVERAL], [ONCE, EXPLICIT, SEVERAL]),
+    ids=["once", "explicit", "several"],
+)
 def test_gradients_are_those_without_the_empty_slots(share, options, rng):
     spikes, events = sparse(rng, share)
     weight = rng.normal(0.5, 0.8, (7, 150)).astype(np.float32)
@@ -64,7 +68,7 @@ def test_gradients_are_those_without_the_empty_slots(share, options, rng):
 
 
 @pytest.mark.parametrize("max_spikes", usual({3}, [3, 12]))
-@pytest.mark.parametrize("pairs", [1 << 15, 200])
+@pytest.mark.parametrize("pairs", usual({200}, [1 << 15, 200]))
 def test_groups_and_all_at_once_agree(max_spikes, pairs, rng, monkeypatch):
     """So few pairs at a time that there are several groups, the last of which is not full."""
     monkeypatch.setattr(_through_events, "_PAIRS", pairs)
@@ -96,7 +100,7 @@ def test_groups_and_all_at_once_agree(max_spikes, pairs, rng, monkeypatch):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("readout", ["max", "integral", "value"])
+@pytest.mark.parametrize("readout", usual({"max", "integral"}, ["max", "integral", "value"]))
 @pytest.mark.parametrize("tau_mem", [2.5, np.linspace(1, 3, 3, dtype=np.float32)])
 def test_readouts_are_those_without_the_empty_slots(readout, tau_mem, rng):
     spikes, events = sparse(rng, 0.05)
@@ -109,6 +113,7 @@ def test_readouts_are_those_without_the_empty_slots(readout, tau_mem, rng):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("x64")
 def test_second_derivatives_are_those_without_the_empty_slots(rng):
     spikes, events = sparse(rng, 0.3, batch=2)

@@ -7,6 +7,8 @@ import pytest
 
 from evtorch import jax_core
 
+from .._thorough import usual
+
 
 def implicit(layer: jax_core.LayerRun):
     """The exact derivative of first spikes, by the implicit function theorem."""
@@ -36,7 +38,9 @@ def gradients(run, spikes, weight):
     return jax.grad(loss, (0, 1))(spikes, weight)
 
 
-@pytest.mark.parametrize("options", [{"refractory": jnp.inf}, {"max_spikes": 1}])
+@pytest.mark.parametrize(
+    "options", usual([{"refractory": jnp.inf}], [{"refractory": jnp.inf}, {"max_spikes": 1}])
+)
 def test_a_method_has_its_own_derivative(x64, options):
     spikes, weight = case()
     options = {**options, "t_max": 0.05, "on_overflow": "truncate"}

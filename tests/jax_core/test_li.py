@@ -94,7 +94,7 @@ def test_times_can_differ_between_samples(x64, rng):
 @pytest.mark.parametrize(
     ("name", "shared"),
     usual(
-        {("value", True), ("maximum", False)},
+        {("maximum", False)},
         [("value", True), ("value", False), ("weighted integral", False), ("maximum", False)],
     ),
 )

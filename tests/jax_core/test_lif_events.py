@@ -9,6 +9,7 @@ import pytest
 
 from evtorch import jax_core
 
+from .._thorough import usual
 from ..reference import random_networks
 from ._layers import arguments, layer, pull_back_all, relative_error
 
@@ -29,7 +30,7 @@ def test_events_give_the_spikes_of_the_tensor(networks):
     np.testing.assert_allclose(from_events, networks.spike_times, rtol=1e-12)
 
 
-@pytest.mark.parametrize("gradient", ["eventprop", "fast_and_deep"])
+@pytest.mark.parametrize("gradient", usual({"eventprop"}, ["eventprop", "fast_and_deep"]))
 def test_events_give_the_gradients_of_the_tensor(networks, gradient):
     first = dataclasses.replace(networks, max_spikes=1)
     cotangent = np.random.default_rng(42).normal(size=first.spike_times.shape)

@@ -11,6 +11,7 @@ import pytest
 
 from evtorch import jax_core
 
+from .._thorough import usual
 from ..reference import CONSTANTS, Neuron, central_difference, random_networks, simulate
 from ._layers import arguments, layer, pull_back_all, relative_error
 
@@ -163,7 +164,7 @@ def test_gradients_are_the_same_eagerly_and_under_jit_and_vmap():
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("tau_mem", [1.0, 2.0, 3.0])
+@pytest.mark.parametrize("tau_mem", usual({1.0, 2.0}, [1.0, 2.0, 3.0]))
 def test_constants_given_as_numbers_have_the_gradients_of_arrays(tau_mem):
     numbers = {"tau_mem": tau_mem, "tau_syn": 1.0, "v_leak": 0.1, "v_reset": -0.2}
     numbers |= {"v_threshold": 0.9, "refractory": 0.0}
@@ -202,6 +203,7 @@ def test_constants_shared_by_all_neurons_get_the_sum_of_their_gradients():
         np.testing.assert_allclose(one[name], jnp.sum(each[name]), rtol=1e-10, err_msg=name)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("x64")
 def test_batch_gradient_is_the_sum_over_samples():
     networks = smooth(random_networks(seed=25, networks=10, post=3, max_spikes=2))

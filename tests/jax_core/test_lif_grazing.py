@@ -9,6 +9,7 @@ import pytest
 
 from evtorch import jax_core
 
+from .._thorough import usual
 from ..reference import Neuron, leaky_maximum, random_networks, simulate
 from ._layers import layer, pull_back_all, simulate_all
 
@@ -39,7 +40,7 @@ def test_a_crossing_is_never_missed_nor_invented(ratio, numbers):
 
 
 @pytest.mark.parametrize("gradient", ["eventprop", "fast_and_deep"])
-@pytest.mark.parametrize("numbers", [True, False], ids=["numbers", "arrays"])
+@pytest.mark.parametrize("numbers", usual({True}, [True, False]), ids=["numbers", "arrays"])
 def test_gradient_of_a_grazing_spike_is_that_of_the_slope_floor(gradient, numbers):
     """A postsynaptic potential of weight 4 touches the threshold at its peak, after 2 ln 2."""
     drive = 1.0  # v_threshold - v_leak; the reset does not matter.

@@ -9,6 +9,7 @@ import pytest
 
 from evtorch import jax_core
 
+from .._thorough import usual
 from ..reference import random_networks
 from ._layers import arguments, layer, simulate_all
 
@@ -54,6 +55,15 @@ STATIC = {
     },
     "tau_mem = 5 tau_syn": {"tau_mem": 5.0, "tau_syn": 1.0, "refractory": math.inf},
 }
+USUAL = [
+    STATIC[kind]
+    for kind in (
+        "tau_mem = tau_syn",
+        "tau_mem = 2 tau_syn, leak over threshold",
+        "tau_mem < tau_syn",
+        "tau_mem = 2 tau_syn, one spike",
+    )
+]
 
 
 def assert_close(spikes, networks, tolerance, keep):
@@ -89,7 +99,7 @@ def test_spikes_equal_the_reference_in_float32(t_max):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("constants", STATIC.values(), ids=STATIC)
+@pytest.mark.parametrize("constants", usual(USUAL, STATIC.values()), ids=STATIC)
 def test_constants_given_as_numbers_choose_an_equally_exact_solver(constants):
     networks = random_networks(seed=13, networks=100, post=3, max_spikes=3, fixed=constants)
     others = {k: v for k, v in networks.constants.items() if k not in constants}

@@ -7,6 +7,8 @@ import pytest
 
 from evtorch import jax_core
 
+from .._thorough import usual
+
 SAMPLES, INPUTS, NEURONS, SPIKES, ROOM = 3, 5, 4, 4, 48
 END, PIECES = 0.12, 3
 
@@ -80,7 +82,10 @@ def loss_of(run, seed):
     return loss
 
 
-@pytest.mark.parametrize(("refractory", "shared"), [(0.0, True), (0.003, False), (np.inf, False)])
+@pytest.mark.parametrize(
+    ("refractory", "shared"),
+    usual({(0.003, False)}, [(0.0, True), (0.003, False), (np.inf, False)]),
+)
 def test_pieces_are_what_one_run_is(x64, refractory, shared):
     room = 1 if refractory == np.inf else ROOM
     for seed in range(25):
@@ -96,7 +101,7 @@ def test_pieces_are_what_one_run_is(x64, refractory, shared):
             )
 
 
-@pytest.mark.parametrize("refractory", [0.0, 0.003])
+@pytest.mark.parametrize("refractory", usual({0.003}, [0.0, 0.003]))
 def test_gradients_go_through_states(x64, refractory):
     drawn = draw(7, refractory)
     arguments = tuple(range(4))
@@ -111,7 +116,7 @@ def test_gradients_go_through_states(x64, refractory):
         np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-9)
 
 
-@pytest.mark.parametrize("refractory", [0.0, 0.003, np.inf])
+@pytest.mark.parametrize("refractory", usual({0.003}, [0.0, 0.003, np.inf]))
 def test_gradients_are_finite_differences(x64, refractory):
     spikes, weight, constants, current = draw(3, refractory)
     room = 1 if refractory == np.inf else ROOM

@@ -14,6 +14,8 @@ from evtorch import jax_core
 from evtorch.jax_core.neuron._constants import Constants, form_of
 from evtorch.jax_core.neuron._cuba_lif import CubaLIF
 
+from .._thorough import usual
+
 SAMPLES, INPUTS, NEURONS, SPIKES, ROOM, END = 3, 6, 4, 4, 40, 0.15
 
 
@@ -36,7 +38,7 @@ def constants_of(rng, refractory):
     return {name: jnp.asarray(value) for name, value in given.items()}
 
 
-@pytest.mark.parametrize("refractory", [0.0, 0.004, np.inf])
+@pytest.mark.parametrize("refractory", usual({0.004, np.inf}, [0.0, 0.004, np.inf]))
 def test_going_through_the_spikes_again_has_the_gradients_of_eventprop(x64, refractory):
     """Two methods that share the motion of a neuron only."""
     room = 1 if refractory == np.inf else ROOM
@@ -118,7 +120,7 @@ def reference_spikes(spikes, weight, ports, taus, constants, end):
     return found
 
 
-@pytest.mark.parametrize("kinds", [2, 3])
+@pytest.mark.parametrize("kinds", usual({3}, [2, 3]))
 def test_several_currents_equal_the_reference(x64, kinds):
     ports, count = np.arange(INPUTS) % kinds, 0
     for seed in range(8):

@@ -9,6 +9,7 @@ import pytest
 
 from evtorch import jax_core
 
+from .._thorough import usual
 from ..reference import Neuron, simulate_recurrent
 from ._layers import relative_error
 from ._recurrent_differences import compare, smooth_gradients
@@ -26,7 +27,7 @@ from ._recurrent_layers import (
     with_delays_of_connections,
 )
 
-OF = pytest.mark.parametrize("of_input", [False, True], ids=["within", "input too"])
+OF = pytest.mark.parametrize("of_input", usual({True}, [False, True]), ids=["within", "input too"])
 
 
 def cotangents(seed: int) -> np.ndarray:
@@ -66,6 +67,7 @@ def test_gradients_equal_finite_differences_of_the_reference(of_input):
     compare(layers, cotangent, expected, least=4)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("x64")
 def test_rows_of_one_delay_are_the_delays_of_neurons():
     layers = random_recurrent(74, delayed=True)
@@ -82,6 +84,7 @@ def test_rows_of_one_delay_are_the_delays_of_neurons():
             assert relative_error(found[name], gradient).max() < 1e-11, name
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("x64")
 def test_delays_of_zero_are_none_for_equal_neurons_too():
     """Neurons that spike at once do so before any of these spikes arrives."""

@@ -6,6 +6,7 @@ import pytest
 
 from evtorch import jax_core
 
+from .._thorough import usual
 from ..reference import RecurrentRun, state_at
 from ._recurrent_layers import (
     INPUTS,
@@ -44,7 +45,7 @@ def voltage(layers: Recurrent, run: RecurrentRun, network: int, post: int, look:
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("delayed", [None, "neurons", "connections"])
+@pytest.mark.parametrize("delayed", usual({None, "connections"}, [None, "neurons", "connections"]))
 def test_trace_equals_the_reference_voltage(delayed):
     layers = random_recurrent(seed=52, delayed=delayed == "neurons")
     if delayed == "connections":
@@ -120,7 +121,7 @@ def test_neurons_are_reset_where_they_were_observed_to_spike(rng):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("delays", [(3,), (3, 3)], ids=["neurons", "connections"])
+@pytest.mark.parametrize("delays", usual([[3, 3]], [[3], [3, 3]]), ids=["neurons", "connections"])
 def test_gradients_of_the_recurrent_trace_equal_finite_differences(rng, delays):
     given = layer(rng, 3) | {
         "recurrent_weight": rng.normal(0, 1.5, (3, 3)),

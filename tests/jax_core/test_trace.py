@@ -10,6 +10,7 @@ import pytest
 from evtorch import jax_core
 from evtorch.jax_core.walk import _walk
 
+from .._thorough import usual
 from ..reference import Neuron, state_at
 
 INF = math.inf
@@ -220,7 +221,7 @@ SHAPES = {"spikes": (2, 4, 2), "weight": (3, 4), "tau_mem": (3,)}
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("shared", [False, True], ids=["per neuron", "shared"])
+@pytest.mark.parametrize("shared", usual({False}, [False, True]), ids=["per neuron", "shared"])
 def test_many_looks_at_leaky_integrators_equal_a_few_at_a_time(rng, shared):
     spikes = np.sort(rng.uniform(0, 2, (2, 3, 4)))
     spikes[0, 1, 2:] = INF

@@ -10,6 +10,8 @@ import pytest
 
 from evtorch.jax_core.plasticity import PairSTDP
 
+from .._thorough import usual
+
 ROOT = Path(__file__).parents[2]
 PYTHON = Path(os.environ.get("EVTORCH_PYNN_PYTHON", ROOT / ".venv-pynn/bin/python"))
 STEP, STEPS = 1e-4, 3000
@@ -29,7 +31,7 @@ def drawn(rng: np.random.Generator, neurons: int, most: int) -> np.ndarray:
     return steps * STEP
 
 
-@pytest.mark.parametrize("mu", [None, 0.0])
+@pytest.mark.parametrize("mu", usual({None}, [None, 0.0]))
 def test_weights_are_those_of_brian2(
     mu: float | None, tmp_path: Path, rng: np.random.Generator
 ) -> None:

@@ -12,6 +12,8 @@ from evtorch import jax_core
 from evtorch import torch_api as snn
 from evtorch.torch_api import plasticity
 
+from .._thorough import usual
+
 RULES: dict[str, Any] = {
     "pairs": plasticity.PairSTDP(),
     "bounds": plasticity.PairSTDP(mu=0.5, w_min=0.0, w_max=2.0),
@@ -35,7 +37,7 @@ def signals_of(rule: Any, batch: int = 4, out: int = 2) -> dict[str, Tensor]:
     return {rule.signal: torch.randn(shape), f"{rule.signal}_times": times}
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", usual({"pairs", "rewards", "eprop"}, RULES))
 def test_tensors_give_what_arrays_give(name: str) -> None:
     rule, pre, post, weight = RULES[name], drawn(3, 4), drawn(2, 5), torch.rand(2, 3)
     signals = signals_of(rule)

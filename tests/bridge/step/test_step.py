@@ -14,6 +14,7 @@ from torch import nn
 from evtorch import bridge
 from evtorch import torch_api as snn
 
+from ..._thorough import usual
 from ._loops import assert_same, batches, network, plain_step
 
 OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
@@ -214,7 +215,7 @@ def test_training_goes_on_bit_by_bit(rule: str) -> None:
     assert_same(whole, fresh, 0)
 
 
-@pytest.mark.parametrize("recurrent", [False, True])
+@pytest.mark.parametrize("recurrent", usual({True}, [False, True]))
 def test_spiking_layers_step_as_in_a_plain_loop(recurrent: bool) -> None:
     def made() -> nn.Sequential:
         torch.manual_seed(3)
