@@ -115,7 +115,7 @@ test-oldest test-newest: test-%: .venv-%/.installed
 $(TYPECHECK_LINKS):
 	@rm -rf .typecheck && mkdir -p $(@D)
 	@ln -s ../../bridge ../../jax_core ../../torch_api $(@D)
-	@ln -s ../../top/__init__.py ../../top/_memory.py ../../top/_network.py ../../top/_programs.py $(@D)
+	@ln -s ../../top/__init__.py ../../top/_files.py ../../top/_memory.py ../../top/_network.py ../../top/_programs.py $(@D)
 
 format: venv ## let ruff fix and format the code
 	$(BIN)/ruff check --fix .

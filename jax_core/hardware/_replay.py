@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ._files import load_arrays
+from ._files import load_arrays, save_arrays
 from .worker._contract import BackendError, Network, Observation, check_input, problem_of_times
 
 
@@ -51,8 +51,7 @@ class Replay:
         arrays = {f"layer{k}": layer for k, layer in enumerate(self.spikes)}
         if self.inputs is not None:
             arrays["inputs"] = self.inputs
-        with open(path, "wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+        save_arrays(path, arrays)
 
     def run(
         self,
