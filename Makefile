@@ -24,7 +24,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # What the demonstration needs is a fraction of what the tests and benchmarks need.
 EXAMPLES_STAMP := $(VENV)/.installed-examples
-TYPECHECK_LINKS := .typecheck/evtorch/_network.py
+TYPECHECK_LINKS := .typecheck/evtorch/_files.py
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test lint types check tutorials test-versions test-oldest test-newest format docs bench pynn \
@@ -127,7 +127,7 @@ docs: venv ## build the documentation site into .site, warnings being errors
 
 tutorials: venv ## run the tutorials, and write into them what they print and draw
 	$(BIN)/python -m tests._pages docs/tutorials/*.md
-	rm -f docs/tutorials/digits.pt
+	rm -f docs/tutorials/digits.pt docs/tutorials/first_network.html
 
 bench: venv ## time evtorch against jaxsnn, into benchmarks/results
 	$(BIN)/python benchmarks/run.py $(ARGS)
