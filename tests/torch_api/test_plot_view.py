@@ -106,7 +106,7 @@ document.body.append(written);
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
-@pytest.mark.parametrize("width", [1200, 420])
+@pytest.mark.parametrize("width", [1200, 500])
 def test_the_page_answers_in_a_browser(width, tmp_path):
     browser = next(filter(None, map(shutil.which, NAMES)), None)
     if browser is None:
