@@ -16,6 +16,8 @@ TORCH_PIP_FLAGS ?=
 WHEEL ?=
 # Test processes; each one loads torch and JAX (about 0.5 GB).
 WORKERS ?= 2
+# Tables that `make tables` is to write, all without it.
+ONLY ?=
 # Extra arguments for the program behind `make demo`, `make bench` and the pytest run.
 ARGS ?=
 
@@ -27,7 +29,7 @@ EXAMPLES_STAMP := $(VENV)/.installed-examples
 TYPECHECK_LINKS := .typecheck/evtorch/_files.py
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types check tutorials test-versions test-oldest test-newest format docs bench pynn \
+.PHONY: help venv demo test lint types check tutorials test-versions test-oldest test-newest format docs bench tables pynn \
   nir-readers clean
 
 help: ## list the targets
@@ -131,6 +133,9 @@ tutorials: venv ## run the tutorials, and write into them what they print and dr
 
 bench: venv ## time evtorch against jaxsnn, into benchmarks/results
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+tables: venv ## write anew the tables that README and docs quote, or ONLY="some of them" (ARGS=--list)
+	$(BIN)/python benchmarks/tables.py $(ONLY) $(ARGS)
 
 pynn: $(PYNN_VENV)/.installed ## create .venv-pynn (PyNN, Brian 2, NEST) for the tests that use simulators
 
