@@ -26,10 +26,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # What the demonstration needs is a fraction of what the tests and benchmarks need.
 EXAMPLES_STAMP := $(VENV)/.installed-examples
-TYPECHECK_LINKS := .typecheck/evtorch/_files.py
+TYPECHECK_LINKS := $(addprefix .typecheck/evtorch/,_files.py _network.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types check tutorials test-versions test-oldest test-newest format docs bench tables pynn \
+.PHONY: help venv demo test lint types check coverage tutorials test-versions test-oldest test-newest format docs bench tables pynn \
   nir-readers clean
 
 help: ## list the targets
@@ -88,6 +88,21 @@ ifeq ($(strip $(ARGS)),)
 	$(WITH_OLDER) $(PYTEST) $(addprefix --ignore=,$(WITH_NEWER)) $(addprefix --deselect=,$(WITH_NEWER_TOO))
 else
 	$(PYTEST) $(ARGS)
+endif
+
+# Without ARGS it writes the table, in two runs as `check` has them; with them it prints what these tests run.
+MEASURED := --cov --cov-report=
+
+coverage: venv $(if $(filter yes,$(PYNN)),pynn) ## which lines the tests run, into benchmarks/results, or with ARGS those chosen
+	$(BIN)/coverage erase
+ifeq ($(strip $(ARGS)),)
+	$(PYTEST) $(MEASURED) $(WITH_NEWER) $(WITH_NEWER_TOO)
+	$(WITH_OLDER) $(PYTEST) $(MEASURED) --cov-append $(addprefix --ignore=,$(WITH_NEWER)) $(addprefix --deselect=,$(WITH_NEWER_TOO))
+	$(BIN)/coverage json --quiet
+	$(BIN)/python benchmarks/coverage_table.py
+else
+	$(PYTEST) $(MEASURED) $(ARGS)
+	$(BIN)/coverage report
 endif
 
 # With both ends of the ranges that pyproject.toml declares, in environments of their own. Pythons
@@ -167,5 +182,5 @@ $(NIR_VENV)/.installed: constraints-nir.txt
 	@touch $@
 
 clean: ## remove everything the targets above created
-	rm -rf $(VENV) $(PYNN_VENV) $(NIR_VENV) .venv-oldest .venv-newest .typecheck .pytest_cache .ruff_cache .hypothesis .jax_cache build dist runs *.egg-info
+	rm -rf $(VENV) $(PYNN_VENV) $(NIR_VENV) .venv-oldest .venv-newest .typecheck .pytest_cache .ruff_cache .hypothesis .jax_cache .coverage* coverage.json build dist runs *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

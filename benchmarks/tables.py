@@ -69,8 +69,9 @@ TABLES = {
     ),
     "readme": Table("python benchmarks/readme_tables.py", "README.md"),
 }
-# Results that no program here writes, and why.
-BY_HAND = {
+# Results that come from elsewhere.
+ELSEWHERE = {
+    "coverage.md": "make coverage",
     "compare_hxtorch.md": "the table.md of examples/compare_hxtorch.py, with words about it",
     "training_step_slower_host.md": "of another machine",
 }
