@@ -46,6 +46,7 @@ TABLES = {
     "compiled_step": _measured("compiled_step.py"),
     "fuse": _measured("fuse.py"),
     "processes": _measured("processes.py"),
+    "soak": _measured("soak.py"),
     "bridge": _measured("bridge.py"),
     "worker": _measured("worker.py"),
     "hardware": _measured("hardware.py"),
