@@ -31,7 +31,7 @@ def export_parameters(
 
     **Arguments:**
 
-    - ``path``: also write them there, as ``.safetensors`` or ``.npz``.
+    - ``path``: also write them there, as ``.safetensors`` or ``.npz``, replaced at once.
     - ``copy``: ``True`` takes a snapshot. ``False`` shares memory where it can: each array then
       changes whenever the parameter does, so use it only until the next optimiser step.
 

@@ -47,7 +47,7 @@ class Replay:
         self.weight_limit = weight_limit
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the recording to an ``.npz`` file."""
+        """Write the recording to an ``.npz`` file, which is replaced at once."""
         arrays = {f"layer{k}": layer for k, layer in enumerate(self.spikes)}
         if self.inputs is not None:
             arrays["inputs"] = self.inputs

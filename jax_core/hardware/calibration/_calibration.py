@@ -155,7 +155,7 @@ class Calibration:
         return "\n".join(lines)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write to an ``.npz`` file."""
+        """Write to an ``.npz`` file, which is replaced at once."""
         arrays = {"format": np.array(_FORMAT), "name": np.array(self.name)}
         for i, network in enumerate(self.networks):
             arrays[f"{i}.shapes"] = np.array(network.shapes)
