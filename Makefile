@@ -16,6 +16,8 @@ TORCH_PIP_FLAGS ?=
 WHEEL ?=
 # Test processes; each one loads torch and JAX (about 0.5 GB).
 WORKERS ?= 2
+# Tables that `make tables` is to write, all without it.
+ONLY ?=
 # Extra arguments for the program behind `make demo`, `make bench` and the pytest run.
 ARGS ?=
 
@@ -24,10 +26,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # What the demonstration needs is a fraction of what the tests and benchmarks need.
 EXAMPLES_STAMP := $(VENV)/.installed-examples
-TYPECHECK_LINKS := .typecheck/evtorch/_network.py
+TYPECHECK_LINKS := $(addprefix .typecheck/evtorch/,_files.py _network.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types check tutorials test-versions test-oldest test-newest format docs bench pynn \
+.PHONY: help venv demo test lint types check coverage tutorials test-versions test-oldest test-newest format docs bench tables pynn \
   nir-readers clean
 
 help: ## list the targets
@@ -88,6 +90,21 @@ else
 	$(PYTEST) $(ARGS)
 endif
 
+# Without ARGS it writes the table, in two runs as `check` has them; with them it prints what these tests run.
+MEASURED := --cov --cov-report=
+
+coverage: venv $(if $(filter yes,$(PYNN)),pynn) ## which lines the tests run, into benchmarks/results, or with ARGS those chosen
+	$(BIN)/coverage erase
+ifeq ($(strip $(ARGS)),)
+	$(PYTEST) $(MEASURED) $(WITH_NEWER) $(WITH_NEWER_TOO)
+	$(WITH_OLDER) $(PYTEST) $(MEASURED) --cov-append $(addprefix --ignore=,$(WITH_NEWER)) $(addprefix --deselect=,$(WITH_NEWER_TOO))
+	$(BIN)/coverage json --quiet
+	$(BIN)/python benchmarks/coverage_table.py
+else
+	$(PYTEST) $(MEASURED) $(ARGS)
+	$(BIN)/coverage report
+endif
+
 # With both ends of the ranges that pyproject.toml declares, in environments of their own. Pythons
 # that these versions have wheels for.
 OLDEST_PYTHON ?= python3.11
@@ -115,7 +132,7 @@ test-oldest test-newest: test-%: .venv-%/.installed
 $(TYPECHECK_LINKS):
 	@rm -rf .typecheck && mkdir -p $(@D)
 	@ln -s ../../bridge ../../jax_core ../../torch_api $(@D)
-	@ln -s ../../top/__init__.py ../../top/_memory.py ../../top/_network.py ../../top/_programs.py $(@D)
+	@ln -s ../../top/__init__.py ../../top/_files.py ../../top/_memory.py ../../top/_network.py ../../top/_programs.py $(@D)
 
 format: venv ## let ruff fix and format the code
 	$(BIN)/ruff check --fix .
@@ -127,10 +144,13 @@ docs: venv ## build the documentation site into .site, warnings being errors
 
 tutorials: venv ## run the tutorials, and write into them what they print and draw
 	$(BIN)/python -m tests._pages docs/tutorials/*.md
-	rm -f docs/tutorials/digits.pt
+	rm -f docs/tutorials/digits.pt docs/tutorials/first_network.html
 
 bench: venv ## time evtorch against jaxsnn, into benchmarks/results
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+tables: venv ## write anew the tables that README and docs quote, or ONLY="some of them" (ARGS=--list)
+	$(BIN)/python benchmarks/tables.py $(ONLY) $(ARGS)
 
 pynn: $(PYNN_VENV)/.installed ## create .venv-pynn (PyNN, Brian 2, NEST) for the tests that use simulators
 
@@ -162,5 +182,5 @@ $(NIR_VENV)/.installed: constraints-nir.txt
 	@touch $@
 
 clean: ## remove everything the targets above created
-	rm -rf $(VENV) $(PYNN_VENV) $(NIR_VENV) .venv-oldest .venv-newest .typecheck .pytest_cache .ruff_cache .hypothesis .jax_cache build dist runs *.egg-info
+	rm -rf $(VENV) $(PYNN_VENV) $(NIR_VENV) .venv-oldest .venv-newest .typecheck .pytest_cache .ruff_cache .hypothesis .jax_cache .coverage* coverage.json build dist runs *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

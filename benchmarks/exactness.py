@@ -10,7 +10,6 @@ core; libraries that are not installed are left out, and named.
 import argparse
 import json
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +89,7 @@ def report(rows: dict[str, dict[str, float]], missing: list[str], before: str) -
     lines = [
         "# First spikes: error and cost",
         "",
-        f"Written by `python benchmarks/exactness.py`, {time.strftime('%Y-%m-%d')}. One layer of",
+        "Written by `python benchmarks/exactness.py`. One layer of",
         f"{NEURONS} neurons (`tau_mem` {1e3 * TAU_MEM:g} ms, `tau_syn` {1e3 * TAU_SYN:g} ms, "
         f"{1e3 * T_MAX:g} ms), {INPUTS} inputs that spike once,",
         f"{BATCH} samples. Errors against a simulation in float64 with NumPy and brentq; of clock-",

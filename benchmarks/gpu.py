@@ -70,7 +70,7 @@ def head(card: dict[str, Any]) -> list[str]:
     return [
         "# On a GPU",
         "",
-        f"Written by `python benchmarks/gpu.py`, {time.strftime('%Y-%m-%d')}: {card['name']},",
+        f"Written by `python benchmarks/gpu.py`: {card['name']},",
         f"driver {card['driver']}, {card['described']}.",
         "",
         "Layers as in [scale.md](scale.md): 700 inputs, events at random times in a second, about",

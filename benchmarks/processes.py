@@ -83,8 +83,8 @@ def main() -> None:
     lines = [
         "# Two processes",
         "",
-        f"Written by `{' '.join(['python benchmarks/processes.py', *sys.argv[1:]])}`,",
-        f"{time.strftime('%Y-%m-%d')}: forward, backward and Adam, float32, torch with one thread;",
+        f"Written by `{' '.join(['python benchmarks/processes.py', *sys.argv[1:]])}`:",
+        "forward, backward and Adam, float32, torch with one thread;",
         f"medians over {rounds} turns, in each of which every setup has fresh processes, with",
         "quartiles, ms. Two processes are `DistributedDataParallel` over gloo with half of the",
         "batch each; how many times faster than one with one core, by medians, and by the fastest",

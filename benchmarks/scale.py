@@ -95,7 +95,7 @@ def main() -> None:
     lines = [
         "# Large layers",
         "",
-        f"Written by `{command}`, {time.strftime('%Y-%m-%d')}. Processor time, float32, one core;",
+        f"Written by `{command}`. Processor time, float32, one core;",
         "`tau_mem` 20 ms, `tau_syn` 5 ms, events at random times in a second, about ten spikes per",
         "neuron, room for 64, gradients of weights. A pair is one of an input event and a neuron.",
         "The limit is a plain walk of voltages and currents through all events, without threshold,",

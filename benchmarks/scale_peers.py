@@ -12,7 +12,6 @@ import argparse
 import json
 import math
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -237,7 +236,7 @@ def report(
     lines = [
         "# Large layers beside clock-driven libraries",
         "",
-        f"Written by `python benchmarks/scale_peers.py`, {time.strftime('%Y-%m-%d')}. {INPUTS}",
+        f"Written by `python benchmarks/scale_peers.py`. {INPUTS}",
         "inputs, events at random times in a second, `tau_mem` 20 ms, `tau_syn` 5 ms, the same",
         "weights in all; evtorch through its functions for torch with room for 64 spikes, the",
         "others with steps of 1 ms. Forward and gradients of the weights, processor time, float32,",

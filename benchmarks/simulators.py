@@ -11,7 +11,6 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -104,7 +103,7 @@ def heading(cold: float) -> list[str]:
     return [
         "# Networks of excitatory and inhibitory neurons, in three simulators",
         "",
-        f"Written by `python benchmarks/simulators.py`, {time.strftime('%Y-%m-%d')}.",
+        "Written by `python benchmarks/simulators.py`.",
         f"{T_MAX} s of networks whose neurons, four fifths of them excitatory, are connected to a",
         "tenth of the others, with delays from 1 to 3 ms, and get a tenth of 200 Poisson inputs",
         "of 20 Hz. Each in a process of its own, all on one core, in turns; medians. A run is that",

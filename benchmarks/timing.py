@@ -66,9 +66,10 @@ def _summary(seconds: list[float]) -> Timing:
 
 
 def machine() -> dict[str, str]:
-    """Describe processor, system and versions."""
+    """The date, and what processor, system and versions are."""
     packages = ("evtorch", "torch", "jax", "jaxlib", "numpy", "optax", "jaxsnn")
     return {
+        "date": time.strftime("%Y-%m-%d"),
         "processor": _processor(),
         "cores": str(os.cpu_count()),
         "torch threads": str(torch.get_num_threads()),
@@ -79,9 +80,10 @@ def machine() -> dict[str, str]:
 
 
 def described(*more: str) -> str:
-    """What a report says of the machine and of versions, with those of ``more`` packages."""
+    """What a report says of date, machine and versions, with those of ``more`` packages."""
     where = machine()
-    names = ("processor", "cores", "system", "python", "evtorch", "torch", "jax", "jaxlib", "numpy")
+    names = ("date", "processor", "cores", "system", "python")
+    names += ("evtorch", "torch", "jax", "jaxlib", "numpy")
     parts = [f"{name} {where[name]}" for name in names]
     return ", ".join([*parts, *(f"{package} {version(package)}" for package in more)])
 

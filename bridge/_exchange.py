@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import torch
 
+from .._files import whole_file  # pyright: ignore[reportMissingImports]  # It lies in top/.
 from ._arrays import jax_array, tensor_copy, torch_tensor
 from ._dtypes import NUMPY_DTYPE
 from ._guards import BridgeError
@@ -30,7 +31,7 @@ def export_parameters(
 
     **Arguments:**
 
-    - ``path``: also write them there, as ``.safetensors`` or ``.npz``.
+    - ``path``: also write them there, as ``.safetensors`` or ``.npz``, replaced at once.
     - ``copy``: ``True`` takes a snapshot. ``False`` shares memory where it can: each array then
       changes whenever the parameter does, so use it only until the next optimiser step.
 
@@ -199,7 +200,9 @@ def _write(tensors: dict[str, torch.Tensor], path: Path) -> None:
     """Write tensors on the CPU."""
     if _suffix(path) == ".safetensors":
         try:
-            _safetensors().save_file({n: t.contiguous().clone() for n, t in tensors.items()}, path)
+            with whole_file(path) as unfinished:
+                own = {n: t.contiguous().clone() for n, t in tensors.items()}
+                _safetensors().save_file(own, unfinished)
         except KeyError as error:
             (dtype,) = error.args
             names = [name for name, tensor in tensors.items() if tensor.dtype == dtype]
@@ -214,7 +217,8 @@ def _write(tensors: dict[str, torch.Tensor], path: Path) -> None:
                 f"{name!r} has dtype {tensor.dtype}, which .npz files cannot hold; "
                 "write a .safetensors file"
             )
-    write_npz({name: tensor.numpy() for name, tensor in tensors.items()}, path)
+    with whole_file(path) as unfinished:
+        write_npz({name: tensor.numpy() for name, tensor in tensors.items()}, unfinished)
 
 
 def write_npz(arrays: Mapping[str, np.ndarray], target: Any) -> None:

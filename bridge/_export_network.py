@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from jax import export
 
+from .._files import whole_file  # pyright: ignore[reportMissingImports]  # It lies in top/.
 from .._network import (  # pyright: ignore[reportMissingImports]  # It lies in top/.
     ABOUT,
     BESIDE,
@@ -92,7 +93,10 @@ def _write(
         about[BESIDE] = {"file": beside.name, "sha256": write_weights(state, beside)}
     else:
         write_npz(state, stored)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    with (
+        whole_file(path) as unfinished,
+        zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
         archive.writestr(ABOUT, json.dumps(about))
         archive.writestr(PROGRAM, program)
         if place == "inside":

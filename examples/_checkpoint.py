@@ -56,6 +56,7 @@ class Run:
     def __init__(self, out: Path, settings: Any, resume: bool, save_every: float) -> None:
         self.out = out
         self._file = out / "checkpoint.pt"
+        self._unfinished = self._file.with_suffix(".new")
         self._settings = asdict(settings)
         self._save_every = save_every
         self._stages: dict[str, Any] = {}
@@ -102,9 +103,8 @@ class Run:
     def _save(self) -> None:
         self.out.mkdir(parents=True, exist_ok=True)
         # Replaced at once, so that whatever happens there is a whole checkpoint.
-        new = self._file.with_suffix(".new")
-        torch.save({"settings": self._settings, "stages": self._stages}, new)
-        os.replace(new, self._file)
+        torch.save({"settings": self._settings, "stages": self._stages}, self._unfinished)
+        os.replace(self._unfinished, self._file)
         self._saved_at = time.monotonic()
 
     def _load(self) -> None:
@@ -131,6 +131,8 @@ class Run:
     ) -> None:
         if kind is None:
             self._file.unlink(missing_ok=True)
+            # That of a process that was killed while it saved.
+            self._unfinished.unlink(missing_ok=True)
         elif issubclass(kind, KeyboardInterrupt):
             if not self._stages:
                 print("\ninterrupted before training began; nothing was written", file=sys.stderr)

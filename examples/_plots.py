@@ -37,6 +37,8 @@ def plot(
 ) -> None:
     """Save curves, decision map, and spikes and output voltages of one sample as an image.
 
+    The spikes are also in ``sample.html`` beside it, to go through in a browser.
+
     **Arguments:** ``model``: encoder, hidden layer and read-out; ``predict``: the class of each
     sample, -1 for none; ``loss`` and ``test_accuracy``: one number per epoch.
     """
@@ -47,8 +49,9 @@ def plot(
     panels["loss"].set_title("training")
     plot_decisions(panels["decisions"], model, predict, test)
     panels["voltages"].sharex(panels["spikes"])
-    _plot_sample(panels["spikes"], panels["voltages"], model, test)
+    layers = _plot_sample(panels["spikes"], panels["voltages"], model, test)
     figure.savefig(path, dpi=120)
+    snn.plot.view(layers, path.with_name("sample.html"), title="Yin-Yang: spikes of one sample")
 
 
 def plot_decisions(axes: Axes, model: nn.Module, predict: Predict, test: YinYang) -> None:
@@ -70,8 +73,13 @@ def plot_decisions(axes: Axes, model: nn.Module, predict: Predict, test: YinYang
 
 
 @torch.no_grad()
-def _plot_sample(above: Axes, below: Axes, model: nn.Sequential, test: YinYang) -> None:
-    """All spikes caused by the first test sample, and the voltages of the outputs."""
+def _plot_sample(
+    above: Axes, below: Axes, model: nn.Sequential, test: YinYang
+) -> dict[str, Tensor]:
+    """All spikes caused by the first test sample, and the voltages of the outputs.
+
+    **Returns:** the spikes of each layer.
+    """
     encoder, hidden = model[0], model[1]
     readout = cast(snn.LIF | snn.LI, model[2])
     inputs = encoder(test.values[0])
@@ -98,6 +106,7 @@ def _plot_sample(above: Axes, below: Axes, model: nn.Sequential, test: YinYang) 
     )
     above.grid(alpha=0.3, axis="x")
     _plot_voltages(below, readout, spikes, output, last)
+    return {name: times for name, times, _ in groups}
 
 
 def _plot_voltages(

@@ -6,8 +6,9 @@
 A point (x, y) is coded as the times of four spikes, one for each of x, y, 1 - x and 1 - y. They and
 a bias spike drive a hidden layer whose neurons spike once at most. Which of three output neurons
 spikes first (--readout ttfs), or which of three leaky integrators reaches the highest voltage
-(--readout li), is the answer. The folder --out receives metrics.json, figure.png, and model.pt with
-the weights and the settings. Ctrl-C writes a checkpoint; --resume goes on from it.
+(--readout li), is the answer. The folder --out receives metrics.json, figure.png, sample.html, a
+page to go through the spikes of one sample, and model.pt with the weights and the settings. Ctrl-C
+writes a checkpoint; --resume goes on from it.
 
 Data: Kriener, Göltz & Petrovici 2022, doi:10.1145/3517343.3517380.
 """
@@ -131,7 +132,7 @@ def experiment(settings: Settings, run: Run) -> None:
     print(f"training accuracy  {metrics['training_accuracy']:.2%} of {len(data)}")
     print(f"time per epoch     {metrics['seconds_per_epoch']:.2f} s")
     print(f"compilation        {metrics['compile_seconds']:.1f} s")
-    print(f"files              {out}/metrics.json, model.pt, figure.png")
+    print(f"files              {out}/metrics.json, model.pt, figure.png, sample.html")
 
 
 if __name__ == "__main__":

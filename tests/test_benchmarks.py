@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from ._simulators import nest_needed
 
@@ -67,6 +68,31 @@ def test_errors_of_first_spikes_shrink_with_steps_and_are_rounding_without(
     for library in ("norse", "snntorch"):
         coarse, fine = (median(f"{library}, steps of {dt} ms") for dt in (1, 0.1))
         assert 1e-5 < fine < 0.2 * coarse < 1e-3
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize("way", ["loop", "compiled"])
+def test_a_soak_notices_what_a_fresh_process_finds_otherwise(
+    way: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    soak: Any = importlib.import_module("soak")
+    rows = soak.train(way, 4, 2, tmp_path)
+    assert [row["steps"] for row in rows] == [2, 4]
+    assert all(row["finite"] and row["resident"] > 100 < row["maps"] for row in rows)
+    assert soak.again(way, tmp_path) == {"1": [], "2": []}
+    kept = torch.load(tmp_path / "2.pt", weights_only=True)
+    kept["after"]["gradients"]["1.weight"] += 1e-6
+    torch.save(kept, tmp_path / "2.pt")
+    different = soak.again(way, tmp_path)
+    assert different == {"1": [], "2": ["gradients of 1.weight"]}
+    answers = {"train": rows, "again": different}
+    monkeypatch.setattr(soak, "in_process", lambda _, what, *more: answers[what])
+    rows, wrong = soak.measured(way, 4, 2)
+    assert wrong == [f"{way}, step 4: other gradients of 1.weight"]
+    table = soak.table(rows)
+    assert [line.split(" | ")[-1] for line in table[2:4]] == ["yes |", "**no** |"]
+    assert table[-1].startswith("From step 2 to 4: ")
 
 
 @nest_needed

@@ -109,6 +109,7 @@ def test_yinyang_writes_what_it_promises(gradient: str, readout: str, tmp_path: 
     assert any(value.shape == (20, 5) for value in state.values())
     assert all(value.isfinite().all() for value in state.values())
     assert (out / "figure.png").stat().st_size > 10_000
+    assert (out / "sample.html").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 

@@ -1,4 +1,4 @@
-"""Examples survive Ctrl-C: they save, say where, and go on with the same result."""
+"""Examples survive Ctrl-C and kill -9: they save, and go on with the same result."""
 
 import importlib
 import json
@@ -19,7 +19,7 @@ import torch
 from evtorch import torch_api as snn
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-SHORT = ["--epochs", "5", "--hidden", "20", "--seed", "3"]
+SHORT = ["--epochs", "12", "--hidden", "20", "--seed", "3"]
 
 
 @pytest.fixture
@@ -84,6 +84,43 @@ def test_interrupted_stages_end_as_uninterrupted_ones(
     assert list((tmp_path / "parts").iterdir()) == []
 
 
+class Killed(BaseException):
+    """Ends a run at once, as a signal does that cannot be caught."""
+
+
+@pytest.mark.parametrize("unfinished", ["half", "whole"])
+def test_a_run_killed_in_any_save_goes_on_from_the_one_before(
+    unfinished: str, checkpoint: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(name: str, resume: bool = False) -> Any:
+        made = checkpoint.Run(tmp_path / name, Settings(), resume, 0.0)
+        made.values = checkpoint.Values
+        return made
+
+    with run("whole") as whole:
+        expected = two_stages(whole)
+    save = torch.save
+    for last in range(2, 7):
+        saved: list[Path] = []
+
+        def save_or_die(content: Any, path: Path, last: int = last, saved: Any = saved) -> None:
+            save(content, path)
+            saved.append(path)
+            if len(saved) == last:
+                if unfinished == "half":
+                    os.truncate(path, path.stat().st_size // 2)
+                raise Killed
+
+        name = f"killed in save {last}"
+        with monkeypatch.context() as patched:
+            patched.setattr(torch, "save", save_or_die)
+            with pytest.raises(Killed), run(name) as parts:
+                two_stages(parts)
+        with run(name, resume=True) as parts:
+            assert two_stages(parts) == expected
+        assert list((tmp_path / name).iterdir()) == []
+
+
 def test_checkpoints_are_written_at_intervals(checkpoint: ModuleType, tmp_path: Path) -> None:
     for every, there in ((0.0, True), (30.0, False)):
         run = checkpoint.Run(tmp_path / str(every), Settings(), False, every)
@@ -117,6 +154,28 @@ def test_noise_of_a_mock_chip_goes_on_from_its_state() -> None:
     assert torch.equal(layer(times), expected)
 
 
+def start(cwd: Path, *more: str, code: str = "") -> subprocess.Popen[str]:
+    """Train; ``code`` runs before the example, in its process."""
+    command = ["-c", code + RUN] if code else [str(EXAMPLES / "yinyang.py")]
+    return subprocess.Popen(
+        [sys.executable, *command, *SHORT, *more],
+        cwd=cwd,
+        env={**os.environ, "MPLBACKEND": "Agg"},
+        text=True,
+        stderr=subprocess.PIPE,
+    )
+
+
+def finish(cwd: Path, out: str, *more: str) -> tuple[float, float, dict[str, torch.Tensor]]:
+    """Train to the end; **returns** accuracies and weights."""
+    done = start(cwd, "--out", out, *more)
+    _, printed = done.communicate(timeout=300)
+    assert done.returncode == 0, printed
+    metrics = json.loads((cwd / out / "metrics.json").read_text())
+    state = torch.load(cwd / out / "model.pt", weights_only=True)["state_dict"]
+    return metrics["test_accuracy"], metrics["training_accuracy"], state
+
+
 @pytest.fixture
 def heard_interrupts() -> Iterator[None]:
     """Where tests run in the background, the shell has them ignore Ctrl-C, and their children."""
@@ -125,19 +184,50 @@ def heard_interrupts() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+# What `python yinyang.py` does, after code of the test's own.
+RUN = f"""
+import runpy
+sys.argv[0] = {str(EXAMPLES / "yinyang.py")!r}
+sys.path.insert(0, {str(EXAMPLES)!r})
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+KILLED_IN_ITS_SECOND_EPOCH = """
+import os, signal, sys
+import torch
+steps, step = [], torch.optim.Adam.step
+def step_or_die(*arguments, **options):
+    steps.append(1)
+    if len(steps) == 100:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(*arguments, **options)
+torch.optim.Adam.step = step_or_die
+"""
+KILLED_HALFWAY_THROUGH_ITS_SECOND_CHECKPOINT = """
+import os, signal, sys
+import torch
+saved, save = [], torch.save
+def save_and_die(content, path):
+    save(content, path)
+    saved.append(path)
+    if len(saved) == 2:
+        os.truncate(path, os.path.getsize(path) // 2)
+        os.kill(os.getpid(), signal.SIGKILL)
+torch.save = save_and_die
+"""
+
+
 @pytest.mark.usefixtures("heard_interrupts")
-def test_ctrl_c_in_an_example_loses_nothing(tmp_path: Path) -> None:
-    environment = {**os.environ, "MPLBACKEND": "Agg"}
+def test_ctrl_c_and_kill_9_in_an_example_lose_one_epoch_at_most(tmp_path: Path) -> None:
+    out = tmp_path / "parts"
+    more = ("--out", "parts", "--save-every", "0")
 
-    def start(*more: str) -> subprocess.Popen[str]:
-        command = [sys.executable, str(EXAMPLES / "yinyang.py"), *SHORT, *more]
-        return subprocess.Popen(
-            command, cwd=tmp_path, env=environment, text=True, stderr=subprocess.PIPE
-        )
+    def saved() -> int:
+        stages = torch.load(out / "checkpoint.pt", weights_only=True)["stages"]
+        return stages["training"]["done"]
 
-    interrupted = start("--out", "parts", "--save-every", "0")
+    interrupted = start(tmp_path, *more)
     limit = time.monotonic() + 120
-    while not (tmp_path / "parts" / "checkpoint.pt").exists() and time.monotonic() < limit:
+    while not (out / "checkpoint.pt").exists() and time.monotonic() < limit:
         assert interrupted.poll() is None
         time.sleep(0.02)
     interrupted.send_signal(signal.SIGINT)
@@ -145,14 +235,15 @@ def test_ctrl_c_in_an_example_loses_nothing(tmp_path: Path) -> None:
     assert interrupted.returncode == 130, printed
     assert "Traceback" not in printed
     assert "saved parts/checkpoint.pt" in printed
-    results = []
-    for out, more in (("parts", ["--resume"]), ("whole", [])):
-        done = start("--out", out, *more)
-        _, printed = done.communicate(timeout=300)
-        assert done.returncode == 0, printed
-        metrics = json.loads((tmp_path / out / "metrics.json").read_text())
-        state = torch.load(tmp_path / out / "model.pt", weights_only=True)["state_dict"]
-        results.append((metrics["test_accuracy"], metrics["training_accuracy"], state))
-    (*first, state), (*second, other) = results
-    assert first == second
-    assert all(torch.equal(state[name], other[name]) for name in state)
+    for code in (KILLED_IN_ITS_SECOND_EPOCH, KILLED_HALFWAY_THROUGH_ITS_SECOND_CHECKPOINT):
+        done = saved()
+        killed = start(tmp_path, *more, "--resume", code=code)
+        _, printed = killed.communicate(timeout=120)
+        assert killed.returncode == -signal.SIGKILL, printed
+        assert saved() == done + 1
+    assert (out / "checkpoint.new").exists()
+    *found, weights = finish(tmp_path, "parts", "--resume")
+    *expected, others = finish(tmp_path, "whole")
+    assert found == expected
+    assert all(torch.equal(weights[name], others[name]) for name in others)
+    assert not list(out.glob("checkpoint.*"))

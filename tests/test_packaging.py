@@ -166,7 +166,7 @@ def test_wheel_holds_the_library_and_nothing_else(wheel: Path) -> None:
     expected = {
         f"{package.replace('.', '/')}/{path.relative_to(ROOT / folder).as_posix()}"
         for folder, package in FOLDERS.items()
-        for pattern in ("*.py", "py.typed")
+        for pattern in ("*.py", "*.html", "py.typed")
         for path in (ROOT / folder).rglob(pattern)
     }
     assert names == expected

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ._files import whole_file
+
 ENDING = ".safetensors"
 # By NumPy's names, those that the format calls otherwise than F32, I64, U8, ...
 _NAMES = {
@@ -46,8 +48,10 @@ def write_weights(weights: Mapping[str, np.ndarray], path: Path) -> str:
                 "network with weights='inside'"
             )
     own = {name: np.ascontiguousarray(a).reshape(a.shape) for name, a in weights.items()}
-    _safetensors("safetensors.numpy").save_file(own, path)
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    save_file = _safetensors("safetensors.numpy").save_file
+    with whole_file(path) as unfinished:
+        save_file(own, unfinished)
+        return hashlib.sha256(unfinished.read_bytes()).hexdigest()
 
 
 def read_weights(path: Path, types: Mapping[str, Any], digest: str | None) -> dict[str, np.ndarray]:

@@ -1,10 +1,19 @@
-"""Arrays from ``.npz`` files."""
+"""Arrays in ``.npz`` files."""
 
 import os
 import zipfile
 import zlib
+from collections.abc import Mapping
 
 import numpy as np
+
+from ..._files import whole_file  # pyright: ignore[reportMissingImports]  # It lies in top/.
+
+
+def save_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays by name to a file of exactly this name."""
+    with whole_file(path) as unfinished, open(unfinished, "wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def load_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ._files import load_arrays
+from ._files import load_arrays, save_arrays
 from .worker._contract import BackendError, Network, Observation, check_input, problem_of_times
 
 
@@ -47,12 +47,11 @@ class Replay:
         self.weight_limit = weight_limit
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the recording to an ``.npz`` file."""
+        """Write the recording to an ``.npz`` file, which is replaced at once."""
         arrays = {f"layer{k}": layer for k, layer in enumerate(self.spikes)}
         if self.inputs is not None:
             arrays["inputs"] = self.inputs
-        with open(path, "wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+        save_arrays(path, arrays)
 
     def run(
         self,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Unit = Literal["s", "ms", "us"]
 _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
-_NAMES = {"s": "s", "ms": "ms", "us": "µs"}
+UNIT_NAMES: dict[str, str] = {"s": "s", "ms": "ms", "us": "µs"}
 
 
 def axes_or_new(ax: Axes | None) -> Axes:
@@ -51,7 +51,7 @@ def seconds_per(unit: str) -> float:
 
 def time_label(unit: str, what: str = "time") -> str:
     """What to write at an axis of times."""
-    return f"{what}, {_NAMES[unit]}"
+    return f"{what}, {UNIT_NAMES[unit]}"
 
 
 def array(x: Any, name: str, axes: int | None = None, what: str = "") -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._files import load_arrays
+from .._files import load_arrays, save_arrays
 from ..worker._contract import Backend, BackendError, Layer, Network, Observation, check_observation
 from ._probe import Experiments, Probe, psp
 
@@ -155,7 +155,7 @@ class Calibration:
         return "\n".join(lines)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write to an ``.npz`` file."""
+        """Write to an ``.npz`` file, which is replaced at once."""
         arrays = {"format": np.array(_FORMAT), "name": np.array(self.name)}
         for i, network in enumerate(self.networks):
             arrays[f"{i}.shapes"] = np.array(network.shapes)
@@ -163,8 +163,7 @@ class Calibration:
                 for k, layer in enumerate(layers):
                     arrays[f"{i}.{k}.{what}"] = layer.factor
                     arrays[f"{i}.{k}.{what}.status"] = layer.status
-        with open(path, "wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+        save_arrays(path, arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Calibration":
