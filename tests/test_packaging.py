@@ -138,6 +138,14 @@ def test_every_folder_with_an_init_file_is_packaged() -> None:
     assert settings["package-dir"] == {package: folder for folder, package in FOLDERS.items()}
 
 
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs the repository")
+def test_the_repository_has_no_links() -> None:
+    """They would lead to what only one machine has."""
+    files = _run(["git", "ls-files", "--stage"], cwd=ROOT).splitlines()
+    assert files
+    assert not [file for file in files if file.startswith("120000")]
+
+
 def test_installed_version_is_that_of_the_project() -> None:
     assert importlib.metadata.version("evtorch") == PROJECT["project"]["version"]
 
