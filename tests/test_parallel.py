@@ -7,8 +7,8 @@ from pathlib import Path
 
 from .test_docs import blocks_of
 
-# XLA's older code generator compiles sooner.
-FLAGS = "--xla_cpu_use_fusion_emitters=false"
+# What compiles soonest.
+FLAGS = "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0"
 
 # Behind the training: the same step of this process alone, by shares, as their shape is compiled.
 ALONE = """

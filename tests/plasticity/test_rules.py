@@ -21,6 +21,8 @@ from evtorch.jax_core.plasticity import (
 from tests.plasticity import _brute
 from tests.plasticity._drawn import IN, OUT, T_MAX, changes, finite, spikes, split
 
+from .._thorough import usual
+
 TAUS = {"tau_plus": 0.02, "tau_minus": 0.05}
 PAIR = {"a_plus": 0.7, "a_minus": 0.4, **TAUS}
 TRIPLET = {"a2_plus": 0.3, "a3_plus": 0.8, "a2_minus": 0.5, "a3_minus": 0.2, **TAUS}
@@ -154,7 +156,9 @@ RULES: dict[str, Rule] = {
 }
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize(
+    "name", usual({"triplets", "nearest, bounds", "eprop", "rewards", "homeostasis"}, RULES)
+)
 @settings(max_examples=15)
 @given(pre=spikes(IN), post=spikes(OUT), cuts=st.sets(st.integers(1, 63), max_size=3))
 def test_pieces_are_the_whole(name: str, pre: np.ndarray, post: np.ndarray, cuts: set[int]) -> None:
@@ -183,7 +187,7 @@ def test_pieces_are_the_whole(name: str, pre: np.ndarray, post: np.ndarray, cuts
     jax.tree.map(assert_same, state, end)
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", usual({"pairs", "triplets", "eprop"}, RULES))
 def test_float32_is_near_float64(name: str, rng: np.random.Generator) -> None:
     rule = RULES[name]
     pre = np.sort(rng.uniform(0, T_MAX, (4, 20, 40)), axis=-1).astype(np.float32)
@@ -204,7 +208,7 @@ def test_float32_is_near_float64(name: str, rng: np.random.Generator) -> None:
     assert 0 < np.abs(found - exact).max() < 3e-6 * np.abs(exact).max()
 
 
-@pytest.mark.parametrize("name", ["pairs", "bounds", "triplets"])
+@pytest.mark.parametrize("name", usual({"pairs"}, ["pairs", "bounds", "triplets"]))
 def test_events_are_as_good_as_times(name: str, rng: np.random.Generator) -> None:
     pre = np.sort(rng.uniform(0, T_MAX, (2, IN, 4)), axis=-1)
     post = np.sort(rng.uniform(0, T_MAX, (2, OUT, 4)), axis=-1)
@@ -215,7 +219,7 @@ def test_events_are_as_good_as_times(name: str, rng: np.random.Generator) -> Non
     assert_same(inside(*events[0]), expected)
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", usual({"bounds", "eprop", "rewards"}, RULES))
 def test_shapes_at_the_edge(name: str) -> None:
     rule = RULES[name]
     for batch, inputs, outputs in (((), 3, 2), ((0,), 3, 2), ((2, 3), 3, 2), ((2,), 0, 2)):
