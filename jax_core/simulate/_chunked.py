@@ -23,7 +23,7 @@ from ._all_spikes import _State as _Stepped
 from ._events import Input, Intervals, Spikes, intervals_between, undefined_neurons
 
 # So many events at a time: fewer mean more searches for lanes that stopped, more longer replays.
-_CHUNK = 16
+_CHUNK = 8
 # So many lanes are looked at together: about one in so many, and at least so many.
 _ONE_IN, _FEWEST = 16, 64
 # A bound of the voltage is above it in spite of this error, in units of rounding.
