@@ -26,6 +26,7 @@ from .layer._recurrent_spiking import recurrent_spiking as recurrent_spiking
 from .layer._recurrent_trace import recurrent_lif_trace as recurrent_lif_trace
 from .layer._spiking import LayerState as LayerState
 from .layer._spiking import spiking as spiking
+from .layer._spiking_peak import spiking_peak as spiking_peak
 from .layer._spiking_trace import spiking_trace as spiking_trace
 from .layer._trace import lif_observed_trace as lif_observed_trace
 from .layer._trace import lif_trace as lif_trace
@@ -97,6 +98,7 @@ __all__ = [
     "spike_times_from_dense",
     "spike_times_from_events",
     "spiking",
+    "spiking_peak",
     "spiking_trace",
 ]
 

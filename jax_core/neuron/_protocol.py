@@ -41,6 +41,10 @@ class Neuron(ABC, Generic[State]):
 
     infinite: ClassVar[tuple[str, ...]] = ("refractory",)
     """Names of the constants that may be infinite."""
+    without_peaks: ClassVar[str] = (
+        "give the model a method `highest`, or raise the voltages of its trace"
+    )
+    """What to do where the highest voltage is wanted of a model without `highest`."""
 
     @property
     def once(self) -> bool:
@@ -137,6 +141,13 @@ class Neuron(ABC, Generic[State]):
 
         now = jnp.zeros_like(self.excess(state))
         return jax.jvp(later, (now,), (jnp.ones_like(now),))[1]
+
+    def highest(self, state: State, u_end: Array) -> Array:
+        """When within ``[0, u_end]`` the excess is highest, of equal times the first.
+
+        ``u_end`` is finite. Nothing differentiates it. `spiking_peak` needs it, spikes do not.
+        """
+        raise NotImplementedError(self.without_peaks)
 
     def crosses(self, state: State, u_end: Array, flow: Flow) -> Array:
         """What `find` says of existence, where that is all one wants to know."""

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from ...jax_core import Events, Neuron
+from ...jax_core.layer._spiking_peak import has_peaks
 from .. import functional
 from .._validate import check_dtype, check_size
 from ..functional._lif import check_settings, spikes_once
 from ..functional._spiking import check_neuron
+from ..functional._spiking_peak import Peak
 from ._connection_list import Connected, connection_list
 from ._constants import Constant, constant_numbers, constants_repr, register_constants
 from ._delay_parameter import delay_repr, register_delay
@@ -19,6 +21,7 @@ from ._delayed_input import DelayedInput
 from ._health import Health
 from ._initialisation import spiking_weights_
 from ._overflow import OnOverflow, report_overflow
+from ._pseudo_spikes import Silent, check_silent, filled, silent_repr
 from ._room import Room, room_repr, set_room, with_room
 
 
@@ -33,6 +36,8 @@ class ModelOptions(TypedDict, total=False):
     learn: Iterable[str]
     on_overflow: OnOverflow
     min_slope: float
+    silent: Silent
+    silent_time: float | None
     device: torch.device | str | None
     dtype: torch.dtype | None
 
@@ -46,6 +51,8 @@ DEFAULTS: dict[str, Any] = {
     "learn": (),
     "on_overflow": "error",
     "min_slope": 1e-3,
+    "silent": "inf",
+    "silent_time": None,
     "device": None,
     "dtype": None,
 }
@@ -69,6 +76,9 @@ class ModelLayer(DelayedInput):
     refractory: Constant
     max_spikes: int
     grows: bool
+    # Modules saved as a whole before there was a choice have none of their own.
+    silent: Silent = "inf"
+    silent_time: float = math.inf
 
     def __init__(
         self,
@@ -98,8 +108,15 @@ class ModelLayer(DelayedInput):
         learn, infinite = given["learn"], self.infinite
         register_constants(self, constants, learn, self.out_features, **place, infinite=infinite)
         check_neuron(self.neuron())
+        self._set_silent(given["silent"], given["silent_time"])
         self._connect(given["delay"], given["mask"], given["connections"], place)
         self.reset_parameters()
+
+    def _set_silent(self, silent: Silent, silent_time: float | None) -> None:
+        self.silent_time = check_silent(silent, silent_time, self.t_max)
+        self.silent = silent
+        if silent == "peak":
+            self.check_peaks('silent="peak"')
 
     def _connect(self, delay: Any, mask: Any, connections: Any, place: dict[str, Any]) -> None:
         shape = self.out_features, self.in_features
@@ -158,7 +175,37 @@ class ModelLayer(DelayedInput):
         self.note(arriving, out, health)
         self.report_lost(health)
         self.remember_call(arriving, out)
-        return out
+        return self.finish(arriving, out)
+
+    def finish(
+        self, arriving: Tensor | Events, out: Tensor, weight: Tensor | None = None
+    ) -> Tensor:
+        assert weight is None, "for layers that are run in another way"
+        if self.silent == "inf":
+            return out
+        peak = self.peaks(arriving, out)
+        return filled(out, peak.height, peak.time, self.silent_time)
+
+    @property
+    def neuron_axis(self) -> int:
+        """Which axis of what there is of each neuron is that of neurons, or of channels."""
+        return -1
+
+    def check_peaks(self, purpose: str) -> None:
+        """Raise where there is no telling how high voltages of silent neurons get."""
+        neuron = self.neuron()
+        if not has_peaks(neuron):
+            raise ValueError(f"{purpose} is not for {type(self).__name__}: {neuron.without_peaks}")
+        if math.isinf(self.t_max):
+            raise ValueError(
+                f"t_max of {type(self).__name__} must be finite for {purpose}: it is the end of "
+                f"the time in which voltages have their peaks"
+            )
+
+    def peaks(self, arriving: Tensor | Events, out: Tensor) -> Peak:
+        """The highest voltages, as far as neurons are silent, each ``(..., out_features)``."""
+        named = {"neuron": self.neuron(), "connections": self.connections(), "t_max": self.t_max}
+        return functional.spiking_peak(arriving, self.weight, **named)
 
     def simulated(self, arriving: Tensor | Events) -> tuple[Tensor, Health]:
         """Spikes and health, with room that grows if it may."""
@@ -200,7 +247,9 @@ class ModelLayer(DelayedInput):
 
     def numbers(self) -> dict[str, Any]:
         kind = {} if self.delay_type is None else {"delay": self.delay_type}
-        return {**constant_numbers(self, self.constant_names), "t_max": self.t_max, **kind}
+        late = {"silent_time": self.silent_time} if self.silent == "peak" else {}
+        numbers = constant_numbers(self, self.constant_names)
+        return {**numbers, "t_max": self.t_max, **kind, **late}
 
     def structure_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}"
@@ -215,6 +264,7 @@ class ModelLayer(DelayedInput):
             parts.append(delay_repr("delay", self.delay, self.delay_type))
         if self.sparse is not None:
             parts.append(f"connections={len(self.weight)}")
+        parts += silent_repr(self.silent, self.silent_time)
         return ", ".join(parts)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ...jax_core import Events
 from .. import functional
 from ..functional._lif import spikes_once
+from ..functional._spiking_peak import Peak
 from ..spikes._events import events_from_spike_times
 from ._adaptive_lif import AdaptiveLIF
 from ._alpha_lif import AlphaLIF
@@ -67,6 +68,8 @@ class RecurrentModelLayer(ModelLayer):
         self.recurrent_delay_type = register_delay(
             self, "recurrent_delay", recurrent_delay, kinds, **place
         )
+        if self.silent == "peak":
+            self.check_order('silent="peak"')
         self.reset_recurrent_weight()
 
     def reset_parameters(self) -> None:
@@ -114,23 +117,35 @@ class RecurrentModelLayer(ModelLayer):
         if not spikes_once(self.refractory):
             report_overflow(health.overflow, self.on_overflow, self.max_spikes, ends_sample=True)
 
+    def check_order(self, purpose: str) -> None:
+        """Raise where spike times do not tell what neurons heard before they spiked."""
+        if self.neuron().spikes_at_arrival and self.recurrent_delay is None:
+            raise ValueError(
+                f"{purpose} needs a recurrent_delay where spikes lift voltages at once: spike "
+                f"times do not say whether a neuron spiked before or after it heard one of the "
+                f"same time"
+            )
+
+    def peaks(self, arriving: Tensor | Events, out: Tensor) -> Peak:
+        self.check_order("the peak of a voltage")
+        heard, weight = self._heard(arriving, out), self._all_weights()
+        return functional.spiking_peak(heard, weight, self.neuron(), t_max=self.t_max)
+
     def trace(
         self, spikes: Tensor | Events, times: Tensor, *, output: Tensor | None = None
     ) -> Tensor:
-        if self.neuron().spikes_at_arrival and self.recurrent_delay is None:
-            raise ValueError(
-                "trace needs a recurrent_delay where spikes lift voltages at once: spike times do "
-                "not say whether a neuron spiked before or after it heard one of the same time"
-            )
+        self.check_order("trace")
         arriving = self.delay_input(spikes)
         if output is None:
             output, health = self.simulated(arriving)
             self.report_lost(health)
-        weight = torch.cat([self.dense_weight(), self.recurrent_weight], dim=1)
-        heard = self._heard(arriving, output)
+        heard, weight = self._heard(arriving, output), self._all_weights()
         return functional.spiking_trace(heard, weight, self.neuron(), times, output=output)
 
     trace.__doc__ = ModelLayer.trace.__doc__
+
+    def _all_weights(self) -> Tensor:
+        return torch.cat([self.dense_weight(), self.recurrent_weight], dim=1)
 
     def _heard(self, arriving: Tensor | Events, out: Tensor) -> Events:
         """All that arrives at the neurons, in order: input, and as further inputs their spikes."""
