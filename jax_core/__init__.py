@@ -22,6 +22,7 @@ from .layer._projections import Projection as Projection
 from .layer._projections import lif_projections as lif_projections
 from .layer._recurrent_lif import recurrent_lif as recurrent_lif
 from .layer._recurrent_lif_state import RecurrentLIFState as RecurrentLIFState
+from .layer._recurrent_spiking import RecurrentLayerState as RecurrentLayerState
 from .layer._recurrent_spiking import recurrent_spiking as recurrent_spiking
 from .layer._recurrent_trace import recurrent_lif_trace as recurrent_lif_trace
 from .layer._spiking import LayerState as LayerState
@@ -72,6 +73,7 @@ __all__ = [
     "ODENeuron",
     "Projection",
     "RecurrentLIFState",
+    "RecurrentLayerState",
     "Sparse",
     "SynapticDelays",
     "dense_from_events",

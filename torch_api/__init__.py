@@ -2,6 +2,8 @@
 
 from ..jax_core import Events as Events
 from ..jax_core import LateSpikeWarning as LateSpikeWarning
+from ..jax_core import LayerState as LayerState
+from ..jax_core import RecurrentLayerState as RecurrentLayerState
 from . import datasets as datasets
 from . import functional as functional
 from . import hardware as hardware
@@ -116,6 +118,7 @@ __all__ = [
     "LatencyEncoder",
     "LayerCost",
     "LayerHealth",
+    "LayerState",
     "PoissonEncoder",
     "PopulationEncoder",
     "Projection",
@@ -126,6 +129,7 @@ __all__ = [
     "RecurrentIF",
     "RecurrentLIF",
     "RecurrentLIFState",
+    "RecurrentLayerState",
     "RegularEncoder",
     "Repeat",
     "SpikeCount",

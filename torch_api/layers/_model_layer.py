@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Literal, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict, overload
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from ._delay_parameter import delay_repr, register_delay
 from ._delayed_input import DelayedInput
 from ._health import Health
 from ._initialisation import spiking_weights_
+from ._neuron_layer import check_stateful
 from ._overflow import OnOverflow, report_overflow
 from ._pseudo_spikes import Silent, check_silent, filled, silent_repr
 from ._room import Room, room_repr, set_room, with_room
@@ -168,12 +169,37 @@ class ModelLayer(DelayedInput):
             "min_slope": self.min_slope,
         }
 
-    def forward(self, spikes: Tensor | Events) -> Tensor:
-        """Spikes of the layer, ``(..., out_features, max_spikes)``."""
+    @overload
+    def forward(
+        self, spikes: Tensor | Events, state: Any = ..., *, return_state: Literal[False] = ...
+    ) -> Tensor: ...
+    @overload
+    def forward(
+        self, spikes: Tensor | Events, state: Any = ..., *, return_state: Literal[True]
+    ) -> tuple[Tensor, Any]: ...
+    def forward(
+        self, spikes: Tensor | Events, state: Any = None, return_state: bool = False
+    ) -> Tensor | tuple[Tensor, Any]:
+        """Spikes of the layer, ``(..., out_features, max_spikes)``; with ``return_state`` a tuple
+        of them and the state at ``t_max``.
+
+        **Arguments:** ``spikes``: the input; ``state``: what an earlier call returned, whose end is
+        this one's time 0, a `LayerState`, of recurrent layers a `RecurrentLayerState`. With state
+        there are no delays of the input, and no ``silent="peak"``.
+        """
+        options: dict[str, Any] = {}
+        if return_state or state is not None:
+            wrong = {"delay": self.delay is not None, "silent='peak'": self.silent == "peak"}
+            check_stateful(wrong, "state and return_state")
+            options = {"state": state, "return_state": return_state}
         arriving = self.delay_input(spikes)
-        out, health = self.simulated(arriving)
+        out, health, *end = self.simulated(arriving, **options)
         self.note(arriving, out, health)
         self.report_lost(health)
+        if options:
+            # What is remembered is read as that of a layer at rest.
+            self.last_call = None
+            return (out, *end) if return_state else out
         self.remember_call(arriving, out)
         return self.finish(arriving, out)
 
@@ -207,11 +233,11 @@ class ModelLayer(DelayedInput):
         named = {"neuron": self.neuron(), "connections": self.connections(), "t_max": self.t_max}
         return functional.spiking_peak(arriving, self.weight, **named)
 
-    def simulated(self, arriving: Tensor | Events) -> tuple[Tensor, Health]:
-        """Spikes and health, with room that grows if it may."""
+    def simulated(self, arriving: Tensor | Events, **options: Any) -> tuple[Any, ...]:
+        """Spikes, health, and the state if asked for, with room that grows if it may."""
 
         def run() -> Any:
-            return functional.spiking(arriving, **self.arguments(), return_health=True)
+            return functional.spiking(arriving, **self.arguments(), return_health=True, **options)
 
         return with_room(self, run)
 

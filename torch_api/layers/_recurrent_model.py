@@ -107,9 +107,10 @@ class RecurrentModelLayer(ModelLayer):
             return spikes
         return functional.delay(spikes, nonnegative(self.delay))
 
-    def simulated(self, arriving: Tensor | Events) -> tuple[Tensor, Health]:
+    def simulated(self, arriving: Tensor | Events, **options: Any) -> tuple[Any, ...]:
         def run() -> Any:
-            return functional.recurrent_spiking(arriving, **self.arguments(), return_health=True)
+            named = {**self.arguments(), **options}
+            return functional.recurrent_spiking(arriving, **named, return_health=True)
 
         return with_room(self, run)
 
@@ -137,8 +138,9 @@ class RecurrentModelLayer(ModelLayer):
         self.check_order("trace")
         arriving = self.delay_input(spikes)
         if output is None:
-            output, health = self.simulated(arriving)
+            output, health, *_ = self.simulated(arriving)
             self.report_lost(health)
+        assert output is not None
         heard, weight = self._heard(arriving, output), self._all_weights()
         return functional.spiking_trace(heard, weight, self.neuron(), times, output=output)
 
