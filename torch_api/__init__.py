@@ -56,6 +56,7 @@ from .layers._recurrent_model import RecurrentAdaptiveLIF as RecurrentAdaptiveLI
 from .layers._recurrent_model import RecurrentAlphaLIF as RecurrentAlphaLIF
 from .layers._recurrent_model import RecurrentDeltaLIF as RecurrentDeltaLIF
 from .layers._recurrent_model import RecurrentIF as RecurrentIF
+from .layers._recurrent_model import RecurrentQIF as RecurrentQIF
 from .losses._counts import SpikeCountCrossEntropyLoss as SpikeCountCrossEntropyLoss
 from .losses._counts import SpikeCountMSELoss as SpikeCountMSELoss
 from .losses._spike_times import SpikeTimeMSELoss as SpikeTimeMSELoss
@@ -130,6 +131,7 @@ __all__ = [
     "RecurrentLIF",
     "RecurrentLIFState",
     "RecurrentLayerState",
+    "RecurrentQIF",
     "RegularEncoder",
     "Repeat",
     "SpikeCount",

@@ -23,7 +23,16 @@ from ._differentiable import Health, tally, without_derivative
 from ._prepared import Layer, counted_samples, prepare
 from ._recurrent_lif import ends_samples, prepare_recurrence
 from ._recurrent_lif_state import check_arrivals, still_on_their_way, with_arrivals
-from ._spiking import Given, LayerState, Window, begun, check_state, check_window, chosen
+from ._spiking import (
+    Given,
+    LayerState,
+    Window,
+    begun,
+    check_finite,
+    check_state,
+    check_window,
+    chosen,
+)
 
 
 class RecurrentLayerState(NamedTuple):
@@ -78,6 +87,9 @@ def recurrent_spiking(
     **Raises:** ``TypeError`` or ``ValueError`` naming the argument.
     """
     check_policy(on_overflow)
+    check_ends_in_time(neuron)
+    if neuron.needs_end:
+        check_finite(t_max)
     layer = prepare(spikes, weight, Given(neuron), validate)
     counted = counted_samples(samples)
     window = check_window(t_max, min_slope, max_spikes, return_state, counted)
@@ -104,6 +116,16 @@ def recurrent_spiking(
         end = jax.tree.map(layer.unflatten, end)
         last = RecurrentLayerState(end.state, end.hold, arrivals)
     return chosen(layer.unflatten(out), health, last, return_health)
+
+
+def check_ends_in_time(neuron: Neuron) -> None:
+    """Check that a model does not go on after the end."""
+    if neuron.goes_on:
+        raise ValueError(
+            "pseudospikes=True is not for neurons that are connected to each other: a fast neuron "
+            "would need room for ever more pseudospikes, on which those of slow ones depend, until "
+            "these have theirs; leave it out"
+        )
 
 
 def _started(state: Any, neuron: Neuron, layer: Layer, validate: bool) -> tuple[Start, Array]:

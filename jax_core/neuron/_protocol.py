@@ -31,6 +31,11 @@ def can_rest(neuron: Any) -> bool:
     return "refractory" in getattr(neuron, "__dataclass_fields__", {})
 
 
+def variables(state: Any) -> dict[str, Any]:
+    """The variables of a state by name, if they have names."""
+    return state if isinstance(state, dict) else getattr(state, "_asdict", dict)()
+
+
 class Neuron(ABC, Generic[State]):
     """A neuron model, and a pytree: its constants are leaves, each a scalar or ``(out,)``.
 
@@ -122,6 +127,10 @@ class Neuron(ABC, Generic[State]):
     def voltage(self, state: State) -> Array:
         """The membrane voltage; here as far as all models have one, measured from the threshold."""
         return self.excess(state)
+
+    def quantity(self, state: State, name: str) -> Array:
+        """The ``"voltage"``, or the variable of the state with this name, as it is there."""
+        return self.voltage(state) if name == "voltage" else variables(state)[name]
 
     @property
     def is_shared(self) -> bool:

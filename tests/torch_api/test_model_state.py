@@ -126,6 +126,17 @@ def test_sizes_and_forms():
     assert torch.equal(compiled(spikes, end), again)
 
 
+def test_traces_show_what_the_state_has():
+    layer, spikes = snn.IF(7, 6, t_max=END, max_spikes=20, dtype=F64), stream()
+    out, end = layer(spikes, return_state=True)
+    looks = {"times": torch.tensor([END], dtype=F64), "output": out}
+    for name, value in end.state._asdict().items():
+        found = layer.trace(spikes, **looks, quantity=name)[..., 0]
+        torch.testing.assert_close(found, value, rtol=1e-11, atol=1e-13)
+    with pytest.raises(ValueError, match=r"quantity must be .*\['v', 'i'\], got 'w'"):
+        layer.trace(spikes, **looks, quantity="w")
+
+
 def test_neurons_that_have_spiked_do_not_do_so_again():
     layer = snn.IF(7, 6, t_max=END / PIECES, refractory=math.inf, dtype=F64)
     state, counts = None, torch.zeros(4, 6)

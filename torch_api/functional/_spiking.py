@@ -65,6 +65,7 @@ def spiking_trace(
     times: Tensor,
     *,
     output: Tensor | None = None,
+    quantity: str = "voltage",
     max_spikes: int = 1,
     t_max: float = math.inf,
     min_slope: float = 1e-3,
@@ -75,7 +76,9 @@ def spiking_trace(
 
     **Arguments:** ``times``: when to look, seconds, ``(T,)`` or ``(..., T)``, any order;
     ``output``: the spikes that `spiking` found, so that nothing is simulated again; gradients go on
-    through it. All others as in `spiking`. After ``t_max`` the voltage goes on without spikes.
+    through it; ``quantity``: ``"voltage"``, or a variable of the model's state by its name, such as
+    ``"w"``, the adaptation of ``jax_core.AdaptiveLIF``. All others as in `spiking`. After ``t_max``
+    the voltage goes on without spikes.
 
     **Returns:** voltages, shape ``(..., out, T)``.
     """
@@ -90,7 +93,7 @@ def spiking_trace(
     else:
         like = spikes.time if isinstance(spikes, Events) else spikes
         check_output(output, weight, like, connections=connections)
-    common |= {"times": times, "output": output, "t_max": t_max}
+    common |= {"times": times, "output": output, "t_max": t_max, "quantity": quantity}
     return call(jax_core.spiking_trace, spikes, weight, **common)
 
 

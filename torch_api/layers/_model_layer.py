@@ -251,7 +251,12 @@ class ModelLayer(DelayedInput):
             report_overflow(health.overflow, self.on_overflow, self.max_spikes, can_rest=can_rest)
 
     def trace(
-        self, spikes: Tensor | Events, times: Tensor, *, output: Tensor | None = None
+        self,
+        spikes: Tensor | Events,
+        times: Tensor,
+        *,
+        output: Tensor | None = None,
+        quantity: str = "voltage",
     ) -> Tensor:
         """Membrane voltage, for plots and for losses; exact at every time, and differentiable.
 
@@ -262,14 +267,17 @@ class ModelLayer(DelayedInput):
           arrived, a spike at it has reset the neuron. After ``t_max`` there are no spikes.
         - ``output``: what the forward returned for these spikes, so that nothing is simulated
           again; gradients go on through it.
+        - ``quantity``: ``"voltage"``, or a variable of the neurons' state by its name, such as
+          ``"w"``, the adaptation of `AdaptiveLIF`.
 
-        **Returns:** voltages, shape ``(..., out_features, T)``.
+        **Returns:** voltages, or that, shape ``(..., out_features, T)``.
         """
         arriving = self.delay_input(spikes)
         if output is None:
             output, health = self.simulated(arriving)
             self.report_lost(health)
-        return functional.spiking_trace(arriving, **self.arguments(), times=times, output=output)
+        named = {**self.arguments(), "times": times, "output": output, "quantity": quantity}
+        return functional.spiking_trace(arriving, **named)
 
     def numbers(self) -> dict[str, Any]:
         kind = {} if self.delay_type is None else {"delay": self.delay_type}

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ...jax_core import Events
+from ...jax_core.layer._recurrent_spiking import check_ends_in_time
 from .. import functional
 from ..functional._lif import spikes_once
 from ..functional._spiking_peak import Peak
@@ -19,6 +20,7 @@ from ._if import IF
 from ._initialisation import recurrent_weights_
 from ._model_layer import ModelLayer
 from ._overflow import report_overflow
+from ._qif import QIF
 from ._room import with_room
 
 
@@ -68,6 +70,7 @@ class RecurrentModelLayer(ModelLayer):
         self.recurrent_delay_type = register_delay(
             self, "recurrent_delay", recurrent_delay, kinds, **place
         )
+        check_ends_in_time(self.neuron())
         if self.silent == "peak":
             self.check_order('silent="peak"')
         self.reset_recurrent_weight()
@@ -133,7 +136,12 @@ class RecurrentModelLayer(ModelLayer):
         return functional.spiking_peak(heard, weight, self.neuron(), t_max=self.t_max)
 
     def trace(
-        self, spikes: Tensor | Events, times: Tensor, *, output: Tensor | None = None
+        self,
+        spikes: Tensor | Events,
+        times: Tensor,
+        *,
+        output: Tensor | None = None,
+        quantity: str = "voltage",
     ) -> Tensor:
         self.check_order("trace")
         arriving = self.delay_input(spikes)
@@ -142,7 +150,8 @@ class RecurrentModelLayer(ModelLayer):
             self.report_lost(health)
         assert output is not None
         heard, weight = self._heard(arriving, output), self._all_weights()
-        return functional.spiking_trace(heard, weight, self.neuron(), times, output=output)
+        named: dict[str, Any] = {"output": output, "quantity": quantity}
+        return functional.spiking_trace(heard, weight, self.neuron(), times, **named)
 
     trace.__doc__ = ModelLayer.trace.__doc__
 
@@ -168,6 +177,14 @@ class RecurrentModelLayer(ModelLayer):
             kind = self.recurrent_delay_type
             parts.append(delay_repr("recurrent_delay", self.recurrent_delay, kind))
         return ", ".join(parts)
+
+
+class RecurrentQIF(RecurrentModelLayer, QIF):
+    """`QIF`, with neurons that are connected to each other: see `RecurrentModelLayer`.
+
+    Without ``pseudospikes``: a fast neuron would need room for ever more of them, on which those of
+    slow ones depend, until these have theirs.
+    """
 
 
 class RecurrentIF(RecurrentModelLayer, IF):
