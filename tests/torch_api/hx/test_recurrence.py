@@ -49,7 +49,7 @@ class TwoPopulations(torch.nn.Module):
                     mean = 1.0 if "input" in name else 0.0
                     parameter.normal_(mean, 0.7, generator=generator)
 
-    def first(self, neurons):
+    def first(self, neurons) -> hx.AELIF:
         return hx.LIF(4, self.exp, **neurons)
 
     def forward(self, spikes, wrapped=True):
@@ -97,7 +97,7 @@ def test_populations_spike_as_one_recurrent_layer():
 
 
 class OneAdapts(TwoPopulations):
-    def first(self, neurons):
+    def first(self, neurons) -> hx.AELIF:
         terms = {"exponential": False, "tau_adap": 3e-5, "subthreshold_adaptation_strength": 0.5}
         terms["spike_triggered_adaptation_increment"] = 0.2
         return hx.AELIF(4, self.exp, **neurons, **terms)
