@@ -22,10 +22,12 @@ from .layer._projections import Projection as Projection
 from .layer._projections import lif_projections as lif_projections
 from .layer._recurrent_lif import recurrent_lif as recurrent_lif
 from .layer._recurrent_lif_state import RecurrentLIFState as RecurrentLIFState
+from .layer._recurrent_spiking import RecurrentLayerState as RecurrentLayerState
 from .layer._recurrent_spiking import recurrent_spiking as recurrent_spiking
 from .layer._recurrent_trace import recurrent_lif_trace as recurrent_lif_trace
 from .layer._spiking import LayerState as LayerState
 from .layer._spiking import spiking as spiking
+from .layer._spiking_peak import spiking_peak as spiking_peak
 from .layer._spiking_trace import spiking_trace as spiking_trace
 from .layer._trace import lif_observed_trace as lif_observed_trace
 from .layer._trace import lif_trace as lif_trace
@@ -71,6 +73,7 @@ __all__ = [
     "ODENeuron",
     "Projection",
     "RecurrentLIFState",
+    "RecurrentLayerState",
     "Sparse",
     "SynapticDelays",
     "dense_from_events",
@@ -97,6 +100,7 @@ __all__ = [
     "spike_times_from_dense",
     "spike_times_from_events",
     "spiking",
+    "spiking_peak",
     "spiking_trace",
 ]
 

@@ -2,6 +2,8 @@
 
 from ..jax_core import Events as Events
 from ..jax_core import LateSpikeWarning as LateSpikeWarning
+from ..jax_core import LayerState as LayerState
+from ..jax_core import RecurrentLayerState as RecurrentLayerState
 from . import datasets as datasets
 from . import functional as functional
 from . import hardware as hardware
@@ -54,6 +56,7 @@ from .layers._recurrent_model import RecurrentAdaptiveLIF as RecurrentAdaptiveLI
 from .layers._recurrent_model import RecurrentAlphaLIF as RecurrentAlphaLIF
 from .layers._recurrent_model import RecurrentDeltaLIF as RecurrentDeltaLIF
 from .layers._recurrent_model import RecurrentIF as RecurrentIF
+from .layers._recurrent_model import RecurrentQIF as RecurrentQIF
 from .losses._counts import SpikeCountCrossEntropyLoss as SpikeCountCrossEntropyLoss
 from .losses._counts import SpikeCountMSELoss as SpikeCountMSELoss
 from .losses._spike_times import SpikeTimeMSELoss as SpikeTimeMSELoss
@@ -116,6 +119,7 @@ __all__ = [
     "LatencyEncoder",
     "LayerCost",
     "LayerHealth",
+    "LayerState",
     "PoissonEncoder",
     "PopulationEncoder",
     "Projection",
@@ -126,6 +130,8 @@ __all__ = [
     "RecurrentIF",
     "RecurrentLIF",
     "RecurrentLIFState",
+    "RecurrentLayerState",
+    "RecurrentQIF",
     "RegularEncoder",
     "Repeat",
     "SpikeCount",

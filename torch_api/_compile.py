@@ -16,6 +16,7 @@ from ..bridge import TorchFunction, as_torch_function
 from ..jax_core.layer._trace import lif_delayed_trace
 from ..jax_core.readout._grid import li_grid
 from .functional._layer import unpacking
+from .functional._layer_state import recurrent_spiking_from_state, spiking_from_state
 from .functional._lif_state import lif_from_state
 from .functional._lists import lists
 from .functional._projections import lif_of_projections
@@ -23,7 +24,13 @@ from .functional._recurrent_lif_state import recurrent_lif_from_state
 from .layers._overflow import report_overflow
 
 _PUBLIC = [each for each in map(vars(jax_core).get, jax_core.__all__) if inspect.isfunction(each)]
-_OWN = [lif_from_state, lif_of_projections, lists, recurrent_lif_from_state]
+_OF_STATES = [
+    lif_from_state,
+    recurrent_lif_from_state,
+    spiking_from_state,
+    recurrent_spiking_from_state,
+]
+_OWN = [*_OF_STATES, lif_of_projections, lists]
 _FUNCTIONS = [*_PUBLIC, *_OWN, li_grid, lif_delayed_trace]
 _BRIDGED = {
     (function, counts): as_torch_function(

@@ -188,14 +188,20 @@ def arrive(
     events: Input, weight: Array, neuron: Neuron, state: Any, m: Array, is_event: Array
 ) -> Any:
     """The state after input event ``m`` of each sample has arrived, ``(batch, out)``."""
+    drive, port, known = driven(events, weight, m, is_event)
+    return where(known, neuron.receive(state, drive, port), state)
+
+
+def driven(events: Input, weight: Array, m: Array, is_event: Array) -> tuple[Array, Array, Array]:
+    """The weight with which event ``m`` of each sample acts, 0 where it does not; through which
+    synapses; and where it does."""
     inputs = weight.shape[1]
     source = jnp.take_along_axis(events.pre, m, axis=1)
     known = is_event & (source >= 0) & (source < inputs)
     source = jnp.clip(source, 0, max(inputs - 1, 0))
     neurons = jnp.arange(weight.shape[0])
     drive = jnp.where(known, weight[neurons, source] if inputs else 0, 0)
-    port = jnp.int32(0) if events.ports is None else events.ports[source]
-    return where(known, neuron.receive(state, drive, port), state)
+    return drive, jnp.int32(0) if events.ports is None else events.ports[source], known
 
 
 def in_strides(step: Any, start: Any, steps: Any, absent: int) -> tuple[Any, Any]:

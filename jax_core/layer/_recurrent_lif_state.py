@@ -59,7 +59,7 @@ def run_recurrent_with_state(
     own, waiting = None, None
     if state is not None:
         own, waiting = _checked(state, layer, validate)
-        more = _with_arrivals(spikes, jnp.asarray(weight), recurrent_weight, waiting)
+        more = with_arrivals(spikes, jnp.asarray(weight), recurrent_weight, waiting)
         layer = prepare(*more, given, validate=False)
 
     def run(layer: Layer, window: Window, start: Start) -> Any:
@@ -72,12 +72,8 @@ def run_recurrent_with_state(
     (out, arrivals), health, end = run_with_state(layer, settings, *options, run=run)
     if end is None:
         return out, health, None
-    if delay is None:
-        arrivals = arrivals[..., :0]
-    if waiting is not None:
-        left = jnp.where(waiting > settings.t_max, waiting - settings.t_max, jnp.inf)
-        arrivals = jnp.concatenate([arrivals, left], axis=-1)
-    return out, health, RecurrentLIFState(*end, jnp.sort(arrivals, axis=-1))
+    arrivals = still_on_their_way(arrivals, waiting, settings.t_max, delay)
+    return out, health, RecurrentLIFState(*end, arrivals)
 
 
 def _checked(state: Any, layer: Layer, validate: bool) -> tuple[LIFState, Array]:
@@ -86,6 +82,11 @@ def _checked(state: Any, layer: Layer, validate: bool) -> tuple[LIFState, Array]
             f"state must be the RecurrentLIFState that a layer returned with return_state=True, or "
             f"None, got {type(state).__name__}"
         )
+    return LIFState(state.v, state.i, state.refractory), check_arrivals(state, layer, validate)
+
+
+def check_arrivals(state: Any, layer: Layer, validate: bool) -> Array:
+    """Check the spikes of a state that are on their way."""
     waiting = state.arrivals
     check_spike_times(waiting, layer.neurons, "state.arrivals", values=validate and known(waiting))
     if waiting.shape[:-2] != layer.leading:
@@ -93,10 +94,22 @@ def _checked(state: Any, layer: Layer, validate: bool) -> tuple[LIFState, Array]
             f"state.arrivals has shape {tuple(waiting.shape)}, but the samples are "
             f"{layer.leading}; the state must be of this layer and of as many samples"
         )
-    return LIFState(state.v, state.i, state.refractory), jnp.asarray(waiting)
+    return jnp.asarray(waiting)
 
 
-def _with_arrivals(
+def still_on_their_way(
+    arrivals: Array, waiting: Array | None, t_max: float | Array, delay: Array | None
+) -> Array:
+    """When spikes of a piece, and those of pieces before, arrive in the next, ``(..., out, W)``."""
+    if delay is None:
+        arrivals = arrivals[..., :0]
+    if waiting is not None:
+        left = jnp.where(waiting > t_max, waiting - t_max, jnp.inf)
+        arrivals = jnp.concatenate([arrivals, left], axis=-1)
+    return jnp.sort(arrivals, axis=-1)
+
+
+def with_arrivals(
     spikes: Array | np.ndarray | Events, weight: Array, recurrent_weight: Array, waiting: Array
 ) -> tuple[Any, Array]:
     """Spikes on their way as those of further inputs, one per neuron of the layer."""

@@ -120,15 +120,22 @@ def spiking(
     start = None
     if state is not None:
         like = LayerState(neuron.start(), jnp.zeros(()))
-        state = check_state(state, like, layer, validate)
-        start = Start(*jax.tree.map(layer.flatten, state))
+        start = Start(*jax.tree.map(layer.flatten, check_state(state, like, layer, validate)))
     out, health, end = run_layer(layer, window, start, ports)
     if not (return_health or neuron.once):
         handle_overflow(health.overflow, on_overflow, too_many(max_spikes, can_rest(neuron)))
     return chosen(out, health, LayerState(*end) if end else None, return_health)
 
 
-def chosen(out: Array, health: Health, state: Any, return_health: bool) -> Any:
+def begun(start: Start, neuron: Neuron) -> Start:
+    """A given start, with voltages that are held where they are held."""
+    if neuron.once or neuron.pauses:
+        held = where(start.hold > 0, neuron.hold(start.state), start.state)
+        return start._replace(state=held)
+    return start._replace(hold=jnp.zeros_like(start.hold))
+
+
+def chosen(out: Any, health: Any, state: Any, return_health: bool) -> Any:
     """Spikes, or a tuple of them and of what else was asked for."""
     found = [out, *([health] if return_health else []), *([] if state is None else [state])]
     return out if len(found) == 1 else tuple(found)
@@ -351,9 +358,6 @@ def _run(
     if start is None:
         shape = events.time.shape[0], weight.shape[0]
         start = Start.at_rest(neuron, shape, weight.dtype)
-    elif neuron.once or neuron.pauses:
-        held = where(start.hold > 0, neuron.hold(start.state), start.state)
-        start = start._replace(state=held)
     else:
-        start = start._replace(hold=jnp.zeros_like(start.hold))
+        start = begun(start, neuron)
     return _differentiable(window, events, weight, neuron, ports, start)

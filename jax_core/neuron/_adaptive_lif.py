@@ -48,6 +48,19 @@ class _Search(NamedTuple):
     running: Array
 
 
+class _Summit(NamedTuple):
+    """How far the search for the highest voltage is."""
+
+    begin: Array
+    """Of what is still to be searched."""
+    part: Array
+    """The next point that parts turning points."""
+    at: Array
+    """When the voltage was highest so far."""
+    most: Array
+    running: Array
+
+
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=[
@@ -150,10 +163,7 @@ class AdaptiveLIF(Leaking[VWI]):
         def look(search: _Search) -> _Search:
             begin = search.pieces.begin
             stop = jnp.clip(search.part, begin, end)
-            turns = (self._rise(self._at(state, begin)) < 0) != (
-                self._rise(self._at(state, stop)) < 0
-            )
-            turn = root_between(partial(self._rise_at, state), begin, stop, search.running & turns)
+            turn = self._turn(state, begin, stop, search.running)
             pieces = search.pieces
             for point in (turn, stop):
                 v = self._at(state, point).v
@@ -165,6 +175,26 @@ class AdaptiveLIF(Leaking[VWI]):
 
         start = _Search(no_rise(state.v, end), first, jnp.ones(end.shape, bool))
         return lax.while_loop(lambda search: jnp.any(search.running), look, start).pieces.rise
+
+    def highest(self, state: VWI, u_end: Array) -> Array:
+        end = jnp.broadcast_to(u_end, state.v.shape)
+        first, period = self._parts(state)
+
+        def look(search: _Summit) -> _Summit:
+            begin, part, at, most, running = search
+            stop = jnp.clip(part, begin, end)
+            there = state
+            for point in (self._turn(state, begin, stop, running), stop):
+                there = self._at(state, point)
+                at = jnp.where(there.v > most, point, at)
+                most = jnp.maximum(there.v, most)
+            following = part + period
+            running &= (stop < end) & (following > part) & (self._most(there) > most)
+            return _Summit(stop, following, at, most, running)
+
+        zero = jnp.zeros_like(end)
+        start = _Summit(zero, first, zero, state.v, jnp.ones(end.shape, bool))
+        return lax.while_loop(lambda search: jnp.any(search.running), look, start).at
 
     def solve(self, state: VWI, found: Rise) -> Array:
         def function(u: Array) -> tuple[Array, Array]:
@@ -180,6 +210,12 @@ class AdaptiveLIF(Leaking[VWI]):
 
     def _at(self, state: VWI, u: Array) -> VWI:
         return self.go(state, self.flow(u))
+
+    def _turn(self, state: VWI, begin: Array, stop: Array, wanted: Array) -> Array:
+        """The turning point between two points that have one at most between them, or ``stop``."""
+        rises = (self._rise(self._at(state, u)) < 0 for u in (begin, stop))
+        wanted = wanted & jnp.not_equal(*rises)
+        return root_between(partial(self._rise_at, state), begin, stop, wanted)
 
     def _rise(self, state: VWI) -> Array:
         """``tau_mem dV/dt``, the ``D`` above."""
@@ -222,18 +258,28 @@ class AdaptiveLIF(Leaking[VWI]):
         return jnp.where(is_real, real, complex_), jnp.broadcast_to(period, q.shape)
 
     def _horizon(self, state: VWI) -> Array:
-        """A time after which the voltage stays nearer to its rest than the threshold is.
+        """A time after which the voltage stays nearer to its rest than the threshold is: with the
+        slowest rate ``r``, no term of `_most` is larger than it says times ``exp(-r u / 2)``."""
+        most = self._most(state)
+        # A threshold at rest is crossed, if at all, before the voltage has all but got there.
+        size = jnp.maximum(jnp.abs(self.threshold), 1e-20 * most)
+        rate = self._slowest
+        return 2 * jnp.log(jnp.maximum(most / jnp.where(size > 0, size, 1), 1)) / rate + 1 / rate
+
+    @property
+    def _slowest(self) -> Array:
+        root = jnp.sqrt(jnp.maximum(self.gap, 0))
+        return jnp.minimum(-self.center - root, 1 / self.tau_syn)
+
+    def _most(self, state: VWI) -> Array:
+        """What no distance of the voltage from its rest exceeds.
 
         With the slowest rate ``r`` no ``E`` is larger than ``exp(-r u)``, no ``F`` than ``u`` times
         that, and no ``P`` than ``u^2 / 2`` times that; and ``r u exp(-r u) < exp(-r u / 2)``,
         ``r^2 u^2 / 2 exp(-r u) < 1.1 exp(-r u / 2)``.
         """
-        root = jnp.sqrt(jnp.maximum(self.gap, 0))
-        rate = jnp.minimum(-self.center - root, 1 / self.tau_syn)
+        rate = self._slowest
         v, w, i = (jnp.abs(x) for x in state)
         i = i / self.tau_mem / rate
         most = (1 + jnp.abs(self.half) / rate) * v + w / (self.tau_mem * rate) + i
-        most = most + 1.1 * jnp.abs(1 / self.tau_w - 1 / self.tau_syn) / rate * i
-        # A threshold at rest is crossed, if at all, before the voltage has all but got there.
-        size = jnp.maximum(jnp.abs(self.threshold), 1e-20 * most)
-        return 2 * jnp.log(jnp.maximum(most / jnp.where(size > 0, size, 1), 1)) / rate + 1 / rate
+        return most + 1.1 * jnp.abs(1 / self.tau_w - 1 / self.tau_syn) / rate * i

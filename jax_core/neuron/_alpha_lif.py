@@ -21,7 +21,7 @@ from jax import Array
 from ._constants import Form
 from ._kernel import Propagator, propagator, relative_decay, relative_decay_slope
 from ._resetting import Leaking
-from ._rise import Rise, look_at_piece, no_rise
+from ._rise import Rise, highest_of, look_at_piece, no_rise
 from ._root import root_between, roots_between_turns
 
 
@@ -90,13 +90,8 @@ class AlphaLIF(Leaking[VIG]):
 
     def find(self, state: VIG, u_end: Array, flow: AlphaFlow) -> Rise:
         end = jnp.broadcast_to(jnp.minimum(u_end, self._horizon(state)), state.v.shape)
-        wanted = self._may_cross(state)
-        turn = self.tau_syn * (1 - state.i / jnp.where(state.g == 0, 1, state.g))
-        inside = (state.g != 0) & (turn > 0) & (turn < end)
-        parted = [jnp.where(inside, turn, end)]
         pieces = no_rise(state.v, end)
-        turns = roots_between_turns(partial(self._drive_at, state), parted, end, wanted)
-        for point in [*turns, end]:
+        for point in [*self._turns(state, end, self._may_cross(state)), end]:
             v = self._at(state, point).v
             pieces = look_at_piece(pieces, point, v, end, self.threshold)
         return pieces.rise
@@ -108,6 +103,11 @@ class AlphaLIF(Leaking[VIG]):
 
         u = root_between(function, found.low, found.high, found.exists)
         return jnp.where(found.exists, u, 0)
+
+    def highest(self, state: VIG, u_end: Array) -> Array:
+        end = jnp.broadcast_to(u_end, state.v.shape)
+        wanted = jnp.ones(end.shape, bool)
+        return highest_of(self, state, [*self._turns(state, end, wanted), end])
 
     def at(self, state: VIG, u: Array) -> VIG:
         moved = self._at(state, u)
@@ -121,6 +121,13 @@ class AlphaLIF(Leaking[VIG]):
         there = self._at(state, u)
         drive = there.i - there.v
         return drive, (there.g - there.i) / self.tau_syn - drive / self.tau_mem
+
+    def _turns(self, state: VIG, end: Array, wanted: Array) -> list[Array]:
+        """Points among which are all turning points of the voltage before ``end``, ascending."""
+        turn = self.tau_syn * (1 - state.i / jnp.where(state.g == 0, 1, state.g))
+        inside = (state.g != 0) & (turn > 0) & (turn < end)
+        parted = [jnp.where(inside, turn, end)]
+        return roots_between_turns(partial(self._drive_at, state), parted, end, wanted)
 
     def _may_cross(self, state: VIG) -> Array:
         """Whether a bound of the voltage reaches the threshold: neither ``I`` nor ``G`` adds more

@@ -10,6 +10,7 @@ from jax import Array
 
 from ._constants import Form
 from ._resetting import Leaking
+from ._rise import highest_of
 
 
 class V(NamedTuple):
@@ -84,6 +85,9 @@ class DeltaLIF(Leaking[V]):
         rises = found.exists & ~found.at_once
         ratio = jnp.where(rises, state.v, 1) / jnp.where(rises, self.threshold, 1)
         return jnp.where(rises, self.tau_mem, 0) * jnp.log(ratio)
+
+    def highest(self, state: V, u_end: Array) -> Array:
+        return highest_of(self, state, [u_end])
 
     def at(self, state: V, u: Array) -> V:
         return V(jnp.broadcast_to(self.threshold, state.v.shape))

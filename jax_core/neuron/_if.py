@@ -11,7 +11,7 @@ from jax import Array
 from ._constants import Form
 from ._cuba_lif import VI
 from ._resetting import Resetting
-from ._rise import Rise
+from ._rise import Rise, highest_of
 
 
 class Gain(NamedTuple):
@@ -76,6 +76,9 @@ class IF(Resetting[VI]):
         u = -self.tau_syn * jnp.log1p(-jnp.where(found.exists, part, 0))
         # Within rounding of the ends it may lie beyond them.
         return jnp.where(found.exists, jnp.clip(u, found.low, found.high), 0)
+
+    def highest(self, state: VI, u_end: Array) -> Array:
+        return highest_of(self, state, [u_end])
 
     def at(self, state: VI, u: Array) -> VI:
         i = state.i * jnp.exp(-u / self.tau_syn)

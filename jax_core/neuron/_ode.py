@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +46,10 @@ class ODENeuron(Neuron[State]):
     **Raises:** ``ImportError`` without diffrax, which ``pip install evtorch[ode]`` brings.
     """
 
+    without_peaks: ClassVar[str] = (
+        "no closed form says when the voltage of a neuron given by its differential equation is "
+        "highest; raise the voltages of its trace"
+    )
     rtol: float | None = None
     atol: float | None = None
     max_step: float | None = None

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ._ode import ODENeuron
+from ._protocol import variables
 
 
 class Model(NamedTuple):
@@ -77,8 +78,7 @@ class _OfFunctions(ODENeuron[Any]):
         return state._replace(**{how: getattr(state, how) + drive})
 
     def voltage(self, state: Any) -> Array:
-        named = state if isinstance(state, dict) else getattr(state, "_asdict", dict)()
-        return named.get("v", self.excess(state))
+        return variables(state).get("v", self.excess(state))
 
     def check(self) -> None:
         """The functions give what they should."""

@@ -31,6 +31,11 @@ def can_rest(neuron: Any) -> bool:
     return "refractory" in getattr(neuron, "__dataclass_fields__", {})
 
 
+def variables(state: Any) -> dict[str, Any]:
+    """The variables of a state by name, if they have names."""
+    return state if isinstance(state, dict) else getattr(state, "_asdict", dict)()
+
+
 class Neuron(ABC, Generic[State]):
     """A neuron model, and a pytree: its constants are leaves, each a scalar or ``(out,)``.
 
@@ -41,6 +46,10 @@ class Neuron(ABC, Generic[State]):
 
     infinite: ClassVar[tuple[str, ...]] = ("refractory",)
     """Names of the constants that may be infinite."""
+    without_peaks: ClassVar[str] = (
+        "give the model a method `highest`, or raise the voltages of its trace"
+    )
+    """What to do where the highest voltage is wanted of a model without `highest`."""
 
     @property
     def once(self) -> bool:
@@ -119,6 +128,10 @@ class Neuron(ABC, Generic[State]):
         """The membrane voltage; here as far as all models have one, measured from the threshold."""
         return self.excess(state)
 
+    def quantity(self, state: State, name: str) -> Array:
+        """The ``"voltage"``, or the variable of the state with this name, as it is there."""
+        return self.voltage(state) if name == "voltage" else variables(state)[name]
+
     @property
     def is_shared(self) -> bool:
         """Whether the flow over some time is the same for all neurons."""
@@ -137,6 +150,13 @@ class Neuron(ABC, Generic[State]):
 
         now = jnp.zeros_like(self.excess(state))
         return jax.jvp(later, (now,), (jnp.ones_like(now),))[1]
+
+    def highest(self, state: State, u_end: Array) -> Array:
+        """When within ``[0, u_end]`` the excess is highest, of equal times the first.
+
+        ``u_end`` is finite. Nothing differentiates it. `spiking_peak` needs it, spikes do not.
+        """
+        raise NotImplementedError(self.without_peaks)
 
     def crosses(self, state: State, u_end: Array, flow: Flow) -> Array:
         """What `find` says of existence, where that is all one wants to know."""

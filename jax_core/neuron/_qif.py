@@ -2,7 +2,7 @@
 
 import dataclasses
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -69,6 +69,10 @@ class QIF(Neuron[Phase]):
     neurons' pseudospikes is ours.
     """
 
+    without_peaks: ClassVar[str] = (
+        "a voltage above the threshold of QIF neurons gets infinite by itself, so that silent ones "
+        "have no peak to raise; pseudospikes=True gives them times with gradients"
+    )
     tau_mem: Any = 2e-2
     current: Any = 0.0
     v_start: Any = 0.0

@@ -1,9 +1,11 @@
 """The first rise of a voltage through the threshold, along pieces on which it is monotone."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
+
+from ._protocol import Neuron
 
 
 class Rise(NamedTuple):
@@ -41,3 +43,15 @@ def look_at_piece(
     here = ~exists & over & (v_turn > v_begin)
     low, high = jnp.where(here, begin, low), jnp.where(here, turn, high)
     return Pieces(Rise(exists | here, low, high), turn, v_turn)
+
+
+def highest_of(neuron: Neuron[Any], state: Any, points: list[Array]) -> Array:
+    """That of time 0 and some others, ascending, at which the excess is highest; the first of
+    equal ones."""
+    most = neuron.excess(state)
+    at = jnp.zeros_like(most)
+    for point in points:
+        there = neuron.excess(neuron.go(state, neuron.flow(point)))
+        at = jnp.where(there > most, point, at)
+        most = jnp.maximum(there, most)
+    return at

@@ -11,6 +11,8 @@ from evtorch import bridge, jax_core
 from evtorch import torch_api as snn
 from evtorch.torch_api import functional as F
 
+from ..reference._quadratic_neuron import QuadraticNeuron
+
 END, F64 = 0.1, torch.float64
 
 
@@ -143,3 +145,51 @@ def test_too_many_spikes_are_not_blamed_on_a_constant_that_there_is_not():
     assert "refractory" not in str(raised.value)
     with pytest.raises(snn.SpikeOverflowError, match="refractory=inf"):
         snn.DeltaLIF(1, 2, v_leak=2.0, t_max=0.5)(times)
+
+
+@pytest.mark.parametrize("delay", [None, 2e-3])
+def test_recurrent_layers(delay):
+    """What each neuron does, given all that it hears, is what the reference says."""
+    torch.manual_seed(3)
+    layer = snn.RecurrentQIF(
+        5, 4, current=0.3, max_spikes=12, t_max=END, recurrent_delay=delay, dtype=F64
+    )
+    with torch.no_grad():
+        layer.weight.mul_(1.5)
+        layer.recurrent_weight.normal_(0.0, 0.8)
+    spikes = spikes_of(samples=2)
+    out = layer(spikes).detach()
+    weight = torch.cat([layer.weight, layer.recurrent_weight], dim=1)
+    assert 16 < out.isfinite().sum() < 80
+    for given, own in zip(spikes, out, strict=True):
+        heard = [*given, *(own + (delay or 0))]
+        for n in range(4):
+            events = sorted(
+                (t.item(), w.item())
+                for k, (times, w) in enumerate(zip(heard, weight[n], strict=True))
+                for t in times
+                # An infinite voltage feels no input, its own included.
+                if t <= END and (delay or k != 5 + n)
+            )
+            found = QuadraticNeuron(2e-2, 0.3, 0.0).spikes(events, END)
+            torch.testing.assert_close(
+                own[n][own[n].isfinite()], torch.tensor(found, dtype=F64), rtol=0, atol=1e-11
+            )
+    parameters = dict(layer.named_parameters())
+
+    def run(spikes, *values):
+        given = dict(zip(parameters, values, strict=True))
+        out = torch.func.functional_call(layer, given, (spikes,))
+        return torch.where(out.isfinite(), out, 0)
+
+    inputs = (spikes.requires_grad_(), *parameters.values())
+    assert torch.autograd.gradcheck(run, inputs, eps=1e-7, atol=1e-6, rtol=1e-5, fast_mode=True)
+
+
+def test_recurrent_layers_have_no_pseudospikes():
+    with pytest.raises(ValueError, match="not for neurons that are connected to each other"):
+        snn.RecurrentQIF(5, 4, t_max=END, pseudospikes=True)
+    neuron = jax_core.QIF(pseudospikes=True)
+    weights = torch.ones(4, 5), torch.ones(4, 4)
+    with pytest.raises(ValueError, match="not for neurons that are connected to each other"):
+        F.recurrent_spiking(torch.rand(2, 5, 1), *weights, neuron, t_max=END)

@@ -36,6 +36,7 @@ from ._spikes import spike_count as spike_count
 from ._spikes import spike_rate as spike_rate
 from ._spiking import spiking as spiking
 from ._spiking import spiking_trace as spiking_trace
+from ._spiking_peak import spiking_peak as spiking_peak
 from ._van_rossum import van_rossum as van_rossum
 from ._voltage_losses import voltage_cross_entropy as voltage_cross_entropy
 
@@ -74,6 +75,7 @@ __all__ = [
     "spike_shift",
     "spike_time_mse",
     "spiking",
+    "spiking_peak",
     "spiking_trace",
     "ttfs_cross_entropy",
     "van_rossum",

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import torch
 from torch import Tensor
 
@@ -81,14 +82,19 @@ class Batch(NamedTuple):
         """An argument with the silent samples, if it has something of each sample."""
         if isinstance(x, Events):
             return x._replace(time=self._filled(x.time, math.inf), index=self._filled(x.index, -1))
+        if name == "state":
+            return jax.tree.map(self._repeated, x)
         if name in _NO_SPIKE:
             return self._filled(x, math.inf)
         axes = {"times": 1, "current": self.axes}.get(name)
         is_of_samples = axes is not None and x.ndim == len(self.leading) + axes
         return self._repeated(x) if is_of_samples or name.startswith("state_") else x
 
-    def cut(self, x: Tensor) -> Tensor:
+    def cut(self, x: Any) -> Any:
         """What a program gave of each sample, of those that there are."""
+        return jax.tree.map(self._cut, x)
+
+    def _cut(self, x: Tensor) -> Tensor:
         assert len(x) == self.size, "no axis of samples in front"
         return x.narrow(0, 0, self.samples).reshape(*self.leading, *x.shape[1:])
 

@@ -6,7 +6,6 @@ import numbers
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import torch
 from jax import Array
@@ -94,7 +93,7 @@ def call(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         return _call(function, False, arguments, named)
     batch = Batch.of(arguments[0], named.get("connections"))
     found = _call(function, False, *padded(batch, function, arguments, named))
-    return jax.tree.map(batch.cut, found) if batch.is_padded else found
+    return batch.cut(found) if batch.is_padded else found
 
 
 def call_with_health(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:

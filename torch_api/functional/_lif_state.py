@@ -85,18 +85,22 @@ def check_current(current: Constant | None, times: Tensor) -> dict[str, Any]:
 
 
 def check_state(state: dict[str, Any], times: Tensor) -> None:
+    """Check the tensors of a state, by the names of arguments."""
+    check_state_tensors({key.replace("_", ".", 1): x for key, x in state.items()}, times)
+
+
+def check_state_tensors(state: dict[str, Any], times: Tensor) -> None:
     """Check the tensors of a state, by name; their shapes are checked with the layer's."""
-    for key, x in state.items():
-        name = key.replace("_", ".", 1)
+    for name, x in state.items():
         check_tensor(x, name, "a tensor (..., out)")
         check_like(x, times, name)
         if not values_are_checked():
             continue
         if bool(x.isnan().any()):
             raise ValueError(f"{name} must not be NaN; start anew with state=None")
-        if name.startswith(("state.v", "state.i")) and bool(x.isinf().any()):
+        if name not in ("state.refractory", "state.arrivals") and bool(x.isinf().any()):
             raise ValueError(f"{name} must be finite; start anew with state=None")
-    if values_are_checked() and bool((state["state_refractory"] < 0).any()):
+    if values_are_checked() and bool((state["state.refractory"] < 0).any()):
         raise ValueError("state.refractory must be >= 0: it is how much is left of the period")
 
 

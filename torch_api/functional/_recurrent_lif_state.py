@@ -57,11 +57,11 @@ def recurrent_lif_with_state(
     if not return_state:
         return out, health, None
     v, i, refractory, arrivals = end
-    arrivals = _without_empty_slots(arrivals)
+    arrivals = without_empty_slots(arrivals)
     return out, health, RecurrentLIFState(v, i, refractory, arrivals)
 
 
-def _without_empty_slots(arrivals: Tensor) -> Tensor:
+def without_empty_slots(arrivals: Tensor) -> Tensor:
     """The first slots, as many as are used, or a power of two, so that few numbers are compiled."""
     if arrivals.numel() == 0 or is_captured():
         return arrivals

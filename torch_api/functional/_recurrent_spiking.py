@@ -6,13 +6,14 @@ from typing import Any
 from torch import Tensor
 
 from ... import jax_core
-from ...jax_core import Events, Neuron
+from ...jax_core import Events, Neuron, RecurrentLayerState
+from ...jax_core.layer._spiking import chosen
 from ...jax_core.neuron._protocol import can_rest
 from .._validate import check_recurrent_delay, check_recurrent_weight
 from ..layers._constants import Constant
-from ..layers._health import Health
 from ..layers._overflow import OnOverflow, check_policy, report_overflow
 from ._layer import call_with_health
+from ._layer_state import recurrent_spiking_with_state
 from ._spiking import check_spiking
 
 
@@ -27,8 +28,10 @@ def recurrent_spiking(
     t_max: float = math.inf,
     min_slope: float = 1e-3,
     on_overflow: OnOverflow = "error",
+    state: RecurrentLayerState | None = None,
+    return_state: bool = False,
     return_health: bool = False,
-) -> Tensor | tuple[Tensor, Health]:
+) -> Any:
     """Spikes of a layer of neurons of any model that are also connected to each other.
 
     A spike of neuron ``i`` arrives at each neuron ``j`` as an input of weight
@@ -37,8 +40,9 @@ def recurrent_spiking(
     are tensors. A sample ends where a neuron has more than ``max_spikes`` spikes.
 
     **Arguments:** ``recurrent_weight``: ``(out, out)``, from ``i`` to ``j`` at ``[j, i]``;
-    ``recurrent_delay``: seconds, >= 0, a number or a tensor, scalar or ``(out,)``; ``None``: none.
-    All others as in `spiking`.
+    ``recurrent_delay``: seconds, >= 0, a number or a tensor, scalar or ``(out,)``; ``None``: none;
+    ``state``, ``return_state``: as in `spiking`, a ``jax_core.RecurrentLayerState``. All others as
+    in `spiking`.
 
     **Returns:** as `spiking`.
     """
@@ -49,19 +53,17 @@ def recurrent_spiking(
     if recurrent_delay is not None:
         check_recurrent_delay(recurrent_delay, recurrent_weight)
         given["recurrent_delay"] = recurrent_delay
-    out, health = call_with_health(
-        jax_core.recurrent_spiking,
-        spikes,
-        weight,
-        recurrent_weight,
-        neuron=neuron,
-        **given,
-        **limits,
-    )
-    if return_health:
-        return out, health
-    if not neuron.once:
+    named: dict[str, Any] = {"neuron": neuron, **given, **limits}
+    end = None
+    if state is None and not return_state:
+        layer = spikes, weight, recurrent_weight
+        out, health = call_with_health(jax_core.recurrent_spiking, *layer, **named)
+    else:
+        out, health, end = recurrent_spiking_with_state(
+            spikes, (weight, recurrent_weight), state, return_state=return_state, **named
+        )
+    if not (return_health or neuron.once):
         report_overflow(
             health.overflow, on_overflow, max_spikes, can_rest=can_rest(neuron), ends_sample=True
         )
-    return out
+    return chosen(out, health, end, return_health)

@@ -7,13 +7,14 @@ from typing import Any
 from torch import Tensor
 
 from ... import jax_core
-from ...jax_core import Connections, Events, Neuron
+from ...jax_core import Connections, Events, LayerState, Neuron
 from ...jax_core._validate import check_duration, check_integer
+from ...jax_core.layer._spiking import chosen
 from ...jax_core.neuron._protocol import can_rest
 from .._validate import check_times, values_are_checked
-from ..layers._health import Health
 from ..layers._overflow import OnOverflow, check_policy, report_overflow
 from ._layer import call, call_with_health, check_layer, check_output
+from ._layer_state import spiking_with_state
 
 
 def spiking(
@@ -26,8 +27,10 @@ def spiking(
     min_slope: float = 1e-3,
     on_overflow: OnOverflow = "error",
     connections: Connections | None = None,
+    state: LayerState | None = None,
+    return_state: bool = False,
     return_health: bool = False,
-) -> Tensor | tuple[Tensor, Health]:
+) -> Any:
     """Spikes of a feed-forward layer of neurons of any model.
 
     Exact gradients with respect to spikes, weights and those fields of the neuron that are tensors;
@@ -35,20 +38,24 @@ def spiking(
     a model.
 
     **Arguments:** ``neuron``: a dataclass derived from ``jax_core.Neuron``; its fields are numbers
-    or tensors, scalar or ``(out,)``. All others as in `lif`.
+    or tensors, scalar or ``(out,)``; ``state``, ``return_state``: as in `lif`, a
+    ``jax_core.LayerState`` of the model's own state, for finite ``t_max``. All others as in `lif`.
 
     **Returns:** as `lif`.
     """
     check_policy(on_overflow)
     limits = check_spiking(spikes, weight, neuron, max_spikes, t_max, min_slope, connections)
-    out, health = call_with_health(
-        jax_core.spiking, spikes, weight, neuron=neuron, connections=connections, **limits
-    )
-    if return_health:
-        return out, health
-    if not neuron.once:
+    named: dict[str, Any] = {"neuron": neuron, "connections": connections, **limits}
+    end = None
+    if state is None and not return_state:
+        out, health = call_with_health(jax_core.spiking, spikes, weight, **named)
+    else:
+        out, health, end = spiking_with_state(
+            spikes, weight, state, return_state=return_state, **named
+        )
+    if not (return_health or neuron.once):
         report_overflow(health.overflow, on_overflow, max_spikes, can_rest=can_rest(neuron))
-    return out
+    return chosen(out, health, end, return_health)
 
 
 def spiking_trace(
@@ -58,6 +65,7 @@ def spiking_trace(
     times: Tensor,
     *,
     output: Tensor | None = None,
+    quantity: str = "voltage",
     max_spikes: int = 1,
     t_max: float = math.inf,
     min_slope: float = 1e-3,
@@ -68,7 +76,9 @@ def spiking_trace(
 
     **Arguments:** ``times``: when to look, seconds, ``(T,)`` or ``(..., T)``, any order;
     ``output``: the spikes that `spiking` found, so that nothing is simulated again; gradients go on
-    through it. All others as in `spiking`. After ``t_max`` the voltage goes on without spikes.
+    through it; ``quantity``: ``"voltage"``, or a variable of the model's state by its name, such as
+    ``"w"``, the adaptation of ``jax_core.AdaptiveLIF``. All others as in `spiking`. After ``t_max``
+    the voltage goes on without spikes.
 
     **Returns:** voltages, shape ``(..., out, T)``.
     """
@@ -83,7 +93,7 @@ def spiking_trace(
     else:
         like = spikes.time if isinstance(spikes, Events) else spikes
         check_output(output, weight, like, connections=connections)
-    common |= {"times": times, "output": output, "t_max": t_max}
+    common |= {"times": times, "output": output, "t_max": t_max, "quantity": quantity}
     return call(jax_core.spiking_trace, spikes, weight, **common)
 
 

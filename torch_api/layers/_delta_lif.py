@@ -30,8 +30,9 @@ class DeltaLIF(LeakyModelLayer):
     - ``v_threshold``, ``v_leak``, ``v_reset``, ``refractory``: as of `LIF`. All of these are
       numbers, which are compiled in, or tensors ``(out_features,)``.
     - ``options``: ``max_spikes``, ``t_max``, ``delay`` (``"axonal"``, ``"synaptic"`` or fixed),
-      ``mask``, ``connections``, ``learn``, ``on_overflow``, ``min_slope``, ``device`` and
-      ``dtype``, as of `LIF`.
+      ``mask``, ``connections``, ``learn``, ``on_overflow``, ``min_slope``, ``silent``,
+      ``silent_time``, ``device`` and ``dtype``, as of `LIF`; with ``silent="peak"``, ``t_max`` must
+      be finite, and heights are measured from the voltage at time 0.
 
     **Parameters:** ``weight``, ``(out_features, in_features)``, or ``(connections,)``; a learnable
     ``delay``; those named in ``learn``.

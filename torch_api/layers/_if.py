@@ -27,8 +27,9 @@ class IF(ModelLayer):
     - ``refractory``: seconds, >= 0; ``inf`` for at most one spike per neuron. All of these are
       numbers, which are compiled in, or tensors ``(out_features,)``.
     - ``options``: ``max_spikes``, ``t_max``, ``delay`` (``"axonal"``, ``"synaptic"`` or fixed),
-      ``mask``, ``connections``, ``learn``, ``on_overflow``, ``min_slope``, ``device`` and
-      ``dtype``, as of `LIF`.
+      ``mask``, ``connections``, ``learn``, ``on_overflow``, ``min_slope``, ``silent``,
+      ``silent_time``, ``device`` and ``dtype``, as of `LIF`; with ``silent="peak"``, ``t_max`` must
+      be finite, and heights are measured from the voltage at time 0.
 
     **Parameters:** ``weight``, ``(out_features, in_features)``, or ``(connections,)``; a learnable
     ``delay``; those named in ``learn``.

@@ -37,6 +37,10 @@ class _ModelConv(Convolved, ModelLayer):
         given: dict[str, Any] = {**options, "connections": conv}
         super().__init__(in_channels, out_channels, **given)
 
+    @property
+    def neuron_axis(self) -> int:
+        return -1 - self.axes
+
     def _connect(self, delay: Any, mask: Any, connections: Any, place: dict[str, Any]) -> None:
         self.sparse = self.delay = self.delay_type = None
         self.conv = connections

@@ -2,23 +2,27 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Literal, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict, overload
 
 import torch
 from torch import Tensor, nn
 
 from ...jax_core import Events, Neuron
+from ...jax_core.layer._spiking_peak import has_peaks
 from .. import functional
 from .._validate import check_dtype, check_size
 from ..functional._lif import check_settings, spikes_once
 from ..functional._spiking import check_neuron
+from ..functional._spiking_peak import Peak
 from ._connection_list import Connected, connection_list
 from ._constants import Constant, constant_numbers, constants_repr, register_constants
 from ._delay_parameter import delay_repr, register_delay
 from ._delayed_input import DelayedInput
 from ._health import Health
 from ._initialisation import spiking_weights_
+from ._neuron_layer import check_stateful
 from ._overflow import OnOverflow, report_overflow
+from ._pseudo_spikes import Silent, check_silent, filled, silent_repr
 from ._room import Room, room_repr, set_room, with_room
 
 
@@ -33,6 +37,8 @@ class ModelOptions(TypedDict, total=False):
     learn: Iterable[str]
     on_overflow: OnOverflow
     min_slope: float
+    silent: Silent
+    silent_time: float | None
     device: torch.device | str | None
     dtype: torch.dtype | None
 
@@ -46,6 +52,8 @@ DEFAULTS: dict[str, Any] = {
     "learn": (),
     "on_overflow": "error",
     "min_slope": 1e-3,
+    "silent": "inf",
+    "silent_time": None,
     "device": None,
     "dtype": None,
 }
@@ -69,6 +77,9 @@ class ModelLayer(DelayedInput):
     refractory: Constant
     max_spikes: int
     grows: bool
+    # Modules saved as a whole before there was a choice have none of their own.
+    silent: Silent = "inf"
+    silent_time: float = math.inf
 
     def __init__(
         self,
@@ -98,8 +109,15 @@ class ModelLayer(DelayedInput):
         learn, infinite = given["learn"], self.infinite
         register_constants(self, constants, learn, self.out_features, **place, infinite=infinite)
         check_neuron(self.neuron())
+        self._set_silent(given["silent"], given["silent_time"])
         self._connect(given["delay"], given["mask"], given["connections"], place)
         self.reset_parameters()
+
+    def _set_silent(self, silent: Silent, silent_time: float | None) -> None:
+        self.silent_time = check_silent(silent, silent_time, self.t_max)
+        self.silent = silent
+        if silent == "peak":
+            self.check_peaks('silent="peak"')
 
     def _connect(self, delay: Any, mask: Any, connections: Any, place: dict[str, Any]) -> None:
         shape = self.out_features, self.in_features
@@ -151,20 +169,75 @@ class ModelLayer(DelayedInput):
             "min_slope": self.min_slope,
         }
 
-    def forward(self, spikes: Tensor | Events) -> Tensor:
-        """Spikes of the layer, ``(..., out_features, max_spikes)``."""
+    @overload
+    def forward(
+        self, spikes: Tensor | Events, state: Any = ..., *, return_state: Literal[False] = ...
+    ) -> Tensor: ...
+    @overload
+    def forward(
+        self, spikes: Tensor | Events, state: Any = ..., *, return_state: Literal[True]
+    ) -> tuple[Tensor, Any]: ...
+    def forward(
+        self, spikes: Tensor | Events, state: Any = None, return_state: bool = False
+    ) -> Tensor | tuple[Tensor, Any]:
+        """Spikes of the layer, ``(..., out_features, max_spikes)``; with ``return_state`` a tuple
+        of them and the state at ``t_max``.
+
+        **Arguments:** ``spikes``: the input; ``state``: what an earlier call returned, whose end is
+        this one's time 0, a `LayerState`, of recurrent layers a `RecurrentLayerState`. With state
+        there are no delays of the input, and no ``silent="peak"``.
+        """
+        options: dict[str, Any] = {}
+        if return_state or state is not None:
+            wrong = {"delay": self.delay is not None, "silent='peak'": self.silent == "peak"}
+            check_stateful(wrong, "state and return_state")
+            options = {"state": state, "return_state": return_state}
         arriving = self.delay_input(spikes)
-        out, health = self.simulated(arriving)
+        out, health, *end = self.simulated(arriving, **options)
         self.note(arriving, out, health)
         self.report_lost(health)
+        if options:
+            # What is remembered is read as that of a layer at rest.
+            self.last_call = None
+            return (out, *end) if return_state else out
         self.remember_call(arriving, out)
-        return out
+        return self.finish(arriving, out)
 
-    def simulated(self, arriving: Tensor | Events) -> tuple[Tensor, Health]:
-        """Spikes and health, with room that grows if it may."""
+    def finish(
+        self, arriving: Tensor | Events, out: Tensor, weight: Tensor | None = None
+    ) -> Tensor:
+        assert weight is None, "for layers that are run in another way"
+        if self.silent == "inf":
+            return out
+        peak = self.peaks(arriving, out)
+        return filled(out, peak.height, peak.time, self.silent_time)
+
+    @property
+    def neuron_axis(self) -> int:
+        """Which axis of what there is of each neuron is that of neurons, or of channels."""
+        return -1
+
+    def check_peaks(self, purpose: str) -> None:
+        """Raise where there is no telling how high voltages of silent neurons get."""
+        neuron = self.neuron()
+        if not has_peaks(neuron):
+            raise ValueError(f"{purpose} is not for {type(self).__name__}: {neuron.without_peaks}")
+        if math.isinf(self.t_max):
+            raise ValueError(
+                f"t_max of {type(self).__name__} must be finite for {purpose}: it is the end of "
+                f"the time in which voltages have their peaks"
+            )
+
+    def peaks(self, arriving: Tensor | Events, out: Tensor) -> Peak:
+        """The highest voltages, as far as neurons are silent, each ``(..., out_features)``."""
+        named = {"neuron": self.neuron(), "connections": self.connections(), "t_max": self.t_max}
+        return functional.spiking_peak(arriving, self.weight, **named)
+
+    def simulated(self, arriving: Tensor | Events, **options: Any) -> tuple[Any, ...]:
+        """Spikes, health, and the state if asked for, with room that grows if it may."""
 
         def run() -> Any:
-            return functional.spiking(arriving, **self.arguments(), return_health=True)
+            return functional.spiking(arriving, **self.arguments(), return_health=True, **options)
 
         return with_room(self, run)
 
@@ -178,7 +251,12 @@ class ModelLayer(DelayedInput):
             report_overflow(health.overflow, self.on_overflow, self.max_spikes, can_rest=can_rest)
 
     def trace(
-        self, spikes: Tensor | Events, times: Tensor, *, output: Tensor | None = None
+        self,
+        spikes: Tensor | Events,
+        times: Tensor,
+        *,
+        output: Tensor | None = None,
+        quantity: str = "voltage",
     ) -> Tensor:
         """Membrane voltage, for plots and for losses; exact at every time, and differentiable.
 
@@ -189,18 +267,23 @@ class ModelLayer(DelayedInput):
           arrived, a spike at it has reset the neuron. After ``t_max`` there are no spikes.
         - ``output``: what the forward returned for these spikes, so that nothing is simulated
           again; gradients go on through it.
+        - ``quantity``: ``"voltage"``, or a variable of the neurons' state by its name, such as
+          ``"w"``, the adaptation of `AdaptiveLIF`.
 
-        **Returns:** voltages, shape ``(..., out_features, T)``.
+        **Returns:** voltages, or that, shape ``(..., out_features, T)``.
         """
         arriving = self.delay_input(spikes)
         if output is None:
             output, health = self.simulated(arriving)
             self.report_lost(health)
-        return functional.spiking_trace(arriving, **self.arguments(), times=times, output=output)
+        named = {**self.arguments(), "times": times, "output": output, "quantity": quantity}
+        return functional.spiking_trace(arriving, **named)
 
     def numbers(self) -> dict[str, Any]:
         kind = {} if self.delay_type is None else {"delay": self.delay_type}
-        return {**constant_numbers(self, self.constant_names), "t_max": self.t_max, **kind}
+        late = {"silent_time": self.silent_time} if self.silent == "peak" else {}
+        numbers = constant_numbers(self, self.constant_names)
+        return {**numbers, "t_max": self.t_max, **kind, **late}
 
     def structure_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}"
@@ -215,6 +298,7 @@ class ModelLayer(DelayedInput):
             parts.append(delay_repr("delay", self.delay, self.delay_type))
         if self.sparse is not None:
             parts.append(f"connections={len(self.weight)}")
+        parts += silent_repr(self.silent, self.silent_time)
         return ", ".join(parts)
 
 

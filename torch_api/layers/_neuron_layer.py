@@ -221,11 +221,13 @@ class NeuronLayer(ConnectedLayer, Generic[State]):
         return [DensePart(arriving, self.dense_weight(), output)]
 
 
-def check_stateful(present: dict[str, bool]) -> None:
+def check_stateful(
+    present: dict[str, bool], options: str = "state, return_state and current"
+) -> None:
     """Raise if a layer has something with which it cannot stop and start in the middle."""
     for name, is_there in present.items():
         if is_there:
             raise ValueError(
-                f"state, return_state and current are for layers without {name}; leave that out, "
-                f"or run the stream in one piece"
+                f"{options} are for layers without {name}; leave that out, or run the stream in "
+                f"one piece"
             )

@@ -59,7 +59,15 @@ def with_pseudo_spikes(
     )
     rests = leak < threshold
     height = (peak - leak) / torch.where(rests, threshold - leak, 1)
-    height = torch.where(rests, height.clamp(max=1), 0)
+    return filled(out, torch.where(rests, height, 0), at, silent_time)
+
+
+def filled(out: Tensor, height: Tensor, at: Tensor, silent_time: float) -> Tensor:
+    """``out``, of neurons without a spike with the time that goes with a voltage's peak.
+
+    **Arguments:** ``height``: of the peak, from 0 to 1 at the threshold; ``at``: its time.
+    """
+    height = height.clamp(max=1)
     pseudo = height * at + (1 - height) * silent_time
     first = torch.where(out[..., 0] == math.inf, pseudo, out[..., 0])
     return torch.cat([first.unsqueeze(-1), out[..., 1:]], dim=-1)

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from ...jax_core import Events
+from ...jax_core.layer._recurrent_spiking import check_ends_in_time
 from .. import functional
 from ..functional._lif import spikes_once
+from ..functional._spiking_peak import Peak
 from ..spikes._events import events_from_spike_times
 from ._adaptive_lif import AdaptiveLIF
 from ._alpha_lif import AlphaLIF
@@ -18,6 +20,7 @@ from ._if import IF
 from ._initialisation import recurrent_weights_
 from ._model_layer import ModelLayer
 from ._overflow import report_overflow
+from ._qif import QIF
 from ._room import with_room
 
 
@@ -67,6 +70,9 @@ class RecurrentModelLayer(ModelLayer):
         self.recurrent_delay_type = register_delay(
             self, "recurrent_delay", recurrent_delay, kinds, **place
         )
+        check_ends_in_time(self.neuron())
+        if self.silent == "peak":
+            self.check_order('silent="peak"')
         self.reset_recurrent_weight()
 
     def reset_parameters(self) -> None:
@@ -104,9 +110,10 @@ class RecurrentModelLayer(ModelLayer):
             return spikes
         return functional.delay(spikes, nonnegative(self.delay))
 
-    def simulated(self, arriving: Tensor | Events) -> tuple[Tensor, Health]:
+    def simulated(self, arriving: Tensor | Events, **options: Any) -> tuple[Any, ...]:
         def run() -> Any:
-            return functional.recurrent_spiking(arriving, **self.arguments(), return_health=True)
+            named = {**self.arguments(), **options}
+            return functional.recurrent_spiking(arriving, **named, return_health=True)
 
         return with_room(self, run)
 
@@ -114,23 +121,42 @@ class RecurrentModelLayer(ModelLayer):
         if not spikes_once(self.refractory):
             report_overflow(health.overflow, self.on_overflow, self.max_spikes, ends_sample=True)
 
-    def trace(
-        self, spikes: Tensor | Events, times: Tensor, *, output: Tensor | None = None
-    ) -> Tensor:
+    def check_order(self, purpose: str) -> None:
+        """Raise where spike times do not tell what neurons heard before they spiked."""
         if self.neuron().spikes_at_arrival and self.recurrent_delay is None:
             raise ValueError(
-                "trace needs a recurrent_delay where spikes lift voltages at once: spike times do "
-                "not say whether a neuron spiked before or after it heard one of the same time"
+                f"{purpose} needs a recurrent_delay where spikes lift voltages at once: spike "
+                f"times do not say whether a neuron spiked before or after it heard one of the "
+                f"same time"
             )
+
+    def peaks(self, arriving: Tensor | Events, out: Tensor) -> Peak:
+        self.check_order("the peak of a voltage")
+        heard, weight = self._heard(arriving, out), self._all_weights()
+        return functional.spiking_peak(heard, weight, self.neuron(), t_max=self.t_max)
+
+    def trace(
+        self,
+        spikes: Tensor | Events,
+        times: Tensor,
+        *,
+        output: Tensor | None = None,
+        quantity: str = "voltage",
+    ) -> Tensor:
+        self.check_order("trace")
         arriving = self.delay_input(spikes)
         if output is None:
-            output, health = self.simulated(arriving)
+            output, health, *_ = self.simulated(arriving)
             self.report_lost(health)
-        weight = torch.cat([self.dense_weight(), self.recurrent_weight], dim=1)
-        heard = self._heard(arriving, output)
-        return functional.spiking_trace(heard, weight, self.neuron(), times, output=output)
+        assert output is not None
+        heard, weight = self._heard(arriving, output), self._all_weights()
+        named: dict[str, Any] = {"output": output, "quantity": quantity}
+        return functional.spiking_trace(heard, weight, self.neuron(), times, **named)
 
     trace.__doc__ = ModelLayer.trace.__doc__
+
+    def _all_weights(self) -> Tensor:
+        return torch.cat([self.dense_weight(), self.recurrent_weight], dim=1)
 
     def _heard(self, arriving: Tensor | Events, out: Tensor) -> Events:
         """All that arrives at the neurons, in order: input, and as further inputs their spikes."""
@@ -151,6 +177,14 @@ class RecurrentModelLayer(ModelLayer):
             kind = self.recurrent_delay_type
             parts.append(delay_repr("recurrent_delay", self.recurrent_delay, kind))
         return ", ".join(parts)
+
+
+class RecurrentQIF(RecurrentModelLayer, QIF):
+    """`QIF`, with neurons that are connected to each other: see `RecurrentModelLayer`.
+
+    Without ``pseudospikes``: a fast neuron would need room for ever more of them, on which those of
+    slow ones depend, until these have theirs.
+    """
 
 
 class RecurrentIF(RecurrentModelLayer, IF):

@@ -50,35 +50,35 @@ def silent_loss(model: nn.Module, *, max_silent: float = 0.1) -> Tensor:
     **Returns:** a scalar, 0 if no neuron is silent too often. Of a convolution, positions count as
     samples of its channels.
 
-    A neuron with ``v_leak >= v_threshold`` spikes without input, so it adds nothing. Of a layer
+    A LIF neuron with ``v_leak >= v_threshold`` spikes without input, so it adds nothing. In layers
+    of other models, ``v_leak`` above stands for the voltage at time 0, which is ``v_reset`` of such
+    neurons; they need a finite ``t_max``, and go through all of their events once more. Of a layer
     that is used several times in one forward, the last use counts. On hardware, the neurons are
     those that were seen to be silent, and the voltages those of the model.
 
-    **Raises:** ``ValueError`` for layers of other neurons than LIF, and if a layer had no forward
-    in training mode, with gradients enabled and outside of `torch.compile` and `torch.func`.
+    **Raises:** ``ValueError`` for layers whose neurons have no such peaks, `QIF` and those of
+    `neuron`; and if a layer had no forward in training mode, with gradients enabled and outside of
+    `torch.compile` and `torch.func`.
     """
     if not 0 <= max_silent < 1:
         raise ValueError(f"max_silent must lie in [0, 1), got {max_silent}")
-    for name, layer in model.named_modules():
-        if isinstance(layer, ModelLayer):
-            raise ValueError(
-                f"{name or 'model'} is a layer of {type(layer).__name__}, but silent_loss knows "
-                f"the peaks of LIF neurons only; pass the layers of these one by one, and "
-                f"use rescue_silent_ for the others"
-            )
     layers = {
         name: layer
         for name, layer in model.named_modules()
-        if isinstance(layer, NeuronLayer) or (isinstance(layer, LI) and layer.has_health)
+        if isinstance(layer, NeuronLayer | ModelLayer)
+        or (isinstance(layer, LI) and layer.has_health)
     }
     if not layers:
         raise ValueError("model has no layers that can be silent (LIF, RecurrentLIF, LI's maximum)")
+    for name, layer in layers.items():
+        if isinstance(layer, ModelLayer):
+            layer.check_peaks(f"silent_loss (layer {name!r})" if name else "silent_loss")
     terms = [_term(layer, name, max_silent) for name, layer in layers.items()]
     # Layers may lie on different devices.
     return torch.stack([term.to(terms[0]) for term in terms]).sum()
 
 
-def _term(layer: NeuronLayer | LI, name: str, max_silent: float) -> Tensor:
+def _term(layer: NeuronLayer | ModelLayer | LI, name: str, max_silent: float) -> Tensor:
     call = layer.last_call
     if call is None:
         raise ValueError(
@@ -88,6 +88,8 @@ def _term(layer: NeuronLayer | LI, name: str, max_silent: float) -> Tensor:
         )
     if isinstance(layer, LI):
         return _term_of_readout(layer, call, max_silent)
+    if isinstance(layer, ModelLayer):
+        return _term_of_model(layer, call, max_silent)
     parts = [_term_of_part(layer, part, max_silent) for part in layer.dense_parts(*call)]
     return torch.stack(parts).mean()
 
@@ -105,6 +107,18 @@ def _term_of_readout(layer: LI, call: Call, max_silent: float) -> Tensor:
         return call.output.new_zeros(())
     unit = _unit(layer, neurons)
     deficit = -_drive(call.arriving, layer.weight[neurons], layer.t_max) / unit
+    return torch.where(silent[..., neurons], deficit, 0).sum() / silent.numel()
+
+
+def _term_of_model(layer: ModelLayer, call: Call, max_silent: float) -> Tensor:
+    axis = layer.neuron_axis
+    silent = call.output.detach()[..., 0].isinf().movedim(axis, -1)
+    neurons = _too_silent(silent, max_silent)
+    if neurons.numel() == 0:
+        return call.output.new_zeros(())
+    peak = layer.peaks(*call)
+    height, drive = (x.movedim(axis, -1)[..., neurons] for x in (peak.height, peak.drive))
+    deficit = 1 - torch.where(height > 0, height, drive / _unit(layer, neurons))
     return torch.where(silent[..., neurons], deficit, 0).sum() / silent.numel()
 
 
@@ -142,7 +156,7 @@ def _of(constant: Constant, neurons: Tensor) -> Constant:
     return constant[neurons] if isinstance(constant, Tensor) else constant
 
 
-def _unit(layer: NeuronLayer | LI, neurons: Tensor) -> Tensor:
+def _unit(layer: NeuronLayer | ModelLayer | LI, neurons: Tensor) -> Tensor:
     unit = layer.weight_scale(1).to(layer.weight)
     return unit[neurons] if unit.ndim else unit
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from evtorch import jax_core
 from evtorch import torch_api as snn
 from evtorch.torch_api import hx
 
@@ -34,7 +35,7 @@ class TwoPopulations(torch.nn.Module):
                 self.add_module(f"{other}_to_{name}", synapse)
         reset, threshold = hx.ModelParameter(0.0), hx.MixedHXModelParameter(1.0, 150)
         neurons = {"reset": reset, "threshold": threshold, **CONSTANTS, **options}
-        self.a = hx.LIF(4, self.exp, **neurons)
+        self.a = self.first(neurons)
         self.b = hx.LIF(3, self.exp, **{**neurons, "leak": 0.1})
         self.readout = hx.Synapse(3, 2, self.exp, dtype=torch.float64)
         self.li = hx.LI(2, self.exp, **CONSTANTS)
@@ -47,6 +48,9 @@ class TwoPopulations(torch.nn.Module):
                 if name.endswith("weight") and "wrapper" not in name:
                     mean = 1.0 if "input" in name else 0.0
                     parameter.normal_(mean, 0.7, generator=generator)
+
+    def first(self, neurons) -> hx.AELIF:
+        return hx.LIF(4, self.exp, **neurons)
 
     def forward(self, spikes, wrapped=True):
         source = hx.LIFObservables(spikes=spikes)
@@ -90,6 +94,32 @@ def test_populations_spike_as_one_recurrent_layer():
     found = torch.cat([handle.membrane_cadc for handle in network.handles.values()], dim=-1)
     torch.testing.assert_close(found, trace.movedim(-1, 0), rtol=1e-9, atol=1e-9)
     assert [each.neurons for each in snn.health_report(network).layers[:2]] == [4, 3]
+
+
+class OneAdapts(TwoPopulations):
+    def first(self, neurons) -> hx.AELIF:
+        terms = {"exponential": False, "tau_adap": 3e-5, "subthreshold_adaptation_strength": 0.5}
+        terms["spike_triggered_adaptation_increment"] = 0.2
+        return hx.AELIF(4, self.exp, **neurons, **terms)
+
+
+def test_some_populations_may_adapt():
+    network, spikes = OneAdapts(), encoded()
+    network(spikes)
+    times, feed, recurrent, leak = network.expected(spikes)
+    own = torch.cat([handle.times(1e-6) for handle in network.handles.values()], dim=1)
+    of_a = torch.tensor([1.0] * 4 + [0.0] * 3, dtype=torch.float64)
+    tau_w = torch.tensor([3e-5] * 4 + [1e-4] * 3, dtype=torch.float64)
+    neuron = jax_core.AdaptiveLIF(
+        TAU, TAU, tau_w, 0.5 * of_a, 0.2 * of_a, v_leak=leak, refractory=1e-6
+    )
+    options = {"max_spikes": own.shape[-1], "t_max": 3.9e-5}
+    out = snn.functional.recurrent_spiking(times, feed, recurrent, neuron, **options)
+    torch.testing.assert_close(own, out, rtol=1e-12, atol=0)
+    plain = TwoPopulations()
+    plain(spikes)
+    assert plain.handles["a"].spikes.sum() > network.handles["a"].spikes.sum() > 0
+    assert network.handles["a"].adaptation_cadc.abs().max() > 0.1
 
 
 def test_gradients_equal_finite_differences():

@@ -5,13 +5,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ... import functional
 from ..modules._hx_module_wrapper import HXModuleWrapper
 from ..modules.types._projection import Projection
 from ..modules.types._sizes import check_size
 from ._arriving import arriving
 from ._call import Call
 from ._engine import Engine
+from ._neurons import simulation
 from ._raster import NEVER, SpikeRaster
 from ._recurrence import fill_recurrent
 from ._room import spikes_with_room
@@ -86,11 +86,10 @@ class EventEngine(Engine):
         if synapse is not None:
             given, connections = synapse.of_connections(weight), synapse.lists
         simulate = partial(
-            functional.lif,
+            simulation(neurons, times),
             times,
             given,
             connections=connections,
-            **neurons.event_constants(times),
             t_max=self.clock.duration,
             return_health=True,
         )

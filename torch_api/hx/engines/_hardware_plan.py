@@ -67,7 +67,7 @@ def _check(call: Call) -> None:
     if not isinstance(module, InputNeuron | Projection | AELIF | LI):
         raise ValueError(f"{module.title} cannot run on hardware; set mock=True")
     if isinstance(module, AELIF):
-        module.check_terms()
+        module.check_terms(may_adapt=False)
 
 
 def _check_recordings(calls: Sequence[Call]) -> None:

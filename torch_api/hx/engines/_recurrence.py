@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ... import functional
 from ...layers._health import Health
 from .._handle import Handle
 from ..modules.neuron._aelif import AELIF
@@ -16,6 +15,7 @@ from ..modules.types._projection import Projection
 from ._arriving import joined
 from ._call import Call, Clock
 from ._engine import Engine
+from ._neurons import joint_simulation
 from ._raster import with_same_room
 from ._room import spikes_with_room
 from ._spiking import keep_spikes
@@ -59,11 +59,10 @@ def _fill_populations(
     times, weight = _input_from_outside(wrapper.title, populations)
     recurrent_weight = _recurrent_weight(populations, projections, weight)
     simulate = partial(
-        functional.recurrent_lif,
+        joint_simulation([call.module for call in populations], times),
         times,
         weight,
         recurrent_weight,
-        **_joint_constants(populations, times),
         t_max=clock.duration,
         return_health=True,
     )
@@ -118,23 +117,3 @@ def _recurrent_weight(
             row.append(block if mask is None else block * mask.to(block))
         rows.append(torch.cat(row, dim=1))
     return torch.cat(rows)
-
-
-def _joint_constants(populations: Sequence[Call], like: Tensor) -> dict[str, Any]:
-    """The neuron constants of all populations: a number where all share it, else ``(neurons,)``."""
-    each = [call.module.event_constants(like) for call in populations]
-    joint: dict[str, Any] = {}
-    for name, first in each[0].items():
-        values = [constants[name] for constants in each]
-        if not any(isinstance(value, Tensor) for value in values) and len({*values}) == 1:
-            joint[name] = first
-            continue
-        joint[name] = torch.cat(
-            [
-                torch.as_tensor(value, dtype=like.dtype, device=like.device).expand(
-                    call.module.size
-                )
-                for value, call in zip(values, populations, strict=True)
-            ]
-        )
-    return joint

@@ -8,10 +8,11 @@ from torch import Tensor
 from ....jax_core.readout._grid import li_grid
 from ... import functional
 from ...functional._layer import call_as_is, check_layer
-from ._arriving import arriving
+from ._arriving import arriving, joined
 from ._call import Call, Clock
 from ._constants import of_neuron
 from ._madc import recorded
+from ._neurons import adaptations, voltages
 from ._raster import NEVER, SpikeRaster
 
 
@@ -21,12 +22,15 @@ def fill_spiking(call: Call, out: Tensor, clock: Clock) -> None:
 
     def membrane() -> Tensor:
         times, weight = arriving(neurons, inputs)
-        at, constants = looks(clock, times), neurons.event_constants(times)
-        trace = functional.lif_observed_trace(times, weight, out, at, **constants)
-        return trace.movedim(-1, 0)
+        return voltages(neurons, times, weight, out, looks(clock, times)).movedim(-1, 0)
+
+    def adaptation() -> Tensor:
+        times, weight = arriving(neurons, inputs)
+        return adaptations(neurons, times, weight, out, looks(clock, times)).movedim(-1, 0)
 
     def current() -> Tensor:
-        times, weight = arriving(neurons, inputs)
+        # In its own unit, as on the grid: not through the conductance.
+        times, weight = joined(neurons.title, inputs)
         return current_trace(times, weight, neurons.event_constants(times)["tau_syn"], clock)
 
     def madc() -> Tensor:
@@ -50,6 +54,7 @@ def fill_spiking(call: Call, out: Tensor, clock: Clock) -> None:
         spikes=lambda: SpikeRaster.draw(sent, clock.dt, clock.steps),
         membrane_cadc=membrane,
         current=current,
+        **({"adaptation_cadc": adaptation} if neurons.adapts else {}),
     )
 
 
@@ -57,6 +62,7 @@ def fill_integrated(call: Call, clock: Clock) -> None:
     """Fill the handle of leaky integrators with their voltages and currents."""
     neurons = call.module
     times, weight = arriving(neurons, call.inputs)
+    own_weight = joined(neurons.title, call.inputs)[1]
     constants = neurons.event_constants(times)
 
     def madc() -> Tensor:
@@ -67,7 +73,7 @@ def fill_integrated(call: Call, clock: Clock) -> None:
     call.outputs[0].fill(
         membrane_madc=madc if neurons.is_recorded() else None,
         membrane_cadc=lambda: integrator_trace(times, weight, constants, clock),
-        current=lambda: current_trace(times, weight, constants["tau_syn"], clock),
+        current=lambda: current_trace(times, own_weight, constants["tau_syn"], clock),
     )
 
 

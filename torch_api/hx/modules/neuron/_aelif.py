@@ -23,8 +23,9 @@ _TERMS = (
 class AELIF(Population):
     """Neurons up to adaptive exponential integrate-and-fire, each term switched by a flag.
 
-    The event engine covers ``exponential=False`` without adaptation, with leak; the others need
-    ``Experiment(engine="euler")``. ``refractory=False``: no refractory time, whatever
+    The event engine covers ``exponential=False`` with leak, adapting or not; the others need
+    ``Experiment(engine="euler")``: with the exponential term the membrane has no closed form.
+    Hardware has neurons without adaptation. ``refractory=False``: no refractory time, whatever
     ``refractory_time`` is.
     """
 
@@ -98,7 +99,7 @@ class AELIF(Population):
         self.subthreshold_adaptation = subthreshold_adaptation
         self.spike_triggered_adaptation = spike_triggered_adaptation
         self.refractory = refractory
-        if subthreshold_adaptation or spike_triggered_adaptation:
+        if self.adapts:
             self.output_type = AELIFObservables
             self.renew_output()
 
@@ -152,14 +153,31 @@ class AELIF(Population):
     def execute(self, call: Call, engine: Engine) -> None:
         engine.spike(call)
 
-    def check_terms(self) -> None:
-        """Refuse terms that continuous time does not have."""
-        terms = ("exponential", "subthreshold_adaptation", "spike_triggered_adaptation")
-        extra = [name for name in terms if getattr(self, name)]
+    @property
+    def adapts(self) -> bool:
+        """Whether there is an adaptation current."""
+        return self.subthreshold_adaptation or self.spike_triggered_adaptation
+
+    def check_terms(self, *, may_adapt: bool = True) -> None:
+        """Refuse terms that continuous time, or hardware here, does not have."""
+        terms = ("subthreshold_adaptation", "spike_triggered_adaptation")
+        extra = [name for name in terms if getattr(self, name) and not may_adapt]
+        extra = [*(["exponential"] if self.exponential else []), *extra]
         if extra or not (self.leaky and self.fire):
+            where = "event engine" if may_adapt else "event engine, on hardware without adaptation,"
             raise ValueError(
-                f"{self.title}: the event engine has leaky integrate-and-fire neurons; for "
+                f"{self.title}: the {where} has leaky integrate-and-fire neurons; for "
                 f"{', '.join(extra) or 'leaky=False or fire=False'} use Experiment(engine='euler')"
+            )
+        if self.adapts:
+            self.check_parameter("tau_adap", "> 0", lambda value: value > 0)
+        if self.subthreshold_adaptation:
+            least = -self.conductance().detach()
+            self.check_parameter(
+                "subthreshold_adaptation_strength",
+                "> -membrane_capacitance / tau_mem in the event engine, as otherwise there is no "
+                "stable rest",
+                lambda value: value > least,
             )
 
     def event_constants(self, like: Tensor) -> dict[str, Any]:
@@ -176,6 +194,19 @@ class AELIF(Population):
         if not self.experiment.mock:
             constants["v_reset"] = _below(constants["v_reset"], constants["v_threshold"])
         return constants
+
+    def adaptation(self, like: Tensor) -> dict[str, Any]:
+        """The further constants of `jax_core.AdaptiveLIF`, whose ``w`` is this current divided by
+        the leak conductance."""
+        strength = self.model("subthreshold_adaptation_strength")
+        increment = self.model("spike_triggered_adaptation_increment")
+        conductance = self.conductance()
+        values = {
+            "tau_w": self.model("tau_adap"),
+            "a": strength / conductance if self.subthreshold_adaptation else 0.0,
+            "b": increment / conductance if self.spike_triggered_adaptation else 0.0,
+        }
+        return {name: constant(value, like) for name, value in values.items()}
 
     def numbers(self) -> dict[str, Any]:
         return super().numbers() | {name: getattr(self, name) for name in _TERMS}

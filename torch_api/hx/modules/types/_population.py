@@ -138,8 +138,12 @@ class Population(HXModule, SpikingLayer, RecordsNumbers):
 
     def conductance(self) -> Tensor:
         """The leak conductance ``c / tau_mem``, a number or one per neuron."""
-        capacitance, tau_mem = self.model("membrane_capacitance"), self.model("tau_mem")
-        return torch.as_tensor(capacitance) / torch.as_tensor(tau_mem)
+        # Numbers in double precision, whatever torch's default is.
+        capacitance, tau_mem = (
+            value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
+            for value in (self.model("membrane_capacitance"), self.model("tau_mem"))
+        )
+        return capacitance / tau_mem
 
     def in_voltage(self, weight: Tensor) -> Tensor:
         """Weights ``(size, in)`` of synapses, divided by the leak conductance through which their
