@@ -12,6 +12,8 @@ from evtorch.torch_api.functional._batch import padded_size
 from evtorch.torch_api.hx.engines._call import Clock
 from evtorch.torch_api.hx.engines._traces import integrator_trace, looks
 
+from .._thorough import usual
+
 F64 = torch.float64
 TRUNCATE: dict[str, Any] = {"max_spikes": 3, "t_max": 0.05, "on_overflow": "truncate"}
 
@@ -149,7 +151,12 @@ def observed(n: int) -> tuple[Any, ...]:
     return ()
 
 
-@pytest.mark.parametrize("run", [lif, recurrent, events, convolution, projections, fused, observed])
+@pytest.mark.parametrize(
+    "run",
+    usual(
+        [lif, recurrent, fused], [lif, recurrent, events, convolution, projections, fused, observed]
+    ),
+)
 def test_a_filled_up_batch_gives_what_a_larger_one_does(run, compiled):
     whole = run(18)
     first = len(compiled)

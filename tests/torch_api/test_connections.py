@@ -9,6 +9,7 @@ from torch.nn import functional as f
 
 from evtorch import torch_api as snn
 
+from .._thorough import usual
 from ._networks import INF, draw_delay, spikes
 from .test_gradcheck import UNIT, check_module, finite
 
@@ -57,7 +58,7 @@ def unfolded(layer, axes, size):
     return convolve(unit, layer.weight, *options).flatten(1).T
 
 
-@pytest.mark.parametrize("name", CONVS)
+@pytest.mark.parametrize("name", usual({"2d, all", "1d, groups"}, CONVS))
 def test_convolutions_equal_a_dense_layer_with_the_unfolded_weight(name):
     axes, size, arguments, options = CONVS[name]
     kind = snn.LIFConv1d if axes == 1 else snn.LIFConv2d
@@ -95,7 +96,11 @@ def masked(**options):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"refractory": INF, "v_leak": 0.1}, {"delay": "axonal"}, {"silent": "peak"}]
+    "options",
+    usual(
+        [{}, {"delay": "axonal"}],
+        [{}, {"refractory": INF, "v_leak": 0.1}, {"delay": "axonal"}, {"silent": "peak"}],
+    ),
 )
 def test_a_masked_layer_equals_the_dense_one(options):
     if "silent" in options:
@@ -156,7 +161,7 @@ def test_synaptic_delays_equal_axonal_ones_neuron_by_neuron(is_sparse, is_learne
     assert_same_gradients((layer(inputs), leaves), (torch.cat(rows, dim=1), leaves))
 
 
-@pytest.mark.parametrize("given", ["mask", "synaptic", "conv"])
+@pytest.mark.parametrize("given", usual({"mask", "conv"}, ["mask", "synaptic", "conv"]))
 def test_events_and_traces(given):
     if given == "conv":
         layer = strong_(snn.LIFConv2d(2, 3, 2, padding=1, **SEVERAL))
@@ -185,7 +190,9 @@ def test_events_and_traces(given):
     assert out.shape == (*shape, 3)
 
 
-@pytest.mark.parametrize("kind", ["LIFConv1d", "LIFConv2d", "mask", "synaptic"])
+@pytest.mark.parametrize(
+    "kind", usual({"LIFConv2d", "synaptic"}, ["LIFConv1d", "LIFConv2d", "mask", "synaptic"])
+)
 def test_gradcheck(kind):
     options = {**UNIT, "refractory": INF, "learn": ("tau_syn", "v_leak")}
     if kind == "mask":
@@ -203,7 +210,7 @@ def test_gradcheck(kind):
     check_module(layer, spikes(2, *shape, 1) * 100, finite)
 
 
-@pytest.mark.parametrize("kind", ["conv", "synaptic"])
+@pytest.mark.parametrize("kind", usual({"synaptic"}, ["conv", "synaptic"]))
 def test_both_gradients_agree(kind):
     found = []
     for method in ("eventprop", "fast_and_deep"):
@@ -233,7 +240,7 @@ def test_microseconds_in_float32():
         torch.testing.assert_close(fast(inputs * 1e-6) * 1e6, slow(inputs), rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("kind", ["conv", "mask"])
+@pytest.mark.parametrize("kind", usual({"conv"}, ["conv", "mask"]))
 def test_learned_observed_gradients(kind):
     if kind == "conv":
         layer, inputs = strong_(snn.LIFConv1d(2, 2, 3, **SEVERAL)), spikes(2, 2, 5, 2)

@@ -13,6 +13,8 @@ from torch import nn
 
 from evtorch import torch_api as snn
 
+from .._thorough import usual
+
 SETTINGS: dict[str, Any] = {"t_max": 5e-2, "max_spikes": 3, "on_overflow": "truncate"}
 ONCE: dict[str, Any] = {"t_max": 5e-2, "refractory": math.inf}
 
@@ -91,11 +93,14 @@ def step(model: nn.Sequential, spikes: torch.Tensor) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize(
     ("make", "dtype"),
-    [
-        (dense, torch.float32),
-        (recurrent, torch.float64),
-        (convolved, torch.float32),
-    ],
+    usual(
+        [(dense, torch.float32), (recurrent, torch.float64)],
+        [
+            (dense, torch.float32),
+            (recurrent, torch.float64),
+            (convolved, torch.float32),
+        ],
+    ),
 )
 def test_values_gradients_and_health_are_those_of_the_layers(make, dtype):
     model = strong(make(dtype))

@@ -55,6 +55,7 @@ def test_neurons_that_spike_once_have_one_slot():
     assert snn.LIF(5, 3, max_spikes="auto", refractory=float("inf"))(spikes()).shape == (4, 3, 1)
 
 
+@pytest.mark.thorough
 def test_convolutions_grow():
     layer = snn.LIFConv1d(2, 3, 3, t_max=END, max_spikes="auto")
     out = layer(torch.sort(torch.rand(2, 2, 8, 5), dim=-1).values * END)

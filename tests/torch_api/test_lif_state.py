@@ -6,6 +6,8 @@ import torch
 from evtorch import torch_api as snn
 from evtorch.torch_api import functional as F
 
+from .._thorough import usual
+
 END, PIECES = 0.12, 3
 
 
@@ -21,7 +23,13 @@ def pieces_of(spikes):
         yield begin, torch.where(here, spikes - begin, torch.inf).sort(dim=-1).values
 
 
-@pytest.mark.parametrize("options", [{}, {"refractory": 0.004}, {"learn": ("tau_mem", "v_leak")}])
+@pytest.mark.parametrize(
+    "options",
+    usual(
+        [{"learn": ("tau_mem", "v_leak")}],
+        [{}, {"refractory": 0.004}, {"learn": ("tau_mem", "v_leak")}],
+    ),
+)
 def test_pieces_are_what_one_run_is(options):
     spikes = stream()
     layer = snn.LIF(7, 6, t_max=END, max_spikes=60, dtype=torch.float64, **options)
@@ -120,7 +128,9 @@ def test_an_end_is_needed():
         snn.LIF(7, 6)(stream().float(), return_state=True)
 
 
-@pytest.mark.parametrize("options", [{}, {"recurrent_delay": "axonal"}])
+@pytest.mark.parametrize(
+    "options", usual([{"recurrent_delay": "axonal"}], [{}, {"recurrent_delay": "axonal"}])
+)
 def test_recurrent_layers_run_in_pieces(options):
     spikes = stream(3)
     torch.manual_seed(0)

@@ -13,6 +13,7 @@ from torch import nn
 
 from evtorch import torch_api as snn
 
+from ..._thorough import usual
 from .. import _networks
 from . import _graphs
 
@@ -132,7 +133,7 @@ def layers(dtype: torch.dtype) -> nn.Sequential:
     return model.to(dtype)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", usual({torch.float32}, [torch.float32, torch.float64]))
 def test_layers_come_back_bit_by_bit(dtype: torch.dtype, tmp_path: Path) -> None:
     model = layers(dtype)
     nir.write(tmp_path / "a.nir", snn.nir.to_nir(model, refractory="metadata"))

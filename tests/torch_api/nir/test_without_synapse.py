@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from evtorch import torch_api as snn
 
+from ..._thorough import usual
 from . import _graphs
 from ._plain_simulation import convolution, integrate, pool
 from .test_round_trip import CONVENTIONS, same_arrays
@@ -148,7 +149,7 @@ def test_average_pools_divide_the_next_weights() -> None:
         snn.nir.to_nir(model[:6])
 
 
-@pytest.mark.parametrize("leak", [False, True])
+@pytest.mark.parametrize("leak", usual({True}, [False, True]))
 @pytest.mark.parametrize("looped", [False, True])
 def test_layers_are_the_exact_solution_of_the_graph(leak: bool, looped: bool) -> None:
     draw = _graphs.rng(5)
