@@ -9,6 +9,7 @@ import torch
 from evtorch.jax_core import hardware
 from evtorch.torch_api import hx
 
+from ..._thorough import usual
 from ...reference._linear_neuron import LinearNeuron
 
 F64 = torch.float64
@@ -52,7 +53,9 @@ def run(engine="event", dt=1e-6, **options):
 
 
 @pytest.mark.parametrize(
-    "off", [(), ("subthreshold_adaptation",), ("spike_triggered_adaptation",)], ids=str
+    "off",
+    usual([[]], [[], ["subthreshold_adaptation"], ["spike_triggered_adaptation"]]),
+    ids=str,
 )
 def test_spikes_are_those_of_the_equations(off):
     out, weight = run(**dict.fromkeys(off, False))
@@ -100,6 +103,7 @@ def test_euler_approaches_the_traces_as_the_steps_shrink():
     assert all(near < far and near < 0.01 for far, near in zip(*errors, strict=True))
 
 
+@pytest.mark.thorough
 def test_gradients_equal_finite_differences():
     names = ("subthreshold_adaptation_strength", "spike_triggered_adaptation_increment", "tau_adap")
 
