@@ -176,7 +176,7 @@ def test_recurrent_layers_say_what_is_wrong_with_a_state():
         snn.RecurrentLIF(7, 6, t_max=END, delay=1e-3)(stream().float(), current=0.1)
 
 
-@pytest.mark.parametrize("kind", ["lif", "recurrent", "projections"])
+@pytest.mark.parametrize("kind", usual({"recurrent"}, ["lif", "recurrent", "projections"]))
 def test_pieces_under_torchs_compiler(kind):
     torch.manual_seed(0)
     options = {"t_max": END, "max_spikes": 60, "on_overflow": "truncate", "dtype": torch.float64}

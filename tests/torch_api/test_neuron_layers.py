@@ -140,8 +140,8 @@ def test_checkpoints_copies_and_room(any_kind):
     assert once(spikes).shape == (3, 4, 1)
 
 
-def test_voltages(kind):
-    layer, spikes = layer_of(kind), spikes_of()
+def test_voltages(any_kind):
+    layer, spikes = layer_of(any_kind), spikes_of()
     times = torch.linspace(0, END, 50, dtype=F64)
     out = layer(spikes)
     v = layer.trace(spikes, times)
@@ -149,7 +149,7 @@ def test_voltages(kind):
     assert torch.equal(layer.trace(spikes, times, output=out), v)
     v.square().sum().backward()
     # A delta synapse whose spikes set their neuron off leaves no trace.
-    assert layer.weight.grad.count_nonzero() >= (10 if kind == "DeltaLIF" else 20)
+    assert layer.weight.grad.count_nonzero() >= (10 if any_kind == "DeltaLIF" else 20)
     weight = layer.weight.detach()
     move, eps = torch.randn_like(weight), 1e-6
 
@@ -317,8 +317,8 @@ def test_recurrent_layers_refuse_what_they_cannot():
         snn.RecurrentIF(5, 4, solver="auto")
 
 
-def test_silent_neurons_are_rescued_and_weights_initialised(kind):
-    layer, spikes = layer_of(kind), spikes_of()
+def test_silent_neurons_are_rescued_and_weights_initialised(any_kind):
+    layer, spikes = layer_of(any_kind), spikes_of()
     with torch.no_grad():
         layer.weight.fill_(0.0)
     assert not layer(spikes).isfinite().any()
@@ -327,7 +327,7 @@ def test_silent_neurons_are_rescued_and_weights_initialised(kind):
     torch.testing.assert_close(snn.weight_penalty(layer).item(), 0.05**2)
     snn.initialise_(layer, spikes, active=0.75)
     assert layer(spikes).isfinite().any(-1).double().mean() >= 0.75
-    recurrent = RECURRENT[kind](5, 4, dtype=F64)
+    recurrent = RECURRENT[any_kind](5, 4, dtype=F64)
     critical = recurrent.weight_scale(4) / recurrent.recurrent_weight.detach()
     plain = (recurrent.weight / recurrent.critical_weight()).square().mean()
     expected = plain + (1 / critical).square().mean()

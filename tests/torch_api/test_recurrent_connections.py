@@ -11,6 +11,7 @@ from torch import nn
 from evtorch import jax_core
 from evtorch import torch_api as snn
 
+from .._thorough import usual
 from ._networks import INF, gradient, spikes
 from .test_recurrent_lif import UNIT, finite
 
@@ -55,7 +56,7 @@ def dense(layer):
     return other
 
 
-@pytest.mark.parametrize("kind", ["within", "masks"])
+@pytest.mark.parametrize("kind", usual({"within"}, ["within", "masks"]))
 def test_gradcheck_of_input_and_all_parameters(kind):
     layer = make(learn=("tau_mem", "tau_syn", "refractory"), **KINDS[kind])
     names = [name for name, _ in layer.named_parameters()]

@@ -12,6 +12,8 @@ from torch import nn
 from evtorch import bridge, jax_core
 from evtorch import torch_api as snn
 
+from .._thorough import usual
+
 
 @pytest.fixture(autouse=True)
 def double():
@@ -42,7 +44,7 @@ def weakened(layer):
     return layer
 
 
-@pytest.mark.parametrize("events", [False, True], ids=["times", "events"])
+@pytest.mark.parametrize("events", usual({False}, [False, True]), ids=["times", "events"])
 @pytest.mark.parametrize("kind", LAYERS)
 def test_the_term_has_its_gradient(kind, events):
     layer = weakened(LAYERS[kind]())
