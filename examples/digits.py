@@ -41,6 +41,8 @@ T_LATE = 20 * MS
 # Two time constants of what the input lasts, half of the library's defaults.
 CONSTANTS: dict[str, Any] = {"tau_mem": 10 * MS, "tau_syn": 5 * MS}
 BATCH_SIZE = 64
+# Images that need no gradient come in batches of this size only, since each size is compiled.
+MANY = 256
 # What fits each model and takes about a minute: hidden neurons or channels, and epochs.
 SIZES = {"lif": (300, 80), "spikes": (150, 60), "conv": (48, 50), "hybrid": (300, 20)}
 
@@ -111,9 +113,10 @@ def build_model(settings: Settings) -> nn.Sequential:
 @torch.no_grad()
 def accuracy(model: nn.Module, data: Digits) -> float:
     model.eval()
-    right = model(data.values).argmax(-1) == data.classes
+    with snn.pad_batches(least=MANY):
+        answers = [model(values).argmax(-1) for values in data.values.split(MANY)]
     model.train()
-    return right.double().mean().item()
+    return (torch.cat(answers) == data.classes).double().mean().item()
 
 
 def main() -> None:
@@ -132,7 +135,7 @@ def experiment(settings: Settings, run: Run) -> None:
     say("drawing weights from real inputs, and compiling")
     # The few inputs of a convolution's neuron tell more apart if its weights differ more.
     spread, margin = (0.3, 2.0) if settings.model == "conv" else (1 / 6, 3.0)
-    snn.initialise_(model, data.values[:256], spread=spread, margin=margin)
+    snn.initialise_(model, data.values[:MANY], spread=spread, margin=margin)
     loss_function = snn.VoltageCrossEntropyLoss(scale=2.0, label_smoothing=0.1)
 
     def loss_of(batch: Tensor) -> Tensor:

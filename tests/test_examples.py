@@ -6,6 +6,7 @@ What they draw can be read, also after an epoch or two.
 import importlib
 import json
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -66,15 +67,28 @@ def test_every_example_has_short_settings_here() -> None:
     assert {path.stem for path in EXAMPLES.glob("[!_]*.py")} == set(SHORT)
 
 
+def ended(example: str, options: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    """Run an example that ends over its options, here; **returns** its exit status."""
+    monkeypatch.setattr(sys, "argv", [f"{example}.py", *options])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(EXAMPLES / f"{example}.py"), run_name="__main__")
+    return int(end.value.code or 0)
+
+
+@pytest.mark.usefixtures("imported")
 @pytest.mark.parametrize("example", SHORT)
-def test_example_explains_its_options(example: str, tmp_path: Path) -> None:
-    printed = " ".join(run(example, "--help", cwd=tmp_path).split())
+def test_example_explains_its_options(
+    example: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(example, ["--help"], monkeypatch) == 0
+    printed = " ".join(capsys.readouterr().out.split())
     assert (EXAMPLES / f"{example}.py").read_text().splitlines()[0].strip('"') in printed
     assert f"--out OUT folder for results (runs/{example})" in printed
     if example in UNIT_OF_DT:
         assert f" --dt {UNIT_OF_DT[example].upper()}" in printed
 
 
+@pytest.mark.usefixtures("imported")
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -83,12 +97,13 @@ def test_example_explains_its_options(example: str, tmp_path: Path) -> None:
     ],
 )
 def test_options_are_checked_where_they_are_given(
-    options: str, message: str, tmp_path: Path
+    options: str,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    command = [sys.executable, str(EXAMPLES / "hx_yinyang.py"), *options.split()]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 2
-    assert message in done.stderr
+    assert ended("hx_yinyang", options.split(), monkeypatch) == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("gradient", "readout"), [("eventprop", "ttfs"), ("fast_and_deep", "li")])
@@ -147,7 +162,8 @@ def test_yinyang_repeats_itself_with_one_seed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("model", ["lif", "spikes", "conv", "hybrid"])
 def test_digits_are_learned_by_all_kinds_of_networks(model: str, tmp_path: Path) -> None:
-    options = ["--epochs", "3", "--hidden", "40", "--model", model, "--out", str(tmp_path)]
+    hidden = 16 if model == "conv" else 40
+    options = ["--epochs", "3", "--hidden", f"{hidden}", "--model", model, "--out", str(tmp_path)]
     printed = run("digits", *options, cwd=tmp_path)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert 0.7 < metrics["test_accuracy"] <= 1
@@ -201,7 +217,7 @@ def test_comparison_with_the_grid_writes_what_it_promises(tmp_path: Path) -> Non
 
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Figure]]:
+def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[Figure]]:
     """The figures that the examples would save; their modules can be imported meanwhile."""
     figures = []
 
@@ -209,6 +225,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Figure]]:
         figure.draw_without_rendering()
         figures.append(figure)
 
+    monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(EXAMPLES)
     monkeypatch.setattr(Figure, "savefig", keep)
     before = set(sys.modules)
