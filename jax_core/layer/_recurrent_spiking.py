@@ -87,10 +87,10 @@ def recurrent_spiking(
     **Raises:** ``TypeError`` or ``ValueError`` naming the argument.
     """
     check_policy(on_overflow)
+    layer = prepare(spikes, weight, Given(neuron), validate)
     check_ends_in_time(neuron)
     if neuron.needs_end:
         check_finite(t_max)
-    layer = prepare(spikes, weight, Given(neuron), validate)
     counted = counted_samples(samples)
     window = check_window(t_max, min_slope, max_spikes, return_state, counted)
     recurrent, delay = prepare_recurrence(

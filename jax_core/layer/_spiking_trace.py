@@ -55,9 +55,9 @@ def spiking_trace(
     **Returns:** voltages, shape ``(..., out, T)``; see `Neuron.voltage`.
     """
     check_policy(on_overflow)
-    check_quantity(neuron, quantity)
     window = check_window(t_max, min_slope, max_spikes, False, None)
     layer = prepare(spikes, weight, Given(neuron), validate, connections)
+    check_quantity(neuron, quantity)
     if neuron.goes_on:
         window = beyond(window)
     check_query_times(times, layer.leading, layer.weight.dtype, values=validate)
