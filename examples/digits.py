@@ -43,7 +43,7 @@ CONSTANTS: dict[str, Any] = {"tau_mem": 10 * MS, "tau_syn": 5 * MS}
 BATCH_SIZE = 64
 # Images that need no gradient come in batches of this size only, since each size is compiled.
 MANY = 256
-# What fits each model and takes about a minute: hidden neurons or channels, and epochs.
+# What fits each model and takes a minute or two: hidden neurons or channels, and epochs.
 SIZES = {"lif": (300, 80), "spikes": (150, 60), "conv": (48, 50), "hybrid": (300, 20)}
 
 
