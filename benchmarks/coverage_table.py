@@ -1,6 +1,6 @@
 """Write which share of the library's lines the tests run, from what `make coverage` measured.
 
-make coverage                  # all tests: some thirty minutes on two cores and more
+make coverage                  # all tests, which takes longer than without
 python benchmarks/coverage_table.py [--json coverage.json] [--out benchmarks/results/coverage.md]
 """
 

@@ -1,6 +1,6 @@
 """Ten thousand training steps in one process: memory, time, and gradients, at intervals.
 
-    python benchmarks/soak.py               # three minutes on two cores
+    python benchmarks/soak.py               # one to three minutes on two cores
     python benchmarks/soak.py --steps 100   # to see that it runs
 
 writes results/soak.md. Each way of training has a process of its own, on one core. Where an

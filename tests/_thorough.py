@@ -8,7 +8,13 @@ import pytest
 
 
 def usual(some: Collection[Any], cases: Iterable[Any]) -> list[Any]:
-    """The cases, for ``parametrize``, of which only ``some`` run by default."""
+    """The cases, for ``parametrize``, of which only ``some`` run by default.
+
+    Tuples are cases of several names: those of one name have to be lists.
+    """
+    cases = list(cases)
+    # Else a misspelt one would leave a test without cases.
+    assert all(one in cases for one in some), f"{some} are not all among {cases}"
     return [
         case
         if case in some

@@ -7,20 +7,7 @@ from evtorch import torch_api as snn
 from evtorch.torch_api import functional as F
 
 from .._thorough import usual
-
-END, PIECES = 0.12, 3
-
-
-def stream(seed=0):
-    torch.manual_seed(seed)
-    return torch.sort(torch.rand(4, 7, 3, dtype=torch.float64), dim=-1).values * END
-
-
-def pieces_of(spikes):
-    length = END / PIECES
-    for begin in (0.0, length, 2 * length):
-        here = (spikes >= begin) & (spikes < begin + length)
-        yield begin, torch.where(here, spikes - begin, torch.inf).sort(dim=-1).values
+from ._pieces import END, PIECES, compared, pieces_of, stream
 
 
 @pytest.mark.parametrize(
@@ -31,22 +18,7 @@ def pieces_of(spikes):
     ),
 )
 def test_pieces_are_what_one_run_is(options):
-    spikes = stream()
-    layer = snn.LIF(7, 6, t_max=END, max_spikes=60, dtype=torch.float64, **options)
-    whole = layer(spikes)
-    whole[whole.isfinite()].square().sum().backward()
-    expected = [parameter.grad.clone() for parameter in layer.parameters()]
-    layer.zero_grad()
-    layer.t_max = END / PIECES
-    state, found = None, []
-    for begin, piece in pieces_of(spikes):
-        out, state = layer(piece, state=state, return_state=True)
-        found.append(out + begin)
-    pieces = torch.cat(found, dim=-1).sort(dim=-1).values[..., :60]
-    torch.testing.assert_close(pieces, whole, rtol=1e-11, atol=0)
-    pieces[pieces.isfinite()].square().sum().backward()
-    for parameter, gradient in zip(layer.parameters(), expected, strict=True):
-        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-8, atol=1e-10)
+    compared(snn.LIF(7, 6, t_max=END, max_spikes=60, dtype=torch.float64, **options), rtol=1e-11)
 
 
 def test_gradients_of_state_and_current():

@@ -52,6 +52,19 @@ def test_units_and_layers_without_names(tmp_path):
     assert (data["unit"], data["end"]) == ("µs", pytest.approx(4000))
 
 
+def test_a_spike_at_the_end_may_be_rounded_beyond_it(tmp_path):
+    late = torch.tensor([[0.1]])
+    assert late.double().item() > 0.1
+    page = snn.plot.view([late], tmp_path / "view.html", duration=0.1)
+    assert data_of(page)["end"] == data_of(page)["layers"][0]["time"][0]
+
+
+def test_names_and_titles_are_what_they_are(tmp_path):
+    page = snn.plot.view({"__TITLE__": INPUTS}, tmp_path / "view.html", title="__DATA__")
+    assert data_of(page)["layers"][0]["name"] == "__TITLE__"
+    assert "<title>__DATA__</title>" in page.read_text()
+
+
 @pytest.mark.parametrize(
     ("layers", "options", "kind", "message"),
     [

@@ -272,12 +272,19 @@ class ModelLayer(DelayedInput):
 
         **Returns:** voltages, or that, shape ``(..., out_features, T)``.
         """
+        self.check_trace()
         arriving = self.delay_input(spikes)
         if output is None:
             output, health = self.simulated(arriving)
             self.report_lost(health)
-        named = {**self.arguments(), "times": times, "output": output, "quantity": quantity}
-        return functional.spiking_trace(arriving, **named)
+        return self.look(arriving, output=output, times=times, quantity=quantity)
+
+    def check_trace(self) -> None:
+        """Raise if spike times do not tell voltages."""
+
+    def look(self, arriving: Tensor | Events, **named: Any) -> Tensor:
+        """Voltages, given what arrives at the neurons and what they do."""
+        return functional.spiking_trace(arriving, **self.arguments(), **named)
 
     def numbers(self) -> dict[str, Any]:
         kind = {} if self.delay_type is None else {"delay": self.delay_type}

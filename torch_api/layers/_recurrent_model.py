@@ -135,25 +135,12 @@ class RecurrentModelLayer(ModelLayer):
         heard, weight = self._heard(arriving, out), self._all_weights()
         return functional.spiking_peak(heard, weight, self.neuron(), t_max=self.t_max)
 
-    def trace(
-        self,
-        spikes: Tensor | Events,
-        times: Tensor,
-        *,
-        output: Tensor | None = None,
-        quantity: str = "voltage",
-    ) -> Tensor:
+    def check_trace(self) -> None:
         self.check_order("trace")
-        arriving = self.delay_input(spikes)
-        if output is None:
-            output, health, *_ = self.simulated(arriving)
-            self.report_lost(health)
-        assert output is not None
-        heard, weight = self._heard(arriving, output), self._all_weights()
-        named: dict[str, Any] = {"output": output, "quantity": quantity}
-        return functional.spiking_trace(heard, weight, self.neuron(), times, **named)
 
-    trace.__doc__ = ModelLayer.trace.__doc__
+    def look(self, arriving: Tensor | Events, **named: Any) -> Tensor:
+        heard, weight = self._heard(arriving, named["output"]), self._all_weights()
+        return functional.spiking_trace(heard, weight, self.neuron(), **named)
 
     def _all_weights(self) -> Tensor:
         return torch.cat([self.dense_weight(), self.recurrent_weight], dim=1)

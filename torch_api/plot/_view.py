@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,11 +62,13 @@ def view(
     rows = [_layer(name, spikes, second) for name, spikes in _named(layers)]
     last = max((row["time"][-1] for row in rows if row["time"]), default=0.0)
     end = last if duration is None else duration / second
-    if end < last:
+    # Rounded to their dtype, spikes at the end may lie behind it.
+    if end < last * (1 - 1e-6):
         raise ValueError(
             f"duration is {duration} s, but there are spikes until {last * second:.6g} s; pass a "
             "longer one, or None"
         )
+    end = max(end, last)
     if not end:
         raise ValueError(
             "layers have no spikes after time 0, so that the axis of time has no end; pass "
@@ -74,9 +77,12 @@ def view(
     data = {"unit": UNIT_NAMES[unit], "end": end, "layers": rows}
     # A name that holds </script> must not end the script.
     text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    page = _TEMPLATE.read_text(encoding="utf-8").replace("__TITLE__", html.escape(title))
+    # At once, as each may hold what stands for the other.
+    filled = {"__TITLE__": html.escape(title), "__DATA__": text}
+    page = _TEMPLATE.read_text(encoding="utf-8")
+    page = re.sub("|".join(filled), lambda found: filled[found[0]], page)
     with whole_file(path) as unfinished:
-        unfinished.write_text(page.replace("__DATA__", text), encoding="utf-8")
+        unfinished.write_text(page, encoding="utf-8")
     return Path(path)
 
 
