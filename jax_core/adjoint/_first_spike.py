@@ -11,13 +11,14 @@ they share nothing with the adjoint of `_eventprop` but the kernel.
 Göltz et al. 2021, doi:10.1038/s42256-021-00388-x, eqs. 1-6 and methods.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from ..neuron._constants import Constants
-from ..neuron._kernel import propagator
-from ..readout._response import map_in_pieces, sum_over_events
+from ..readout._state_at import state_at
 
 _LAMBERT_ITERATIONS = 12
 
@@ -82,9 +83,10 @@ def first_spike_time(
     """
     is_spike = jnp.isfinite(spike)
     origin = lax.stop_gradient(jnp.where(is_spike, spike, 0))
-    from_input, i = _state_at(
-        jnp.where(is_spike, origin, -1), time, pre, weight, constants.tau_mem, constants.tau_syn
-    )
+    at = jnp.where(is_spike, origin, -jnp.inf)
+    last = jax.vmap(partial(jnp.searchsorted, side="right"))(lax.stop_gradient(time), at) - 1
+    taus = constants.tau_mem, constants.tau_syn
+    from_input, i = state_at(origin, last.astype(jnp.int32), time, pre, weight, *taus)
     v = from_input + constants.start * jnp.exp(-origin / constants.tau_mem)
     # Neurons that are silent get harmless numbers: nothing of theirs may turn into NaN.
     if ratio == 1:
@@ -99,26 +101,6 @@ def first_spike_time(
     )
     shift = jnp.where(floor > 0, bounded, shift)
     return jnp.where(is_spike, origin + jnp.where(is_spike, shift, 0), jnp.inf)
-
-
-def _state_at(
-    at: Array, time: Array, pre: Array, weight: Array, tau_mem: Array, tau_syn: Array
-) -> tuple[Array, Array]:
-    """Voltage, without what it started with, and current of each neuron at its time ``at``."""
-
-    def neuron(at: Array, weight: Array, tau_mem: Array, tau_syn: Array) -> Array:
-        def of_events(time: Array, pre: Array) -> Array:
-            is_causal = time <= at[:, None]
-            age = jnp.where(is_causal, at[:, None] - jnp.where(is_causal, time, 0), 0)
-            over = propagator(age, tau_mem, tau_syn)
-            arriving = jnp.where(is_causal, weight[pre], 0)
-            return jnp.stack([jnp.sum(arriving * x, axis=-1) for x in (over.psp, over.synapse)])
-
-        return sum_over_events(of_events, time, pre)
-
-    taus = (jnp.broadcast_to(tau, weight.shape[:1]) for tau in (tau_mem, tau_syn))
-    v, i = jnp.moveaxis(map_in_pieces(neuron, (at.T, weight, *taus), time.size), 0, -1)
-    return v, i
 
 
 def _equal_time_constants(

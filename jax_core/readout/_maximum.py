@@ -19,7 +19,8 @@ from jax import Array, lax
 from ..neuron._crossing import advance, find_turn
 from ..neuron._kernel import Propagator, propagator
 from ..simulate._events import column
-from ._response import Inputs, in_order, map_in_pieces, sum_over_events
+from ._response import Inputs, in_order
+from ._state_at import state_at
 
 
 class Peak(NamedTuple):
@@ -110,34 +111,10 @@ def _at_peak(
     tau_syn: Array,
 ) -> Array:
     """A quantity of the state at the peak, differentiable; a peak at an event moves with it."""
-    position = lax.broadcasted_iota(jnp.int32, time.shape, 1)
-
-    def neuron(
-        weight: Array,
-        tau_mem: Array,
-        tau_syn: Array,
-        at: Array,
-        event: Array,
-        moves: Array,
-        is_interior: Array,
-    ) -> Array:
-        moving = jnp.take_along_axis(time, jnp.maximum(event, 0)[:, None], axis=-1)[:, 0]
-        at = jnp.where(moves, moving, at)
-
-        def of_events(time: Array, position: Array, index: Array) -> tuple[Array, Array]:
-            arrived = (position <= event[:, None]) & (time < jnp.inf)
-            since = jnp.where(arrived, at[:, None] - jnp.where(arrived, time, 0), 0)
-            over = propagator(since, tau_mem, tau_syn)
-            v = jnp.sum(jnp.where(arrived, over.psp * weight[index], 0), axis=-1)
-            i = jnp.sum(jnp.where(arrived, over.synapse * weight[index], 0), axis=-1)
-            return v, i
-
-        v, i = sum_over_events(of_events, time, position, index)
-        return quantity(_Top(v, i, at, is_interior), tau_mem, tau_syn)
-
-    taus = (jnp.broadcast_to(tau, weight.shape[:1]) for tau in (tau_mem, tau_syn))
-    arguments = (weight, *taus, peak.time.T, peak.event.T, peak.moves.T, peak.is_interior.T)
-    return jnp.swapaxes(map_in_pieces(neuron, arguments, time.size), 0, 1)
+    moving = jnp.take_along_axis(time, jnp.maximum(peak.event, 0), axis=-1)
+    at = jnp.where(peak.moves, moving, peak.time)
+    v, i = state_at(at, peak.event, time, index, weight, tau_mem, tau_syn)
+    return quantity(_Top(v, i, at, peak.is_interior), tau_mem, tau_syn)
 
 
 def _value(top: _Top, tau_mem: Array, tau_syn: Array) -> Array:
