@@ -24,7 +24,7 @@ from .._validate import known, refuse
 from ._constants import Form
 from ._modes import Modes, modes
 from ._resetting import Leaking
-from ._rise import Pieces, Rise, look_at_piece, no_rise
+from ._rise import Pieces, Rise, crossing_of, look_at_piece, no_rise
 from ._root import root_between
 
 
@@ -43,6 +43,8 @@ class _Search(NamedTuple):
     """How far the search for a crossing is."""
 
     pieces: Pieces
+    falls: Array
+    """Whether the voltage falls at the begin of the next piece."""
     part: Array
     """The next point that parts turning points."""
     running: Array
@@ -53,12 +55,27 @@ class _Summit(NamedTuple):
 
     begin: Array
     """Of what is still to be searched."""
+    falls: Array
+    """Whether the voltage falls there."""
     part: Array
     """The next point that parts turning points."""
     at: Array
     """When the voltage was highest so far."""
     most: Array
     running: Array
+
+
+class _Piece(NamedTuple):
+    """A piece that is searched."""
+
+    turn: Array
+    """The turning point in it, or its end."""
+    stop: Array
+    """Its end."""
+    there: VWI
+    """The state there."""
+    falls: Array
+    """Whether the voltage falls there."""
 
 
 @partial(
@@ -161,19 +178,21 @@ class AdaptiveLIF(Leaking[VWI]):
         first, period = self._parts(state)
 
         def look(search: _Search) -> _Search:
-            begin = search.pieces.begin
-            stop = jnp.clip(search.part, begin, end)
-            turn = self._turn(state, begin, stop, search.running)
-            pieces = search.pieces
-            for point in (turn, stop):
-                v = self._at(state, point).v
-                pieces = look_at_piece(pieces, point, v, end, self.threshold)
-            part = search.part + period
-            running = search.running & ~pieces.rise.exists & (stop < end)
+            pieces, falls, part, running = search
+            piece = self._piece(
+                state, pieces.begin, falls, jnp.clip(part, pieces.begin, end), running
+            )
+            for point, there in (
+                (piece.turn, self._at(state, piece.turn)),
+                (piece.stop, piece.there),
+            ):
+                pieces = look_at_piece(pieces, point, there.v, end, self.threshold)
+            following = part + period
             # Oscillations that the dtype does not resolve have no next one.
-            return _Search(pieces, part, running & (part > search.part))
+            running &= ~pieces.rise.exists & (piece.stop < end) & (following > part)
+            return _Search(pieces, piece.falls, following, running)
 
-        start = _Search(no_rise(state.v, end), first, jnp.ones(end.shape, bool))
+        start = _Search(no_rise(state.v, end), self._falls(state), first, jnp.ones(end.shape, bool))
         return lax.while_loop(lambda search: jnp.any(search.running), look, start).pieces.rise
 
     def highest(self, state: VWI, u_end: Array) -> Array:
@@ -181,28 +200,24 @@ class AdaptiveLIF(Leaking[VWI]):
         first, period = self._parts(state)
 
         def look(search: _Summit) -> _Summit:
-            begin, part, at, most, running = search
-            stop = jnp.clip(part, begin, end)
-            there = state
-            for point in (self._turn(state, begin, stop, running), stop):
-                there = self._at(state, point)
+            begin, falls, part, at, most, running = search
+            piece = self._piece(state, begin, falls, jnp.clip(part, begin, end), running)
+            for point, there in (
+                (piece.turn, self._at(state, piece.turn)),
+                (piece.stop, piece.there),
+            ):
                 at = jnp.where(there.v > most, point, at)
                 most = jnp.maximum(there.v, most)
             following = part + period
-            running &= (stop < end) & (following > part) & (self._most(there) > most)
-            return _Summit(stop, following, at, most, running)
+            running &= (piece.stop < end) & (following > part) & (self._most(piece.there) > most)
+            return _Summit(piece.stop, piece.falls, following, at, most, running)
 
         zero = jnp.zeros_like(end)
-        start = _Summit(zero, first, zero, state.v, jnp.ones(end.shape, bool))
+        start = _Summit(zero, self._falls(state), first, zero, state.v, jnp.ones(end.shape, bool))
         return lax.while_loop(lambda search: jnp.any(search.running), look, start).at
 
     def solve(self, state: VWI, found: Rise) -> Array:
-        def function(u: Array) -> tuple[Array, Array]:
-            there = self._at(state, u)
-            return self.excess(there), self.slope(there)
-
-        u = root_between(function, found.low, found.high, found.exists)
-        return jnp.where(found.exists, u, 0)
+        return crossing_of(self, state, found)
 
     def at(self, state: VWI, u: Array) -> VWI:
         moved = self._at(state, u)
@@ -211,11 +226,16 @@ class AdaptiveLIF(Leaking[VWI]):
     def _at(self, state: VWI, u: Array) -> VWI:
         return self.go(state, self.flow(u))
 
-    def _turn(self, state: VWI, begin: Array, stop: Array, wanted: Array) -> Array:
-        """The turning point between two points that have one at most between them, or ``stop``."""
-        rises = (self._rise(self._at(state, u)) < 0 for u in (begin, stop))
-        wanted = wanted & jnp.not_equal(*rises)
-        return root_between(partial(self._rise_at, state), begin, stop, wanted)
+    def _piece(self, state: VWI, begin: Array, falls: Array, stop: Array, wanted: Array) -> _Piece:
+        """Look at what lies between two points that have one turning point at most between them."""
+        there = self._at(state, stop)
+        falls_there = self._falls(there)
+        turns = wanted & (falls != falls_there)
+        turn = root_between(partial(self._rise_at, state), begin, stop, turns, rises=falls)
+        return _Piece(turn, stop, there, falls_there)
+
+    def _falls(self, state: VWI) -> Array:
+        return self._rise(state) < 0
 
     def _rise(self, state: VWI) -> Array:
         """``tau_mem dV/dt``, the ``D`` above."""

@@ -21,8 +21,8 @@ from jax import Array
 from ._constants import Form
 from ._kernel import Propagator, propagator, relative_decay, relative_decay_slope
 from ._resetting import Leaking
-from ._rise import Rise, highest_of, look_at_piece, no_rise
-from ._root import root_between, roots_between_turns
+from ._rise import Rise, crossing_of, highest_of, look_at_piece, no_rise
+from ._root import roots_between_turns
 
 
 class VIG(NamedTuple):
@@ -97,12 +97,7 @@ class AlphaLIF(Leaking[VIG]):
         return pieces.rise
 
     def solve(self, state: VIG, found: Rise) -> Array:
-        def function(u: Array) -> tuple[Array, Array]:
-            there = self._at(state, u)
-            return self.excess(there), self.slope(there)
-
-        u = root_between(function, found.low, found.high, found.exists)
-        return jnp.where(found.exists, u, 0)
+        return crossing_of(self, state, found)
 
     def highest(self, state: VIG, u_end: Array) -> Array:
         end = jnp.broadcast_to(u_end, state.v.shape)

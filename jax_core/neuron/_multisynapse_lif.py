@@ -20,8 +20,8 @@ from jax import Array
 from ._constants import Constants, Form
 from ._kernel import Propagator, propagator
 from ._leaky import Leaky
-from ._rise import Rise, look_at_piece, no_rise
-from ._root import root_between, roots_between_turns, roots_of_exponentials
+from ._rise import Rise, crossing_of, look_at_piece, no_rise
+from ._root import roots_between_turns, roots_of_exponentials
 
 
 class VIs(NamedTuple):
@@ -77,12 +77,7 @@ class MultisynapseLIF(Leaky[VIs]):
         return pieces.rise
 
     def solve(self, state: VIs, found: Rise) -> Array:
-        def function(u: Array) -> tuple[Array, Array]:
-            there = self._at(state, u)
-            return self.excess(there), self.slope(there)
-
-        u = root_between(function, found.low, found.high, found.exists)
-        return jnp.where(found.exists, u, 0)
+        return crossing_of(self, state, found)
 
     def at(self, state: VIs, u: Array) -> VIs:
         moved = self._at(state, u)

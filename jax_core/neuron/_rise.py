@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ._protocol import Neuron
+from ._root import root_between
 
 
 class Rise(NamedTuple):
@@ -43,6 +44,17 @@ def look_at_piece(
     here = ~exists & over & (v_turn > v_begin)
     low, high = jnp.where(here, begin, low), jnp.where(here, turn, high)
     return Pieces(Rise(exists | here, low, high), turn, v_turn)
+
+
+def crossing_of(neuron: Neuron[Any], state: Any, found: Rise) -> Array:
+    """When the voltage rises through the threshold, 0 where it does not."""
+
+    def function(u: Array) -> tuple[Array, Array]:
+        there = neuron.go(state, neuron.flow(u))
+        return neuron.excess(there), neuron.slope(there)
+
+    u = root_between(function, found.low, found.high, found.exists, rises=True)
+    return jnp.where(found.exists, u, 0)
 
 
 def highest_of(neuron: Neuron[Any], state: Any, points: list[Array]) -> Array:

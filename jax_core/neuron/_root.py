@@ -11,16 +11,18 @@ Function = Callable[[Array], tuple[Array, Array]]
 """Value and derivative at a point."""
 
 
-def root_between(function: Function, low: Array, high: Array, wanted: Array) -> Array:
+def root_between(
+    function: Function, low: Array, high: Array, wanted: Array, rises: Array | bool
+) -> Array:
     """The root of a function that is monotone from ``low`` to ``high``, to rounding.
 
     Newton's method from the middle, kept within the bracket by bisection.
 
     **Arguments:** ``wanted``: where the function has different signs at the ends, and its root is
-    of interest; elsewhere the result is ``high``.
+    of interest; elsewhere the result is ``high``. ``rises``: where it grows from ``low`` to
+    ``high``.
     """
     low, high = jnp.broadcast_arrays(low, high)
-    rises = function(high)[0] > function(low)[0]
     eps = jnp.finfo(low.dtype).eps
 
     def iterate(state: tuple) -> tuple:
@@ -80,9 +82,11 @@ def roots_between_turns(
     """A function's roots in ``[0, end]``, ascending: one at most before, between and after its
     ``turns``; ``end`` of such a piece in place of an absent one."""
     low = jnp.zeros_like(end)
+    below = function(low)[0] < 0
     found = []
     for high in [*turns, end]:
-        changes = (function(low)[0] < 0) != (function(high)[0] < 0)
-        found.append(root_between(function, low, high, wanted & changes))
-        low = high
+        below_then = function(high)[0] < 0
+        changes = wanted & (below != below_then)
+        found.append(root_between(function, low, high, changes, rises=below))
+        low, below = high, below_then
     return found
