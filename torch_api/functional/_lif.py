@@ -14,6 +14,7 @@ from ...jax_core.walk._walk import Quantity
 from ..layers._constants import Constant
 from ..layers._health import Health
 from ..layers._overflow import OnOverflow, check_policy, report_overflow
+from ._growing import growing
 from ._layer import call, call_with_health, check_layer, check_output, check_trace
 from ._lif_state import LIFState, lif_with_state
 from ._options import LIFOptions
@@ -55,6 +56,7 @@ def lif(
     return_health: Literal[True],
     **options: Unpack[LIFOptions],
 ) -> tuple[Tensor, Health, LIFState]: ...
+@growing
 def lif(
     spikes: Tensor | Events,
     weight: Tensor,
@@ -94,7 +96,8 @@ def lif(
     - ``refractory``: refractory period, seconds, >= 0; ``inf`` for at most one spike per neuron.
       All constants are numbers or tensors ``(out,)``. Numbers may select a faster closed form;
       other numbers for which the same holds are not compiled anew.
-    - ``max_spikes``: room for this many output spikes per neuron.
+    - ``max_spikes``: room for this many output spikes per neuron; with ``"auto"`` it doubles until
+      they fit, each time with a run, in every call: only layers keep the room that they grew to.
     - ``t_max``: end of the simulation, seconds; later spikes are not emitted.
     - ``gradient``: ``"eventprop"`` or ``"fast_and_deep"`` (first spikes only); or a function from
       ``jax_core.LayerRun`` to spike times, in JAX, of which the derivative counts.

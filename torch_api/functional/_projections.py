@@ -15,6 +15,8 @@ from ...jax_core.layer._projections import lif_ports
 from .._validate import check_constants, check_times_and_weight, check_weight
 from ..layers._constants import Constant
 from ..layers._overflow import OnOverflow, report_overflow
+from ..layers._room import Room
+from ._growing import growing
 from ._layer import call_with_health, check_layer
 from ._lif import check_settings, lif, spikes_once
 from ._lif_state import LIFState, check_current, check_end, check_state
@@ -23,6 +25,7 @@ from ._lif_state import LIFState, check_current, check_end, check_state
 _TAU, _CURRENT = "tau_syn_", "state_i_"
 
 
+@growing
 def lif_projections(
     projections: Mapping[str, Projection],
     *,
@@ -31,7 +34,7 @@ def lif_projections(
     v_leak: Constant = 0.0,
     v_reset: Constant = 0.0,
     refractory: Constant = 0.0,
-    max_spikes: int = 1,
+    max_spikes: Room = 1,
     t_max: float = math.inf,
     min_slope: float = 1e-3,
     on_overflow: OnOverflow = "error",
@@ -69,7 +72,8 @@ def lif_projections(
         "v_reset": v_reset,
         "refractory": refractory,
     }
-    limits: dict[str, Any] = {"max_spikes": max_spikes, "t_max": t_max, "min_slope": min_slope}
+    room: Any = max_spikes
+    limits: dict[str, Any] = {"max_spikes": room, "t_max": t_max, "min_slope": min_slope}
     if state is None and not return_state and _are_one_number(taus):
         run: Any = lif
         others: dict[str, Any] = {"on_overflow": on_overflow, "return_health": return_health}
@@ -82,7 +86,7 @@ def lif_projections(
             connections=connections,
             current=current,
         )
-    check_settings(max_spikes, t_max, "eventprop", min_slope, on_overflow, refractory)
+    check_settings(room, t_max, "eventprop", min_slope, on_overflow, refractory)
     check_layer(spikes, weight, constants, connections)
     check_end(t_max, return_state)
     given = check_current(current, spikes) | _state(state, projections, spikes)
@@ -102,7 +106,7 @@ def lif_projections(
         return_state=return_state,
     )
     if not (return_health or spikes_once(refractory)):
-        report_overflow(health.overflow, on_overflow, max_spikes)
+        report_overflow(health.overflow, on_overflow, room)
     found = [out, *([health] if return_health else [])]
     if return_state:
         v, left, *currents = end

@@ -12,6 +12,7 @@ from .._validate import check_recurrent_delay, check_recurrent_weight
 from ..layers._constants import Constant
 from ..layers._health import Health
 from ..layers._overflow import OnOverflow, report_overflow
+from ._growing import growing
 from ._layer import call, call_with_health, check_layer, check_output, check_trace
 from ._lif import Solver, check_settings, spikes_once
 from ._options import RecurrentOptions
@@ -58,6 +59,7 @@ def recurrent_lif(
     return_health: Literal[True],
     **options: Unpack[RecurrentOptions],
 ) -> tuple[Tensor, Health, RecurrentLIFState]: ...
+@growing
 def recurrent_lif(
     spikes: Tensor | Events,
     weight: Tensor,

@@ -12,11 +12,14 @@ from ...jax_core.neuron._protocol import can_rest
 from .._validate import check_recurrent_delay, check_recurrent_weight
 from ..layers._constants import Constant
 from ..layers._overflow import OnOverflow, check_policy, report_overflow
+from ..layers._room import Room
+from ._growing import growing
 from ._layer import call_with_health
 from ._layer_state import recurrent_spiking_with_state
 from ._spiking import check_spiking
 
 
+@growing
 def recurrent_spiking(
     spikes: Tensor | Events,
     weight: Tensor,
@@ -24,7 +27,7 @@ def recurrent_spiking(
     neuron: Neuron,
     *,
     recurrent_delay: Constant | None = None,
-    max_spikes: int = 1,
+    max_spikes: Room = 1,
     t_max: float = math.inf,
     min_slope: float = 1e-3,
     on_overflow: OnOverflow = "error",
@@ -54,7 +57,7 @@ def recurrent_spiking(
         check_recurrent_delay(recurrent_delay, recurrent_weight)
         given["recurrent_delay"] = recurrent_delay
     named: dict[str, Any] = {"neuron": neuron, **given, **limits}
-    end = None
+    end, room = None, limits["max_spikes"]
     if state is None and not return_state:
         layer = spikes, weight, recurrent_weight
         out, health = call_with_health(jax_core.recurrent_spiking, *layer, **named)
@@ -64,6 +67,10 @@ def recurrent_spiking(
         )
     if not (return_health or neuron.once):
         report_overflow(
-            health.overflow, on_overflow, max_spikes, can_rest=can_rest(neuron), ends_sample=True
+            health.overflow,
+            on_overflow,
+            room,
+            can_rest=can_rest(neuron),
+            ends_sample=True,
         )
     return chosen(out, health, end, return_health)
