@@ -38,13 +38,15 @@ def recurrent_spiking(
     """Spikes of a layer of neurons of any model that are also connected to each other.
 
     A spike of neuron ``i`` arrives at each neuron ``j`` as an input of weight
-    ``recurrent_weight[j, i]``, at the time of the spike or ``recurrent_delay[i]`` later. Exact
-    gradients with respect to spikes, both weights, the delay and those fields of the neuron that
-    are tensors. A sample ends where a neuron has more than ``max_spikes`` spikes.
+    ``recurrent_weight[j, i]``, at the time of the spike or ``recurrent_delay[i]``, or
+    ``recurrent_delay[j, i]``, later. Exact gradients with respect to spikes, both weights, the
+    delay and those fields of the neuron that are tensors. A sample ends where a neuron has more
+    than ``max_spikes`` spikes.
 
     **Arguments:** ``recurrent_weight``: ``(out, out)``, from ``i`` to ``j`` at ``[j, i]``;
-    ``recurrent_delay``: seconds, >= 0, a number or a tensor, scalar or ``(out,)``; ``None``: none;
-    ``state``, ``return_state``: as in `spiking`, a ``jax_core.RecurrentLayerState``. All others as
+    ``recurrent_delay``: seconds, >= 0, a number or a tensor, scalar or ``(out,)``, or of
+    connections, ``(out, out)``, which costs more; ``None``: none; ``state``, ``return_state``: as
+    in `spiking`, a ``jax_core.RecurrentLayerState``, not with delays of connections. All others as
     in `spiking`.
 
     **Returns:** as `spiking`.

@@ -189,7 +189,7 @@ class ModelLayer(DelayedInput):
         delays of the input a `DelayedState` with that in it. Not with ``silent="peak"``.
         """
         if return_state or state is not None:
-            check_stateful({"silent='peak'": self.silent == "peak"}, "state and return_state")
+            check_stateful(self.cannot_stop(), "state and return_state")
             return run_piece(self, spikes, state, return_state)
         arriving = self.delay_input(spikes)
         out, health = self.simulated(arriving)
@@ -206,6 +206,10 @@ class ModelLayer(DelayedInput):
             return out
         peak = self.peaks(arriving, out)
         return filled(out, peak.height, peak.time, self.silent_time)
+
+    def cannot_stop(self) -> dict[str, bool]:
+        """Whether the layer has what it cannot stop with in the middle, for `check_stateful`."""
+        return {"silent='peak'": self.silent == "peak"}
 
     @property
     def neuron_axis(self) -> int:

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ...jax_core import Connections, Events, Sparse
+from ...jax_core import Events
 from .. import functional
 from .._validate import check_like, check_spikes
 from ..functional._recurrent_lif_state import without_empty_slots
-from ._connection_list import times_of_events
+from ._connection_list import numbered, one_each, times_of_events
 from ._delay_parameter import nonnegative
 
 
@@ -92,19 +92,9 @@ def _by_connection(layer: Any) -> dict[str, Any]:
     """Connections and weights for spikes of `_arrivals`, where these differ from the layer's."""
     if layer.delay_type != "synaptic":
         return {}
-    weight, sparse = layer.weight.flatten(), layer.sparse
-    if sparse is None:
-        place = torch.arange(len(weight), device=weight.device, dtype=torch.int32)
-        place = place.reshape(layer.weight.shape)
-    else:
-        place = sparse.place
-    return {"weight": weight, "connections": _one_each(place, len(weight))}
-
-
-def _one_each(place: Any, connections: int) -> Connections:
-    """Connections of which each has an input of its own."""
-    pre = torch.where(place < connections, place, 0)
-    return Sparse(pre, place, None, connections, connections)  # pyright: ignore[reportArgumentType]
+    weight, sparse = layer.weight, layer.sparse
+    place = numbered(weight) if sparse is None else sparse.place
+    return {"weight": weight.flatten(), "connections": one_each(place, weight.numel())}
 
 
 def _check(state: Any, arriving: Tensor) -> None:
