@@ -2,8 +2,7 @@
 
 As `_replay`, but the neurons of a sample go together from one thing that happens to the next: an
 input event, a spike, or a spike's arrival, at all neurons or, with a delay for each connection, at
-one of them. A spike arrives at the time that it has,
-as a function of all that came before.
+one of them. A spike arrives at the time that it has, as a function of all that came before.
 """
 
 from dataclasses import dataclass
@@ -54,10 +53,9 @@ def replay_recurrent(
     now = _Now(
         Now(jnp.zeros_like(start.hold), start.state, start.hold), own.reshape(batch, out * room)
     )
-    apart = delay is not None and delay.ndim == 2
-    now, _ = in_strides(layer.step_if_any if apart else layer.step, now, steps, -1)
+    now, _ = in_strides(layer.step_if_any if layer.apart else layer.step, now, steps, -1)
     times = now.times.reshape(batch, out, room)
-    if apart:
+    if layer.apart:
         return times, motion.finish(now.neurons, t_max), times[..., :0]
     later = times if delay is None else times + jnp.broadcast_to(delay, (out,))[:, None]
     waits = jnp.isfinite(later) & (later > t_max)

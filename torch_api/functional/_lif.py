@@ -14,7 +14,8 @@ from ...jax_core.walk._walk import Quantity
 from ..layers._constants import Constant
 from ..layers._health import Health
 from ..layers._overflow import OnOverflow, check_policy, report_overflow
-from ._growing import growing
+from ..layers._room import Room
+from ._growing import grown
 from ._layer import call, call_with_health, check_layer, check_output, check_trace
 from ._lif_state import LIFState, lif_with_state
 from ._options import LIFOptions
@@ -56,7 +57,6 @@ def lif(
     return_health: Literal[True],
     **options: Unpack[LIFOptions],
 ) -> tuple[Tensor, Health, LIFState]: ...
-@growing
 def lif(
     spikes: Tensor | Events,
     weight: Tensor,
@@ -67,7 +67,7 @@ def lif(
     v_leak: Constant = 0.0,
     v_reset: Constant = 0.0,
     refractory: Constant = 0.0,
-    max_spikes: int = 1,
+    max_spikes: Room = 1,
     t_max: float = math.inf,
     gradient: Gradient = "eventprop",
     min_slope: float = 1e-3,
@@ -125,6 +125,8 @@ def lif(
     **Returns:** spike times, shape ``(..., out, max_spikes)``, ``inf`` where there is no spike; or
     a tuple of them, and of health and state if asked for.
     """
+    if isinstance(max_spikes, str):
+        return grown(lif, locals())
     check_settings(max_spikes, t_max, gradient, min_slope, on_overflow, refractory, solver)
     constants = {
         "tau_mem": tau_mem,

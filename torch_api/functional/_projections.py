@@ -16,7 +16,7 @@ from .._validate import check_constants, check_times_and_weight, check_weight
 from ..layers._constants import Constant
 from ..layers._overflow import OnOverflow, report_overflow
 from ..layers._room import Room
-from ._growing import growing
+from ._growing import grown
 from ._layer import call_with_health, check_layer
 from ._lif import check_settings, lif, spikes_once
 from ._lif_state import LIFState, check_current, check_end, check_state
@@ -25,7 +25,6 @@ from ._lif_state import LIFState, check_current, check_end, check_state
 _TAU, _CURRENT = "tau_syn_", "state_i_"
 
 
-@growing
 def lif_projections(
     projections: Mapping[str, Projection],
     *,
@@ -62,6 +61,8 @@ def lif_projections(
 
     **Returns:** as `lif`.
     """
+    if isinstance(max_spikes, str):
+        return grown(lif_projections, locals())
     spikes, weight, ports = _together(projections)
     taus = [each.tau_syn for each in projections.values()]
     constants = {
@@ -72,21 +73,17 @@ def lif_projections(
         "v_reset": v_reset,
         "refractory": refractory,
     }
-    room: Any = max_spikes
-    limits: dict[str, Any] = {"max_spikes": room, "t_max": t_max, "min_slope": min_slope}
+    limits: dict[str, Any] = {"max_spikes": max_spikes, "t_max": t_max, "min_slope": min_slope}
     if state is None and not return_state and _are_one_number(taus):
         run: Any = lif
-        others: dict[str, Any] = {"on_overflow": on_overflow, "return_health": return_health}
-        return run(
-            spikes,
-            weight,
-            **constants,
-            **limits,
-            **others,
-            connections=connections,
-            current=current,
-        )
-    check_settings(room, t_max, "eventprop", min_slope, on_overflow, refractory)
+        others: dict[str, Any] = {
+            "on_overflow": on_overflow,
+            "return_health": return_health,
+            "connections": connections,
+            "current": current,
+        }
+        return run(spikes, weight, **constants, **limits, **others)
+    check_settings(max_spikes, t_max, "eventprop", min_slope, on_overflow, refractory)
     check_layer(spikes, weight, constants, connections)
     check_end(t_max, return_state)
     given = check_current(current, spikes) | _state(state, projections, spikes)
@@ -106,7 +103,7 @@ def lif_projections(
         return_state=return_state,
     )
     if not (return_health or spikes_once(refractory)):
-        report_overflow(health.overflow, on_overflow, room)
+        report_overflow(health.overflow, on_overflow, max_spikes)
     found = [out, *([health] if return_health else [])]
     if return_state:
         v, left, *currents = end

@@ -13,13 +13,12 @@ from .._validate import check_recurrent_delay, check_recurrent_weight
 from ..layers._constants import Constant
 from ..layers._overflow import OnOverflow, check_policy, report_overflow
 from ..layers._room import Room
-from ._growing import growing
+from ._growing import grown
 from ._layer import call_with_health
 from ._layer_state import recurrent_spiking_with_state
 from ._spiking import check_spiking
 
 
-@growing
 def recurrent_spiking(
     spikes: Tensor | Events,
     weight: Tensor,
@@ -51,6 +50,8 @@ def recurrent_spiking(
 
     **Returns:** as `spiking`.
     """
+    if isinstance(max_spikes, str):
+        return grown(recurrent_spiking, locals(), once=getattr(neuron, "once", False))
     check_policy(on_overflow)
     limits = check_spiking(spikes, weight, neuron, max_spikes, t_max, min_slope, None)
     check_recurrent_weight(recurrent_weight, weight, weight.shape[0])
@@ -59,7 +60,7 @@ def recurrent_spiking(
         check_recurrent_delay(recurrent_delay, recurrent_weight)
         given["recurrent_delay"] = recurrent_delay
     named: dict[str, Any] = {"neuron": neuron, **given, **limits}
-    end, room = None, limits["max_spikes"]
+    end = None
     if state is None and not return_state:
         layer = spikes, weight, recurrent_weight
         out, health = call_with_health(jax_core.recurrent_spiking, *layer, **named)
@@ -71,7 +72,7 @@ def recurrent_spiking(
         report_overflow(
             health.overflow,
             on_overflow,
-            room,
+            max_spikes,
             can_rest=can_rest(neuron),
             ends_sample=True,
         )

@@ -14,12 +14,11 @@ from ...jax_core.neuron._protocol import can_rest
 from .._validate import check_times, values_are_checked
 from ..layers._overflow import OnOverflow, check_policy, report_overflow
 from ..layers._room import Room
-from ._growing import growing
+from ._growing import grown
 from ._layer import call, call_with_health, check_layer, check_output
 from ._layer_state import spiking_with_state
 
 
-@growing
 def spiking(
     spikes: Tensor | Events,
     weight: Tensor,
@@ -46,10 +45,12 @@ def spiking(
 
     **Returns:** as `lif`.
     """
+    if isinstance(max_spikes, str):
+        return grown(spiking, locals(), once=getattr(neuron, "once", False))
     check_policy(on_overflow)
     limits = check_spiking(spikes, weight, neuron, max_spikes, t_max, min_slope, connections)
     named: dict[str, Any] = {"neuron": neuron, "connections": connections, **limits}
-    end, room = None, limits["max_spikes"]
+    end = None
     if state is None and not return_state:
         out, health = call_with_health(jax_core.spiking, spikes, weight, **named)
     else:
@@ -57,7 +58,7 @@ def spiking(
             spikes, weight, state, return_state=return_state, **named
         )
     if not (return_health or neuron.once):
-        report_overflow(health.overflow, on_overflow, room, can_rest=can_rest(neuron))
+        report_overflow(health.overflow, on_overflow, max_spikes, can_rest=can_rest(neuron))
     return chosen(out, health, end, return_health)
 
 
@@ -104,7 +105,7 @@ def check_spiking(
     spikes: Tensor | Events,
     weight: Tensor,
     neuron: Neuron,
-    max_spikes: Room,
+    max_spikes: int,
     t_max: float,
     min_slope: float,
     connections: Connections | None,
