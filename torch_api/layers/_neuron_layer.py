@@ -218,6 +218,19 @@ class NeuronLayer(ConnectedLayer, Generic[State]):
         return [DensePart(arriving, self.dense_weight(), output)]
 
 
+_WHY = {
+    "delay='dendritic'": "spikes that such a delay moves beyond t_max are dropped",
+    "delay='synaptic'": "where neurons are connected to each other, spikes on their way to some of "
+    "them cannot be kept; delay='axonal' can be",
+    "recurrent_delay='synaptic'": "spikes on their way to some neurons cannot be kept; "
+    "recurrent_delay='axonal' can be",
+    "backend": "hardware begins each run at rest, and does not say in which state it ends",
+    "silent='peak'": "what a neuron gives for its highest voltage is that of a whole trial, and in "
+    "a piece it may be silent though it spikes in others",
+}
+"""Why layers with something cannot stop and start in the middle."""
+
+
 def check_stateful(
     present: dict[str, bool], options: str = "state, return_state and current"
 ) -> None:
@@ -231,16 +244,3 @@ def check_stateful(
                 f"{options} are for layers without {name}: {_WHY[name]}; leave that out, or run "
                 f"the stream in one piece"
             )
-
-
-_WHY = {
-    "delay='dendritic'": "spikes that such a delay moves beyond t_max are dropped",
-    "delay='synaptic'": "where neurons are connected to each other, spikes on their way to some of "
-    "them cannot be kept; delay='axonal' can be",
-    "recurrent_delay='synaptic'": "spikes on their way to some neurons cannot be kept; "
-    "recurrent_delay='axonal' can be",
-    "backend": "hardware begins each run at rest, and does not say in which state it ends",
-    "silent='peak'": "what a neuron gives for its highest voltage is that of a whole trial, and in "
-    "a piece it may be silent though it spikes in others",
-}
-"""Why layers with something cannot stop and start in the middle."""
