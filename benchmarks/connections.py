@@ -96,14 +96,14 @@ def layer(case: Case, form: str) -> Any:
     size = case.neurons
     options: dict[str, Any] = {"tau_mem": 2e-2, "tau_syn": 5e-3, "t_max": DURATION}
     options |= {"max_spikes": 64, "on_overflow": "truncate"}
-    masks = {"mask": drawn(size)}
+    masks: dict[str, Any] = {"mask": drawn(size)}
     if case.kind == "recurrent":
         masks["recurrent_mask"] = drawn(size)
     # As many spikes with more events.
     mean = 10.0 * size / case.events
     weights = {"mask": torch.randn(size, size) * mean**0.5 + mean}
     weights["recurrent_mask"] = torch.randn(size, size) * 0.3
-    kind = snn.RecurrentLIF if case.kind == "recurrent" else snn.LIF
+    kind: Any = snn.RecurrentLIF if case.kind == "recurrent" else snn.LIF
     made = kind(size, size, **options, **(masks if form == "list" else {}))
     with torch.no_grad():
         for name, mask in masks.items():
