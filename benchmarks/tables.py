@@ -42,6 +42,8 @@ TABLES = {
     "exactness": _measured("exactness.py"),
     "scale": _measured("scale.py"),
     "scale_peers": _measured("scale_peers.py"),
+    "scale_conv": _measured("scale_conv.py"),
+    "connections": _measured("connections.py"),
     "simulators": _measured("simulators.py"),
     "compiled_step": _measured("compiled_step.py"),
     "fuse": _measured("fuse.py"),

@@ -44,6 +44,7 @@ from .layers._model_conv import IFConv2d as IFConv2d
 from .layers._ode import neuron as neuron
 from .layers._overflow import SpikeOverflowError as SpikeOverflowError
 from .layers._overflow import SpikeOverflowWarning as SpikeOverflowWarning
+from .layers._pieces import DelayedState as DelayedState
 from .layers._pooling import FirstSpikePool2d as FirstSpikePool2d
 from .layers._pooling import FlattenSpikes as FlattenSpikes
 from .layers._pooling import SumPool2d as SumPool2d
@@ -100,6 +101,7 @@ __all__ = [
     "CheckpointWarning",
     "Cost",
     "Delay",
+    "DelayedState",
     "DeltaEncoder",
     "DeltaLIF",
     "DeltaLIFConv1d",

@@ -1,8 +1,8 @@
 """Derivatives of the spikes of a recurrent layer: its motion, run again in the known order.
 
 As `_replay`, but the neurons of a sample go together from one thing that happens to the next: an
-input event, a spike, or a spike's arrival at all neurons. A spike arrives at the time that it has,
-as a function of all that came before.
+input event, a spike, or a spike's arrival, at all neurons or, with a delay for each connection, at
+one of them. A spike arrives at the time that it has, as a function of all that came before.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,11 @@ def replay_recurrent(
     min_slope: Array | float,
 ) -> tuple[Array, Start, Array]:
     """Spike times ``(batch, out, K)``, states at ``t_max``, and when spikes that are on their way
-    then will arrive, after it, ``inf`` for all others; as functions of all that they depend on."""
+    then will arrive, after it, ``inf`` for all others; as functions of all that they depend on.
+
+    **Arguments:** ``delay``: ``None``, scalar, ``(out,)``, or of connections, ``(out, out)``, with
+    which there is no telling what is on its way, and no room for it.
+    """
     batch, out, room = spikes.time.shape
     present = (events.time <= t_max) & jnp.isfinite(events.time)
     events = events._replace(time=jnp.where(present, events.time, jnp.inf))
@@ -49,8 +53,10 @@ def replay_recurrent(
     now = _Now(
         Now(jnp.zeros_like(start.hold), start.state, start.hold), own.reshape(batch, out * room)
     )
-    now, _ = in_strides(layer.step, now, steps, -1)
+    now, _ = in_strides(layer.step_if_any if layer.apart else layer.step, now, steps, -1)
     times = now.times.reshape(batch, out, room)
+    if layer.apart:
+        return times, motion.finish(now.neurons, t_max), times[..., :0]
     later = times if delay is None else times + jnp.broadcast_to(delay, (out,))[:, None]
     waits = jnp.isfinite(later) & (later > t_max)
     arrivals = jnp.where(waits, later - jnp.where(jnp.isfinite(t_max), t_max, 0), jnp.inf)
@@ -61,21 +67,27 @@ def _merge(events: Array, own: Array, order: Order, delay: Array | None) -> Arra
     """All that happens, first to last, ``(M + 2 P, batch)``: ``m`` for an input event, ``M + p``
     for spike ``p`` of ``P = out * K``, ``M + P + p`` for its arrival, -1 for nothing.
 
+    With delays of connections ``(M + P + P out, batch)``, and ``M + P + p out + j`` for the arrival
+    at neuron ``j``.
+
     Spikes and arrivals are in the order that the simulation found; an input comes before what
     happens at its time.
     """
     batch, width = events.shape
     count = own.shape[1] * own.shape[2]
     happened = jnp.isfinite(own)
-    arrives = happened & (order.heard != NEVER)
+    apart = delay is not None and delay.ndim == 2
+    arrives = (happened[..., None] if apart else happened) & (order.heard != NEVER)
     # Within a moment all neurons spike before any of the spikes arrives.
     moments = (
         jnp.where(happened, 2 * order.emitted, NEVER),
         jnp.where(arrives, 2 * order.heard + 1, NEVER),
     )
-    moment = jnp.concatenate([x.reshape(batch, count) for x in moments], axis=1)
-    later = own if delay is None else own + delay[..., None]
-    time = jnp.concatenate([x.reshape(batch, count) for x in (own, later)], axis=1)
+    moment = jnp.concatenate([x.reshape(batch, -1) for x in moments], axis=1)
+    later = own
+    if delay is not None:
+        later = own[..., None] + delay.T[:, None] if apart else own + delay[..., None]
+    time = jnp.concatenate([x.reshape(batch, -1) for x in (own, later)], axis=1)
     by_moment = jnp.argsort(moment, axis=1, stable=True)
     moment, time = (jnp.take_along_axis(x, by_moment, axis=1) for x in (moment, time))
     time = jnp.where(moment == NEVER, jnp.inf, time)
@@ -86,7 +98,7 @@ def _merge(events: Array, own: Array, order: Order, delay: Array | None) -> Arra
     numbers = jnp.where(jnp.isfinite(events), numbers, -1)
     merged = jnp.concatenate([numbers, place], axis=1)
     by_time = jnp.argsort(jnp.concatenate([events, time], axis=1), axis=1, stable=True)
-    assert merged.shape[1] == width + 2 * count
+    assert merged.shape[1] == width + count * (1 + (own.shape[1] if apart else 1))
     return jnp.take_along_axis(merged, by_time, axis=1).T
 
 
@@ -109,12 +121,13 @@ class _Layer:
         is_input = (place >= 0) & (place < width)
         is_spike = (place >= width) & (place < width + count)
         is_arrival = place >= width + count
-        p = jnp.where(is_spike, place - width, jnp.where(is_arrival, place - width - count, 0))
+        p = jnp.where(is_spike, place - width, 0)
+        arrives, target = self.arrival(jnp.maximum(place - width - count, 0))
+        p = jnp.where(is_arrival, arrives, p)
         n = p // self.room
         when = times[samples, p]
         if self.delay is not None:
-            delay = jnp.broadcast_to(self.delay, self.columns.shape[1:])
-            when = when + jnp.where(is_arrival, delay[n], 0)
+            when = when + jnp.where(is_arrival, self.delay_of(n, target), 0)
         m = jnp.where(is_input, place, 0)
         if width > 0:
             when = jnp.where(is_input, self.events.time[samples, m], when)
@@ -124,9 +137,12 @@ class _Layer:
             at_arrival = is_spike & (when == clock)
             when, is_spiking = jnp.where(at_arrival, clock, when), is_spike & ~at_arrival
         happens = place >= 0
-        target = jnp.where(happens, when, 0)[:, None]
-        neurons = self.go_on(neurons, target, happens[:, None])
-        drive = jnp.where(is_arrival[:, None], self.recurrent_columns[n], 0)
+        until = jnp.where(happens, when, 0)[:, None]
+        neurons = self.go_on(neurons, until, happens[:, None])
+        hears = is_arrival[:, None]
+        if target is not None:
+            hears &= jnp.arange(self.columns.shape[1], dtype=target.dtype) == target[:, None]
+        drive = jnp.where(hears, self.recurrent_columns[n], 0)
         if width > 0:
             drive = drive + self.input(m, is_input)
         moved = self.motion.neuron.receive(neurons.state, drive, jnp.int32(0))
@@ -137,6 +153,26 @@ class _Layer:
         neurons = self.motion.spike(neurons, spiking, is_spiking[:, None])
         value = jnp.where(is_spike, neurons.clock[samples, n], times[samples, p])
         return _Now(neurons, times.at[samples, p].set(value)), None
+
+    def step_if_any(self, now: _Now, place: Array) -> tuple[_Now, None]:
+        """The same, done where something happens in a sample: most slots for arrivals are empty."""
+        return lax.cond(jnp.any(place >= 0), self.step, lambda now, _: (now, None), now, place)
+
+    @property
+    def apart(self) -> bool:
+        return self.delay is not None and self.delay.ndim == 2
+
+    def arrival(self, number: Array) -> tuple[Array, Array | None]:
+        """Which spike an arrival is of, and at which neuron; ``None`` for all."""
+        out = self.columns.shape[1]
+        return (number // out, number % out) if self.apart else (number, None)
+
+    def delay_of(self, n: Array, target: Array | None) -> Array:
+        """The delays of spikes of neurons ``n``, ``(batch,)``."""
+        assert self.delay is not None
+        if target is not None:
+            return self.delay[target, n]
+        return jnp.broadcast_to(self.delay, self.columns.shape[1:])[n]
 
     def go_on(self, neurons: Now, time: Array, happens: Array) -> Now:
         # A spike's own neuron may be where rounding has it a little later.

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from .._anywhere import anywhere
 from .._events import Events
 from ..neuron._constants import Constants
 from ..simulate._events import Spikes, sort_input
@@ -56,7 +57,7 @@ def through_events(part: Part, weight: Array, constants: Constants, is_refractor
     if slots <= _FEW_SLOTS:
         return slot_by_slot()
     used = jnp.max(jnp.sum(jnp.isfinite(part.events.time), axis=1), initial=0)
-    return lax.cond(2 * used > slots, slot_by_slot, in_order)
+    return lax.cond(anywhere(2 * used > slots), slot_by_slot, in_order)
 
 
 def all_at_once(part: Part, weight: Array, constants: Constants, is_refractory: bool) -> Total:
@@ -113,7 +114,7 @@ def _in_order(
             return first + chunk, (of_weight, _add(tau, found.tau)), of_time
 
         start = jnp.int32(0), sums, jnp.zeros_like(time)
-        return lax.while_loop(lambda state: state[0] < used, go_on, start)[1:]
+        return lax.while_loop(lambda state: anywhere(state[0] < used), go_on, start)[1:]
 
     start = jnp.zeros_like(by_input), _no_tau(constants)
     sorted_part = part._replace(events=Events(times, pres))

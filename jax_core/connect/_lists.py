@@ -13,6 +13,7 @@ from .._validate import (
     check_integer,
     check_weight,
 )
+from ._protocol import Connections
 
 
 @partial(
@@ -133,6 +134,17 @@ class SynapticDelays:
 
     def rows(self, weight: Array) -> Array:
         return weight[:, None]
+
+
+def check_nothing_lost(connections: Connections | None, return_state: bool) -> None:
+    """Check that no spikes are on their way at an end from which a run is to go on."""
+    if return_state and getattr(connections, "delay", None) is not None:
+        raise ValueError(
+            "return_state=True does not go with delays of connections: spikes on their way at "
+            "t_max would be lost. Layers of torch_api keep them; elsewhere, add the delays to the "
+            "spikes, with one input for each connection, and give those that arrive after t_max to "
+            "the next piece"
+        )
 
 
 def _at(values: Array, place: Array | np.ndarray) -> Array:

@@ -9,6 +9,7 @@ from jax import Array
 
 from .._events import Events
 from .._overflow import OnOverflow, check_policy, handle_overflow
+from ..connect._lists import check_nothing_lost
 from ..connect._protocol import Connections
 from ..neuron._constants import Constant, Form
 from ..simulate._solver import Solver
@@ -143,6 +144,7 @@ def lif(
     Göltz et al. 2021, doi:10.1038/s42256-021-00388-x.
     """
     check_policy(on_overflow)
+    check_nothing_lost(connections, return_state)
     given = Given(tau_mem, tau_syn, v_threshold, v_leak, v_reset, refractory)
     settings = check_settings(given, max_spikes, t_max, gradient, min_slope, form, solver, samples)
     layer = prepare(spikes, weight, given, validate, connections)

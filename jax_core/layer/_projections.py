@@ -14,6 +14,7 @@ from .._events import Events
 from .._overflow import OnOverflow, check_policy, handle_overflow
 from .._validate import check_constant, check_spike_times, check_weight
 from .._validate_layer import check_ports
+from ..connect._lists import check_nothing_lost
 from ..connect._protocol import Connections
 from ..neuron._constants import Constant, Constants, Form, as_array, is_number
 from ..neuron._multisynapse_lif import MultisynapseLIF, VIs
@@ -123,6 +124,7 @@ def lif_ports(
     **Arguments:** ``ports``: int32 ``(in,)``; ``tau_syn``: time constants by name, in that order.
     """
     check_policy(on_overflow)
+    check_nothing_lost(connections, return_state)
     taus = list(tau_syn.values())
     given = Given(tau_mem, taus[0], v_threshold, v_leak, v_reset, refractory)
     if state is None and not return_state and all(is_number(t) and t == taus[0] for t in taus):

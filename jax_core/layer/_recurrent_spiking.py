@@ -68,18 +68,22 @@ def recurrent_spiking(
     """Spikes of a layer of neurons of any model that are also connected to each other.
 
     A spike of neuron ``i`` arrives at each neuron ``j`` as an input of weight
-    ``recurrent_weight[j, i]``, at the time of the spike or ``recurrent_delay[i]`` later. Neurons
+    ``recurrent_weight[j, i]``, at the time of the spike or ``recurrent_delay[i]``, or
+    ``recurrent_delay[j, i]``, later. Neurons
     that reach their threshold at the same time, to rounding, all spike before any of these spikes
     arrives. A sample ends where a neuron has more than ``max_spikes`` spikes, as in
     `recurrent_lif`, which is faster for CuBa-LIF neurons.
 
     Differentiable, once, with respect to spike times, both weights, the delay, the neuron's
     constants and the state. Time: a pass over ``(batch, out)`` for each input event and each spike
-    of the population, forwards, and two per spike backwards; memory likewise.
+    of the population, forwards, and two per spike backwards; memory likewise. With delays of
+    connections there are up to ``out`` arrivals of a spike, each a pass, and gradients also go
+    through empty slots for all of them, ``out max_spikes out``, which takes less time for each.
 
     **Arguments:** ``neuron`` as in `spiking`; ``recurrent_delay``: seconds, >= 0, scalar or
-    ``(out,)``; ``None``, no time at all, is faster than 0; ``state``, ``return_state``: as in
-    `spiking`, a `RecurrentLayerState`; all others as in `recurrent_lif`.
+    ``(out,)``, or of connections, ``(out, out)``, as recurrent weights; ``None``, no time at all,
+    is faster than 0; ``state``, ``return_state``: as in `spiking`, a `RecurrentLayerState`, not
+    with delays of connections; all others as in `recurrent_lif`.
 
     **Returns:** spike times, ``(..., out, max_spikes)``; a tuple of them and, as asked for, health
     and state.
@@ -96,10 +100,10 @@ def recurrent_spiking(
     recurrent, delay = prepare_recurrence(
         recurrent_weight, recurrent_delay, weight, layer.neurons, validate
     )
-    if delay is not None and delay.ndim == 2:
+    if delay is not None and delay.ndim == 2 and (state is not None or return_state):
         raise ValueError(
-            f"recurrent_delay must be a scalar or have one value per neuron that sends, shape "
-            f"({layer.neurons},), got {delay.shape}; recurrent_lif has delays of connections"
+            "state and return_state do not go with delays of connections in recurrent layers; give "
+            "each neuron that sends one recurrent_delay, or run the stream in one piece"
         )
     start, waiting = None, None
     if state is not None:

@@ -22,6 +22,7 @@ from .._validate import (
 from .._validate_layer import check_not_negative, check_per_neuron, check_ports
 from ..adjoint._replay import replay
 from ..adjoint._single import single_derivative, undefined_change
+from ..connect._lists import check_nothing_lost
 from ..connect._protocol import Connections
 from ..neuron._protocol import Neuron, can_rest
 from ..simulate._all_spikes import all_spikes
@@ -108,6 +109,7 @@ def spiking(
     **Raises:** ``TypeError`` or ``ValueError`` naming the argument.
     """
     check_policy(on_overflow)
+    check_nothing_lost(connections, return_state)
     layer = prepare(spikes, weight, Given(neuron), validate, connections)
     counted = layer.rows(counted_samples(samples))
     window = check_window(t_max, min_slope, max_spikes, return_state, counted)

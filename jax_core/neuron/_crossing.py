@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
+from .._anywhere import anywhere
 from ._kernel import Propagator, propagator
 
 _MAX_ITERATIONS = 100
@@ -186,7 +187,7 @@ def solve_crossing(
 
     def is_running(state: tuple) -> Array:
         iteration, *_, running = state
-        return (iteration < _MAX_ITERATIONS) & jnp.any(running)
+        return (iteration < _MAX_ITERATIONS) & anywhere(jnp.any(running))
 
     def iterate(state: tuple) -> tuple:
         iteration, u, low, high, running = state

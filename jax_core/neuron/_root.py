@@ -5,6 +5,8 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jax import Array, lax
 
+from .._anywhere import anywhere
+
 _MAX_ITERATIONS = 100
 
 Function = Callable[[Array], tuple[Array, Array]]
@@ -38,7 +40,7 @@ def root_between(
 
     start = jnp.int32(0), jnp.where(wanted, (low + high) / 2, high), low, high, wanted
     final = lax.while_loop(
-        lambda state: (state[0] < _MAX_ITERATIONS) & jnp.any(state[-1]), iterate, start
+        lambda state: (state[0] < _MAX_ITERATIONS) & anywhere(jnp.any(state[-1])), iterate, start
     )
     return final[1]
 

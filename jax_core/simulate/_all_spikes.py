@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from .._anywhere import anywhere
 from ..neuron._protocol import Neuron
 from ._events import Input, Intervals, Spikes, column, intervals_between, undefined_neurons
 from ._start import Mark, Start, where
@@ -89,7 +90,7 @@ class _Layer:
 
     def is_running(self, loop: tuple[Array, _State]) -> Array:
         k, state = loop
-        return (k < self.intervals.used) & ~jnp.all(state.fired > self.max_spikes)
+        return anywhere((k < self.intervals.used) & ~jnp.all(state.fired > self.max_spikes))
 
     def walk(self, loop: tuple[Array, _State]) -> tuple[Array, _State]:
         """Go through one interval."""
@@ -101,7 +102,9 @@ class _Layer:
             at_end=jnp.zeros_like(state.at_end),
         )
         state = lax.while_loop(
-            lambda state: ~jnp.all(state.at_end), lambda state: self.step(state, end), state
+            lambda state: anywhere(~jnp.all(state.at_end)),
+            lambda state: self.step(state, end),
+            state,
         )
         return k + 1, state
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
+from .._anywhere import anywhere
 from ._events import Input, column, intervals_between
 
 
@@ -53,5 +54,5 @@ def currents_at(events: Input, weight: Array, tau_syn: Array, times: Array) -> A
         none,
         none,
     )
-    final = lax.while_loop(lambda state: state.k < intervals.used, walk, start)
-    return lax.cond(jnp.any(jnp.isfinite(times)), decay, lambda state: none, final)
+    final = lax.while_loop(lambda state: anywhere(state.k < intervals.used), walk, start)
+    return lax.cond(anywhere(jnp.any(jnp.isfinite(times))), decay, lambda state: none, final)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from .._anywhere import anywhere
 from ..neuron._protocol import Neuron
 from ._events import Input, Intervals, Spikes, column, intervals_between, undefined_neurons
 from ._start import Mark, Start, where
@@ -87,7 +88,7 @@ class _Layer:
         return self.never + 1
 
     def is_running(self, state: _State) -> Array:
-        return (state.k < self.intervals.used) & jnp.any(state.found == self.never)
+        return anywhere((state.k < self.intervals.used) & jnp.any(state.found == self.never))
 
     def walk(self, walk: _State) -> _State:
         k, state, found = walk

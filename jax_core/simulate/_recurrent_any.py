@@ -16,6 +16,7 @@ from ._arrivals import Arrivals, Arriving
 from ._events import Input, Spikes, undefined_neurons
 from ._recurrent_state import NEVER, Order, Record, Way
 from ._start import Start, where
+from ._targets import Targets
 
 
 class _State(NamedTuple):
@@ -67,9 +68,7 @@ class _Simulation(Arrivals):
         is_arrival = ~is_spike & jnp.isfinite(arrival) & ~state.done
         clock = jnp.where(is_spike, jnp.minimum(state.clock + first, end), state.clock)
         state = self.go_on(state, jnp.where(is_arrival, arrival, clock))
-        source = jnp.where(is_arrival, source, self.nothing)
-        state = self.note_arrival(state, source, is_arrival)
-        state = state._replace(neurons=self.arrive(state.neurons, source))
+        state = self.hear(state, source, is_arrival)
         lost = jnp.isfinite(crossing) & (state.fired >= self.max_spikes)
         state = self.spike(state, jnp.isfinite(crossing) & ~lost)
         return state._replace(
@@ -104,6 +103,12 @@ class _Simulation(Arrivals):
         before = jnp.broadcast_to(state.clock[:, None], state.hold.shape)
         now = self.motion.go_on(Now(before, state.neurons, state.hold), clock[:, None])
         return state._replace(clock=clock, neurons=now.state)
+
+    def hear(self, state: _State, source: Array, is_arrival: Array) -> _State:
+        """Let arrive what arrives now."""
+        source = jnp.where(is_arrival, source, self.nothing)
+        state = self.note_arrival(state, source, is_arrival)
+        return state._replace(neurons=self.arrive(state.neurons, source))
 
     def arrive(self, neurons: Any, source: Array) -> Any:
         """The neurons after what comes from ``source`` has arrived in each sample."""
@@ -152,6 +157,38 @@ class _Simulation(Arrivals):
         return _Emission(waiting.at[at].set(False), neurons, spikes)
 
 
+@dataclass(frozen=True, eq=False)
+class _ByConnection(_Simulation):
+    """The same where each connection within the layer has a delay of its own.
+
+    The names of own spikes are ``inputs`` and more; a source of -1 gives nothing. When a spike is
+    heard is written down for each neuron, ``(batch, out * K, out)``.
+    """
+
+    targets: Targets
+
+    def hear(self, state: _State, source: Array, is_arrival: Array) -> _State:
+        assert state.way is not None
+        is_own, record = is_arrival & (source >= self.inputs), state.spikes
+        spike, samples = jnp.where(is_own, source - self.inputs, 0), self.samples
+        way, due, own = self.targets.reach(state.way, record.time, spike, is_own, state.clock)
+        heard = jnp.where(due, state.step, record.heard[samples, spike])
+        at = samples, jnp.where(is_own, spike, self.nowhere)
+        is_input = is_arrival & ~is_own
+        given = jnp.where(is_input, source, -1)
+        moved = self.neuron.receive(state.neurons, own + self.columns[given], jnp.int32(0))
+        return state._replace(
+            arrived=state.arrived + is_input.astype(jnp.int32),
+            neurons=where(is_arrival[:, None], moved, state.neurons),
+            way=way,
+            spikes=record._replace(heard=record.heard.at[at].set(heard, mode="drop")),
+        )
+
+    def send(self, state: _State, spiking: Array, now: Array) -> _State:
+        assert state.way is not None
+        return state._replace(way=self.targets.send(state.way, spiking, state.fired, now))
+
+
 def simulate_recurrent_any(
     events: Input,
     weight: Array,
@@ -162,21 +199,31 @@ def simulate_recurrent_any(
     t_max: Array | float,
     start: Start,
 ) -> tuple[Spikes, Order]:
-    """`simulate_recurrent` for neurons of any model; of each spike its slope is written down."""
+    """`simulate_recurrent` for neurons of any model; of each spike its slope is written down.
+
+    With a delay for each connection, ``(out, out)``, `Order.heard` is ``(batch, out, K, out)``.
+    """
     batch, (out, inputs) = events.time.shape[0], weight.shape
-    simulation = _Simulation(
-        *Arriving.of(events, weight, recurrent_weight, t_max),
-        delay,
-        neuron,
-        inputs,
-        max_spikes,
-        t_max,
-    )
+    arriving = Arriving.of(events, weight, recurrent_weight, t_max)
+    layer = delay, neuron, inputs, max_spikes, t_max
     state = _at_start(start, max_spikes, delay is not None)
+    if delay is not None and delay.ndim == 2:
+        targets = Targets.of(recurrent_weight, delay)
+        arriving = arriving._replace(
+            source=jnp.where(arriving.source < inputs, arriving.source, -1)
+        )
+        simulation = _ByConnection(*arriving, *layer, targets)
+        heard = jnp.full((batch, out * max_spikes, out), NEVER, jnp.int32)
+        spikes = state.spikes._replace(heard=heard)
+        state = state._replace(way=targets.start(spikes.time), spikes=spikes)
+    else:
+        simulation = _Simulation(*arriving, *layer)
     if out > 0:
         state = lax.while_loop(lambda state: ~jnp.all(state.done), simulation.walk, state)
     shape = batch, out, max_spikes
-    time, current, _, emitted, heard = (x.reshape(shape) for x in state.spikes)
+    *of_spikes, heard = state.spikes
+    time, current, _, emitted = (x.reshape(shape) for x in of_spikes)
+    heard = heard.reshape(*shape, *heard.shape[2:])
     # What one neuron does, all others may depend on.
     undefined = jnp.any(undefined_neurons(events, neuron, state.neurons), axis=1)
     time = jnp.where(undefined[:, None, None], jnp.nan, time)

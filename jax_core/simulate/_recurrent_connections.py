@@ -1,15 +1,10 @@
 """Simulation of a recurrent layer in which each connection has a delay of its own.
 
-A spike on its way arrives at one neuron after the other, in the order of its sender's delays, which
-is the same for all of its spikes. So each spike keeps the number of neurons that it has reached and
-the time at which it is due at the next; any number of spikes of one connection may be on their way.
-Neurons that it reaches in one moment are one event.
-
+A spike on its way arrives at one neuron after the other, see `_targets`.
 Where the input has delays of connections too, an event of it is one connection's, into one neuron.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -19,28 +14,8 @@ from ..neuron._constants import Constants
 from ..spikes._sort import sort_times
 from ._events import Input, Spikes, sort_input
 from ._recurrent import Simulation, result
-from ._recurrent_state import State, Way, state_at_start
-
-
-class _Targets(NamedTuple):
-    """Where spikes of each neuron go, neuron by neuron that sends: ``(out, out)``."""
-
-    weight: Array
-    delay: Array
-    place: Array
-    """How many neurons a spike reaches before each."""
-    ascending: Array
-    """Delays in the order of arrivals, ``inf`` after the last, ``(out, out + 1)``."""
-
-    @classmethod
-    def of(cls, weight: Array, delay: Array) -> "_Targets":
-        """``weight``, ``delay``: from neuron ``i`` to ``j`` at ``[j, i]``."""
-        delay = delay.T
-        order = jnp.argsort(delay, axis=1, stable=True)
-        place = jnp.argsort(order, axis=1).astype(jnp.int32)
-        ascending = jnp.take_along_axis(delay, order, axis=1)
-        ascending = jnp.pad(ascending, ((0, 0), (0, 1)), constant_values=jnp.inf)
-        return cls(weight.T, delay, place, ascending)
+from ._recurrent_state import State, state_at_start
+from ._targets import Targets
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +25,7 @@ class _Simulation(Simulation):
     The names of own spikes are ``inputs`` and more. `Way` has an entry for each of them.
     """
 
-    targets: _Targets
+    targets: Targets
     single: Array | None
     """Weights of the input's connections, and one of 0, ``(out * longest + 1,)``, where events are
     of one each."""
@@ -94,28 +69,12 @@ class _Simulation(Simulation):
     def reach(self, state: State, spike: Array, is_own: Array) -> tuple[State, Array]:
         """Let a spike reach all neurons at which it is due, and **return** what it adds."""
         assert state.way is not None
-        samples, targets, sender = self.samples, self.targets, spike // self.max_spikes
-        sent, reached = state.spikes.time[samples, spike], state.way.arrived[samples, spike]
-        place = targets.place[sender]
-        due = sent[:, None] + targets.delay[sender] <= state.clock[:, None]
-        # The next one is due, as that is why the clock is where it is.
-        due = (place >= reached[:, None]) & (due | (place == reached[:, None]))
-        due &= is_own[:, None]
-        reached += jnp.sum(due, axis=1, dtype=jnp.int32)
-        at = samples, jnp.where(is_own, spike, self.nowhere)
-        way = Way(
-            state.way.arrived.at[at].set(reached, mode="drop"),
-            state.way.due.at[at].set(sent + targets.ascending[sender, reached], mode="drop"),
-        )
-        return state._replace(way=way), jnp.where(due, targets.weight[sender], 0)
+        way, _, given = self.targets.reach(state.way, state.spikes.time, spike, is_own, state.clock)
+        return state._replace(way=way), given
 
     def send(self, state: State, spiking: Array, now: Array) -> State:
         assert state.way is not None
-        count = jnp.arange(self.max_spikes, dtype=jnp.int32)
-        sets_out = spiking[:, :, None] & (state.fired[:, :, None] == count)
-        first = jnp.repeat(self.targets.ascending[:, 0], self.max_spikes)
-        due = jnp.where(sets_out.reshape(state.way.due.shape), now + first, state.way.due)
-        return state._replace(way=state.way._replace(due=due))
+        return state._replace(way=self.targets.send(state.way, spiking, state.fired, now))
 
 
 def simulate_connections(
@@ -158,13 +117,12 @@ def simulate_connections(
         is_double,
         is_refractory,
         spikes_once,
-        _Targets.of(recurrent_weight, delay),
+        Targets.of(recurrent_weight, delay),
         jnp.pad(weight.ravel(), (0, 1)) if is_single else None,
     )
     start = constants.start.astype(weight.dtype)
     state = state_at_start(start, batch, out, max_spikes, delayed=False)
-    none = state.spikes.time
-    state = state._replace(way=Way(jnp.zeros(none.shape, jnp.int32), jnp.full_like(none, jnp.inf)))
+    state = state._replace(way=simulation.targets.start(state.spikes.time))
     if out > 0:
         state = lax.while_loop(lambda state: ~jnp.all(state.done), simulation.walk, state)
     shape = (batch, out, max_spikes)

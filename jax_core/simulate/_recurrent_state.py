@@ -20,7 +20,8 @@ class Order(NamedTuple):
     emitted: Array
     """The moment of each spike, ``NEVER`` where there is none."""
     heard: Array
-    """The moment at which it arrives at the layer's neurons, ``NEVER`` if none."""
+    """The moment at which it arrives at the layer's neurons, ``NEVER`` if none; where it arrives at
+    each at a time of its own, ``(batch, out, K, out)``."""
 
 
 class Record(NamedTuple):

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from .._anywhere import anywhere
 from ..adjoint._replay import driven, in_strides
 from ..neuron._protocol import Neuron
 from ..simulate._events import Input, Intervals, column, intervals_between, undefined_neurons
@@ -83,7 +84,7 @@ def _find(
     first = neuron.excess(start)
     best = _Place(first, none, jnp.zeros_like(first), jnp.zeros(shape, bool))
     loop = jnp.int32(0), start, best
-    _, state, best = lax.while_loop(lambda loop: loop[0] < intervals.used, walk, loop)
+    _, state, best = lax.while_loop(lambda loop: anywhere(loop[0] < intervals.used), walk, loop)
     return best, undefined_neurons(absent, neuron, state)
 
 

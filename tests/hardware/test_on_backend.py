@@ -277,6 +277,10 @@ def test_what_cannot_run_is_refused():
         snn.hardware.on_backend(snn.LI(2, 2), MOCK.ideal())
     with pytest.raises(ValueError, match="no LIF layer"):
         snn.hardware.on_backend(nn.Sequential(snn.LI(2, 2)), MOCK.ideal())
+    with pytest.raises(TypeError, match="takes its input only, got state: hardware begins each"):
+        snn.hardware.on_backend(stack(), MOCK.ideal())(times(1, 5, 1), state=None)
+    with pytest.raises(ValueError, match="layers without backend: hardware begins each run at"):
+        snn.LIF(1, 1, t_max=1.0, backend=MOCK.ideal())(times(1, 1, 1), return_state=True)
     readout = nn.Sequential(snn.LIF(5, 2, t_max=1.0), snn.LI(2, 2))
     with pytest.raises(ValueError, match=r"LI.t_max must be finite"):
         snn.hardware.on_backend(readout, MOCK.ideal(), voltage_samples=9)(times(1, 5, 1))

@@ -16,13 +16,14 @@ from .._thorough import usual
 from ._neuron_models import END, INPUTS, MODELS, NEURONS, ROOM, SAMPLES, directional, draw
 
 
-def network(given, seed, refractory):
+def network(given, seed, refractory, delayed="axonal"):
     rng, spikes, weight = draw(seed)
     recurrent = rng.normal(-0.2, 0.4, (NEURONS, NEURONS)) * given.size
     constants = given.constants(rng, refractory)
     if not refractory:
         constants["refractory"] = 0.0
-    delay = rng.uniform(1e-3, 8e-3, NEURONS)
+    shape = (NEURONS, NEURONS) if delayed == "synaptic" else NEURONS
+    delay = rng.uniform(1e-3, 8e-3, shape)
     given = spikes, weight * given.size, recurrent, constants, delay
     return rng, jax.tree.map(jnp.asarray, given)
 
@@ -42,7 +43,7 @@ class OfLIF:
         }
 
 
-@pytest.mark.parametrize("delayed", [False, True])
+@pytest.mark.parametrize("delayed", [None, "axonal", "synaptic"])
 @pytest.mark.parametrize("refractory", usual({0.004}, [0.0, 0.004]))
 def test_a_recurrent_layer_of_lif_neurons_is_recurrent_lif(x64, refractory, delayed):
     options = {"max_spikes": ROOM, "t_max": END, "on_overflow": "truncate"}
@@ -69,7 +70,7 @@ def test_a_recurrent_layer_of_lif_neurons_is_recurrent_lif(x64, refractory, dela
 
     count = 0
     for seed in range(6):
-        rng, at = network(OfLIF, seed, refractory)
+        rng, at = network(OfLIF, seed, refractory, delayed)
         upstream = rng.normal(size=(SAMPLES, NEURONS, ROOM))
         one, expected = slopes(of_lif, at, upstream)
         other, found = slopes(of_any, at, upstream)
@@ -101,11 +102,31 @@ def test_its_neurons_do_what_they_would_if_all_were_input(x64, name):
         np.testing.assert_allclose(out, expected, rtol=1e-11)
 
 
+@pytest.mark.parametrize("name", usual({"DeltaLIF"}, MODELS))
+def test_with_delays_of_connections_too(x64, name):
+    given = MODELS[name]
+    for seed in range(3):
+        _, (spikes, weight, recurrent, constants, delay) = network(given, seed, 0.004, "synaptic")
+        neuron, options = given.model(**constants), {"max_spikes": ROOM, "t_max": END}
+        # Two neurons hear each spike in the same moment.
+        delay = delay.at[1].set(delay[0])
+        out = jax_core.recurrent_spiking(
+            spikes, weight, recurrent, neuron, recurrent_delay=delay, **options
+        )
+        assert np.isfinite(out).sum() > 4
+        room = ((0, 0), (0, 0), (0, ROOM - spikes.shape[-1]))
+        heard = jnp.concatenate([jnp.pad(spikes, room, constant_values=jnp.inf), out], axis=1)
+        both = jnp.concatenate([weight, recurrent], axis=1)
+        later = jax_core.SynapticDelays(jnp.concatenate([0 * weight, delay], axis=1))
+        expected = jax_core.spiking(heard, both, neuron, connections=later, **options)
+        np.testing.assert_allclose(out, expected, rtol=1e-11)
+
+
 @pytest.mark.parametrize(
     ("name", "delayed"),
     usual(
-        [("AlphaLIF", False), ("IF", True), ("DeltaLIF", False)],
-        product(MODELS, [False, True]),
+        [("AlphaLIF", None), ("IF", "axonal"), ("DeltaLIF", None), ("DeltaLIF", "synaptic")],
+        product(MODELS, [None, "axonal", "synaptic"]),
     ),
 )
 def test_gradients_equal_finite_differences(x64, name, delayed):
@@ -128,7 +149,7 @@ def test_gradients_equal_finite_differences(x64, name, delayed):
         return jnp.sum(jnp.where(jnp.isfinite(out), out * upstream, 0)), out
 
     for seed in range(3):
-        rng, at = network(given, seed, 0.004)
+        rng, at = network(given, seed, 0.004, delayed)
         upstream = rng.normal(size=(SAMPLES, NEURONS, ROOM))
         gradient, out = jax.grad(run, has_aux=True)(at, upstream)
         assert np.isfinite(out).any()
@@ -162,8 +183,9 @@ def test_its_errors_name_the_argument():
     recurrent, neuron = np.zeros((2, 2), np.float32), jax_core.IF()
     with pytest.raises(ValueError, match="recurrent_weight must"):
         jax_core.recurrent_spiking(spikes, weight, recurrent[:1], neuron)
-    with pytest.raises(ValueError, match="recurrent_delay must be a scalar or have one value"):
-        jax_core.recurrent_spiking(spikes, weight, recurrent, neuron, recurrent_delay=recurrent)
+    given = {"recurrent_delay": recurrent, "t_max": 1.0, "return_state": True}
+    with pytest.raises(ValueError, match="state and return_state do not go with delays of conn"):
+        jax_core.recurrent_spiking(spikes, weight, recurrent, neuron, **given)
     with pytest.raises(TypeError, match="neuron must be a Neuron"):
         jax_core.recurrent_spiking(spikes, weight, recurrent, jax_core.IF)
     with pytest.raises(ValueError, match="max_spikes = 1 spikes, and their samples end there"):

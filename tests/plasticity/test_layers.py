@@ -118,6 +118,8 @@ def test_spikes_count_when_they_arrive() -> None:
     rule.update_(layer, pre, post)
     change = rule(before, pre + delay[:, None], post)
     torch.testing.assert_close(layer.weight.detach(), before + change)
+    with pytest.raises(ValueError, match="those on their way at the end of a piece would be lost"):
+        rule.update_(layer, pre, post, t_max=0.05, return_state=True)
     within = snn.RecurrentLIF(3, 2, recurrent_delay=0.01, max_spikes=4)
     before = within.recurrent_weight.detach().clone()
     rule.update_(within, post, post, weight="recurrent_weight")

@@ -5,7 +5,9 @@ import copy
 import pytest
 import torch
 
+from evtorch import jax_core
 from evtorch import torch_api as snn
+from evtorch.torch_api import functional as F
 from evtorch.torch_api.layers import _room
 
 END = 0.1
@@ -53,6 +55,37 @@ def test_voltages_have_room_too():
 
 def test_neurons_that_spike_once_have_one_slot():
     assert snn.LIF(5, 3, max_spikes="auto", refractory=float("inf"))(spikes()).shape == (4, 3, 1)
+
+
+def test_functions_grow_in_each_call():
+    """Also with spikes of several kinds, and layers of these keep their room."""
+    given, weight = spikes(), torch.full((3, 5), 0.9, requires_grad=True)
+    found = {}
+    for room in (64, "auto"):
+        options = {"max_spikes": room, "t_max": END}
+        out, health = F.lif(given, weight, **options, return_health=True)
+        assert not health.overflow.any()
+        neuron = jax_core.AlphaLIF()
+        kinds = {"exc": jax_core.Projection(given, weight)}
+        found[room] = [
+            out,
+            F.recurrent_lif(given, weight, -torch.eye(3), **options),
+            F.spiking(given, weight, neuron, **options, return_state=True)[0],
+            F.lif_projections(kinds, **options),
+        ]
+    for grown, whole in zip(found["auto"], found[64], strict=True):
+        most = int(whole.isfinite().sum(dim=-1).max())
+        assert most > 4
+        assert grown.shape[-1] == 1 << (most - 1).bit_length()
+        assert torch.equal(grown, whole[..., : grown.shape[-1]])
+    layer = snn.Projections({"exc": snn.Projection(5)}, 3, t_max=END, max_spikes="auto")
+    layer.of["exc"].weight.data.fill_(0.9)
+    assert torch.equal(layer({"exc": given}), F.lif(given, weight, max_spikes="auto", t_max=END))
+    assert layer.max_spikes > 4
+    assert "max_spikes=auto" in repr(layer)
+    assert F.lif(given, weight, max_spikes="auto", refractory=torch.inf).shape[-1] == 1
+    with pytest.raises(ValueError, match='max_spikes must be an integer >= 1 or "auto"'):
+        F.lif(given, weight, max_spikes="all")
 
 
 @pytest.mark.thorough

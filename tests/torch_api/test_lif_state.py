@@ -87,9 +87,7 @@ def test_errors_name_the_argument(options, error, message):
         layer(stream(), **options)
 
 
-@pytest.mark.parametrize(
-    "options", [{"delay": "axonal"}, {"delay": "dendritic"}, {"silent": "peak"}]
-)
+@pytest.mark.parametrize("options", [{"delay": "dendritic"}, {"silent": "peak"}])
 def test_layers_that_cannot_stop_in_the_middle_say_so(options):
     with pytest.raises(ValueError, match="state, return_state and current are for layers without"):
         snn.LIF(7, 6, t_max=END, **options)(stream().float(), return_state=True)
@@ -144,8 +142,9 @@ def test_recurrent_layers_say_what_is_wrong_with_a_state():
     layer = snn.RecurrentLIF(7, 6, t_max=END, dtype=torch.float64)
     with pytest.raises(TypeError, match="state must be the RecurrentLIFState"):
         layer(stream(), state=STATE)
-    with pytest.raises(ValueError, match="layers without delay"):
-        snn.RecurrentLIF(7, 6, t_max=END, delay=1e-3)(stream().float(), current=0.1)
+    layer = snn.RecurrentLIF(7, 6, t_max=END, recurrent_delay="synaptic")
+    with pytest.raises(ValueError, match="layers without recurrent_delay='synaptic'"):
+        layer(stream().float(), current=0.1)
 
 
 @pytest.mark.parametrize("kind", usual({"recurrent"}, ["lif", "recurrent", "projections"]))

@@ -40,15 +40,16 @@ def weakened(layer, size=0.35):
 
 def made(kind, how):
     learn = () if kind == "DeltaLIF" else tuple(LAYERS[kind](5, 7, t_max=END).constants())[:-1]
-    if how == "recurrent":
-        return getattr(snn, f"Recurrent{kind}")(5, 7, recurrent_delay="axonal", **OPTIONS)
+    if how in ("recurrent", "apart"):
+        delay = "axonal" if how == "recurrent" else "synaptic"
+        return getattr(snn, f"Recurrent{kind}")(5, 7, recurrent_delay=delay, **OPTIONS)
     mask = torch.rand(7, 5) < 0.8
     mask[:, 0] = True
     given = {"synaptic": {"delay": "synaptic", "mask": mask}, "learned": {"learn": learn}}[how]
     return LAYERS[kind](5, 7, **given, **OPTIONS)
 
 
-CASES = [(kind, how) for kind in LAYERS for how in ("learned", "synaptic", "recurrent")]
+CASES = [(kind, how) for kind in LAYERS for how in ("learned", "synaptic", "recurrent", "apart")]
 
 
 @pytest.mark.parametrize(

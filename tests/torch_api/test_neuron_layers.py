@@ -273,13 +273,13 @@ def test_delta_neurons_may_have_no_leak():
         F.spiking(spikes, layer.weight, jax_core.AlphaLIF(tau_mem=tau_mem.detach()))
 
 
-@pytest.mark.parametrize("delay", [None, "axonal"])
+@pytest.mark.parametrize("delay", usual([None, "synaptic"], [None, "axonal", "synaptic"]))
 def test_recurrent_layers(any_kind, delay):
     options = {"max_spikes": 30, "t_max": END, "dtype": F64, "refractory": 2e-3}
     layer = RECURRENT[any_kind](5, 4, recurrent_delay=delay, learn="v_threshold", **options)
     if delay:
         with torch.no_grad():
-            layer.recurrent_delay.fill_(3e-3)
+            layer.recurrent_delay.uniform_(1e-3, 3e-3)
     spikes, times = spikes_of().requires_grad_(), torch.linspace(0, END, 40, dtype=F64)
     out = layer(spikes)
     neuron = getattr(jax_core, any_kind)(**layer.constants())
@@ -311,8 +311,11 @@ def test_recurrent_layers(any_kind, delay):
 def test_recurrent_layers_refuse_what_they_cannot():
     with pytest.raises(ValueError, match="delay must be 'axonal' or one per input"):
         snn.RecurrentIF(5, 4, delay="synaptic")
-    with pytest.raises(ValueError, match=r"recurrent_delay must .* \(4,\)"):
-        snn.RecurrentIF(5, 4, recurrent_delay=torch.zeros(4, 4))
+    with pytest.raises(ValueError, match=r"recurrent_delay must .* \(4, 4\)"):
+        snn.RecurrentIF(5, 4, recurrent_delay=torch.zeros(4, 3))
+    layer = snn.RecurrentIF(5, 4, recurrent_delay="synaptic", t_max=END, dtype=F64)
+    with pytest.raises(ValueError, match="layers without recurrent_delay='synaptic': spikes on"):
+        layer(spikes_of(), return_state=True)
     with pytest.raises(TypeError, match="has no option solver"):
         snn.RecurrentIF(5, 4, solver="auto")
 

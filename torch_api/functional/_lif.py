@@ -14,6 +14,8 @@ from ...jax_core.walk._walk import Quantity
 from ..layers._constants import Constant
 from ..layers._health import Health
 from ..layers._overflow import OnOverflow, check_policy, report_overflow
+from ..layers._room import Room
+from ._growing import grown
 from ._layer import call, call_with_health, check_layer, check_output, check_trace
 from ._lif_state import LIFState, lif_with_state
 from ._options import LIFOptions
@@ -65,7 +67,7 @@ def lif(
     v_leak: Constant = 0.0,
     v_reset: Constant = 0.0,
     refractory: Constant = 0.0,
-    max_spikes: int = 1,
+    max_spikes: Room = 1,
     t_max: float = math.inf,
     gradient: Gradient = "eventprop",
     min_slope: float = 1e-3,
@@ -94,7 +96,8 @@ def lif(
     - ``refractory``: refractory period, seconds, >= 0; ``inf`` for at most one spike per neuron.
       All constants are numbers or tensors ``(out,)``. Numbers may select a faster closed form;
       other numbers for which the same holds are not compiled anew.
-    - ``max_spikes``: room for this many output spikes per neuron.
+    - ``max_spikes``: room for this many output spikes per neuron; with ``"auto"`` it doubles until
+      they fit, each time with a run, in every call: only layers keep the room that they grew to.
     - ``t_max``: end of the simulation, seconds; later spikes are not emitted.
     - ``gradient``: ``"eventprop"`` or ``"fast_and_deep"`` (first spikes only); or a function from
       ``jax_core.LayerRun`` to spike times, in JAX, of which the derivative counts.
@@ -122,6 +125,8 @@ def lif(
     **Returns:** spike times, shape ``(..., out, max_spikes)``, ``inf`` where there is no spike; or
     a tuple of them, and of health and state if asked for.
     """
+    if isinstance(max_spikes, str):
+        return grown(lif, locals())
     check_settings(max_spikes, t_max, gradient, min_slope, on_overflow, refractory, solver)
     constants = {
         "tau_mem": tau_mem,

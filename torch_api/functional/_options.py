@@ -7,6 +7,7 @@ from ...jax_core.layer._differentiable import Gradient
 from ...jax_core.simulate._solver import Solver
 from ..layers._constants import Constant
 from ..layers._overflow import OnOverflow
+from ..layers._room import Room
 from ._lif_state import LIFState
 from ._recurrent_lif_state import RecurrentLIFState
 
@@ -29,7 +30,7 @@ class CommonOptions(TypedDict, total=False):
 class NeuronOptions(CommonOptions, total=False):
     """The same, with room for spikes."""
 
-    max_spikes: int
+    max_spikes: Room
 
 
 class LIFOptions(NeuronOptions, total=False):

@@ -15,6 +15,8 @@ from ...jax_core.layer._projections import lif_ports
 from .._validate import check_constants, check_times_and_weight, check_weight
 from ..layers._constants import Constant
 from ..layers._overflow import OnOverflow, report_overflow
+from ..layers._room import Room
+from ._growing import grown
 from ._layer import call_with_health, check_layer
 from ._lif import check_settings, lif, spikes_once
 from ._lif_state import LIFState, check_current, check_end, check_state
@@ -31,7 +33,7 @@ def lif_projections(
     v_leak: Constant = 0.0,
     v_reset: Constant = 0.0,
     refractory: Constant = 0.0,
-    max_spikes: int = 1,
+    max_spikes: Room = 1,
     t_max: float = math.inf,
     min_slope: float = 1e-3,
     on_overflow: OnOverflow = "error",
@@ -59,6 +61,8 @@ def lif_projections(
 
     **Returns:** as `lif`.
     """
+    if isinstance(max_spikes, str):
+        return grown(lif_projections, locals())
     spikes, weight, ports = _together(projections)
     taus = [each.tau_syn for each in projections.values()]
     constants = {
@@ -72,16 +76,13 @@ def lif_projections(
     limits: dict[str, Any] = {"max_spikes": max_spikes, "t_max": t_max, "min_slope": min_slope}
     if state is None and not return_state and _are_one_number(taus):
         run: Any = lif
-        others: dict[str, Any] = {"on_overflow": on_overflow, "return_health": return_health}
-        return run(
-            spikes,
-            weight,
-            **constants,
-            **limits,
-            **others,
-            connections=connections,
-            current=current,
-        )
+        others: dict[str, Any] = {
+            "on_overflow": on_overflow,
+            "return_health": return_health,
+            "connections": connections,
+            "current": current,
+        }
+        return run(spikes, weight, **constants, **limits, **others)
     check_settings(max_spikes, t_max, "eventprop", min_slope, on_overflow, refractory)
     check_layer(spikes, weight, constants, connections)
     check_end(t_max, return_state)

@@ -12,6 +12,8 @@ from .._validate import check_recurrent_delay, check_recurrent_weight
 from ..layers._constants import Constant
 from ..layers._health import Health
 from ..layers._overflow import OnOverflow, report_overflow
+from ..layers._room import Room
+from ._growing import grown
 from ._layer import call, call_with_health, check_layer, check_output, check_trace
 from ._lif import Solver, check_settings, spikes_once
 from ._options import RecurrentOptions
@@ -70,7 +72,7 @@ def recurrent_lif(
     v_leak: Constant = 0.0,
     v_reset: Constant = 0.0,
     refractory: Constant = 0.0,
-    max_spikes: int = 1,
+    max_spikes: Room = 1,
     t_max: float = math.inf,
     min_slope: float = 1e-3,
     on_overflow: OnOverflow = "error",
@@ -104,6 +106,8 @@ def recurrent_lif(
     **Returns:** spike times, shape ``(..., out, max_spikes)``, ``inf`` where there is no spike; or
     a tuple of them, and of health and state if asked for.
     """
+    if isinstance(max_spikes, str):
+        return grown(recurrent_lif, locals())
     check_settings(max_spikes, t_max, "eventprop", min_slope, on_overflow, refractory, solver)
     constants = {
         "tau_mem": tau_mem,

@@ -12,6 +12,8 @@ from ...jax_core.neuron._protocol import can_rest
 from .._validate import check_recurrent_delay, check_recurrent_weight
 from ..layers._constants import Constant
 from ..layers._overflow import OnOverflow, check_policy, report_overflow
+from ..layers._room import Room
+from ._growing import grown
 from ._layer import call_with_health
 from ._layer_state import recurrent_spiking_with_state
 from ._spiking import check_spiking
@@ -24,7 +26,7 @@ def recurrent_spiking(
     neuron: Neuron,
     *,
     recurrent_delay: Constant | None = None,
-    max_spikes: int = 1,
+    max_spikes: Room = 1,
     t_max: float = math.inf,
     min_slope: float = 1e-3,
     on_overflow: OnOverflow = "error",
@@ -35,17 +37,21 @@ def recurrent_spiking(
     """Spikes of a layer of neurons of any model that are also connected to each other.
 
     A spike of neuron ``i`` arrives at each neuron ``j`` as an input of weight
-    ``recurrent_weight[j, i]``, at the time of the spike or ``recurrent_delay[i]`` later. Exact
-    gradients with respect to spikes, both weights, the delay and those fields of the neuron that
-    are tensors. A sample ends where a neuron has more than ``max_spikes`` spikes.
+    ``recurrent_weight[j, i]``, at the time of the spike or ``recurrent_delay[i]``, or
+    ``recurrent_delay[j, i]``, later. Exact gradients with respect to spikes, both weights, the
+    delay and those fields of the neuron that are tensors. A sample ends where a neuron has more
+    than ``max_spikes`` spikes.
 
     **Arguments:** ``recurrent_weight``: ``(out, out)``, from ``i`` to ``j`` at ``[j, i]``;
-    ``recurrent_delay``: seconds, >= 0, a number or a tensor, scalar or ``(out,)``; ``None``: none;
-    ``state``, ``return_state``: as in `spiking`, a ``jax_core.RecurrentLayerState``. All others as
+    ``recurrent_delay``: seconds, >= 0, a number or a tensor, scalar or ``(out,)``, or of
+    connections, ``(out, out)``, which costs more; ``None``: none; ``state``, ``return_state``: as
+    in `spiking`, a ``jax_core.RecurrentLayerState``, not with delays of connections. All others as
     in `spiking`.
 
     **Returns:** as `spiking`.
     """
+    if isinstance(max_spikes, str):
+        return grown(recurrent_spiking, locals(), once=getattr(neuron, "once", False))
     check_policy(on_overflow)
     limits = check_spiking(spikes, weight, neuron, max_spikes, t_max, min_slope, None)
     check_recurrent_weight(recurrent_weight, weight, weight.shape[0])
@@ -64,6 +70,10 @@ def recurrent_spiking(
         )
     if not (return_health or neuron.once):
         report_overflow(
-            health.overflow, on_overflow, max_spikes, can_rest=can_rest(neuron), ends_sample=True
+            health.overflow,
+            on_overflow,
+            max_spikes,
+            can_rest=can_rest(neuron),
+            ends_sample=True,
         )
     return chosen(out, health, end, return_health)

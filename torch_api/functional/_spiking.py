@@ -13,6 +13,8 @@ from ...jax_core.layer._spiking import chosen
 from ...jax_core.neuron._protocol import can_rest
 from .._validate import check_times, values_are_checked
 from ..layers._overflow import OnOverflow, check_policy, report_overflow
+from ..layers._room import Room
+from ._growing import grown
 from ._layer import call, call_with_health, check_layer, check_output
 from ._layer_state import spiking_with_state
 
@@ -22,7 +24,7 @@ def spiking(
     weight: Tensor,
     neuron: Neuron,
     *,
-    max_spikes: int = 1,
+    max_spikes: Room = 1,
     t_max: float = math.inf,
     min_slope: float = 1e-3,
     on_overflow: OnOverflow = "error",
@@ -43,6 +45,8 @@ def spiking(
 
     **Returns:** as `lif`.
     """
+    if isinstance(max_spikes, str):
+        return grown(spiking, locals(), once=getattr(neuron, "once", False))
     check_policy(on_overflow)
     limits = check_spiking(spikes, weight, neuron, max_spikes, t_max, min_slope, connections)
     named: dict[str, Any] = {"neuron": neuron, "connections": connections, **limits}

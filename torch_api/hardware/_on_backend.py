@@ -40,8 +40,14 @@ class OnBackend(nn.Module):
         self.simulate = simulate
         self.register_load_state_dict_pre_hook(_as_in_here)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any, **options: Any) -> Any:
         """What the model makes of ``x``, which is as the model takes it."""
+        if options:
+            raise TypeError(
+                f"a model on a backend takes its input only, got {', '.join(options)}: hardware "
+                f"begins each run at rest, and does not say in which state it ends; run the stream "
+                f"in one piece, or in pieces by the model itself, which simulates"
+            )
         # First of all, since torch.export exchanges methods of the modules that are looked at next.
         refuse_export(self.backend)
         internal = False

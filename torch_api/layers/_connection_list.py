@@ -118,6 +118,21 @@ class Connected(nn.Module):
         return Sparse(**arrays, inputs=self.inputs, connections=len(self.post))
 
 
+def numbered(weight: Tensor) -> Tensor:
+    """The numbers of all connections of a matrix, row by row, as `Sparse.place`."""
+    place = torch.arange(weight.numel(), device=weight.device, dtype=torch.int32)
+    return place.reshape(weight.shape)
+
+
+def one_each(place: Any, connections: int) -> Sparse:
+    """Connections of which each has an input of its own, ``(..., connections, k)``.
+
+    ``place``: as `Sparse.place`.
+    """
+    pre: Any = torch.where(place < connections, place, 0)
+    return Sparse(pre, place, None, connections, connections)
+
+
 def times_of_events(events: Events, inputs: int, t_max: float) -> Tensor:
     """Events as spike times, with room for the most that an input neuron has."""
     if not values_are_checked():

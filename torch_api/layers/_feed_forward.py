@@ -56,7 +56,7 @@ class FeedForwardLIF(NeuronLayer[LIFState]):
         """Spikes, health, and the state if asked for, with room that grows if it may."""
 
         def run() -> tuple[Any, ...]:
-            return functional.lif(arriving, **self.arguments(), return_health=True, **options)
+            return functional.lif(arriving, **{**self.arguments(), **options}, return_health=True)
 
         return with_room(self, run)
 

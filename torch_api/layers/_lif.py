@@ -213,7 +213,7 @@ class LIF(DelayedInput, FeedForwardLIF):
     def check_stateful(self) -> None:
         check_stateful(
             {
-                "delay": self.delay_type is not None,
+                "delay='dendritic'": self.delay_type == "dendritic",
                 "backend": self.backend is not None,
                 "silent='peak'": self.silent == "peak",
             }

@@ -22,6 +22,7 @@ from ._health import Health
 from ._initialisation import spiking_weights_
 from ._neuron_layer import check_stateful
 from ._overflow import OnOverflow, report_overflow
+from ._pieces import run_piece
 from ._pseudo_spikes import Silent, check_silent, filled, silent_repr
 from ._room import Room, room_repr, set_room, with_room
 
@@ -184,22 +185,16 @@ class ModelLayer(DelayedInput):
         of them and the state at ``t_max``.
 
         **Arguments:** ``spikes``: the input; ``state``: what an earlier call returned, whose end is
-        this one's time 0, a `LayerState`, of recurrent layers a `RecurrentLayerState`. With state
-        there are no delays of the input, and no ``silent="peak"``.
+        this one's time 0, a `LayerState`, of recurrent layers a `RecurrentLayerState`, or with
+        delays of the input a `DelayedState` with that in it. Not with ``silent="peak"``.
         """
-        options: dict[str, Any] = {}
         if return_state or state is not None:
-            wrong = {"delay": self.delay is not None, "silent='peak'": self.silent == "peak"}
-            check_stateful(wrong, "state and return_state")
-            options = {"state": state, "return_state": return_state}
+            check_stateful(self.cannot_stop(), "state and return_state")
+            return run_piece(self, spikes, state, return_state)
         arriving = self.delay_input(spikes)
-        out, health, *end = self.simulated(arriving, **options)
+        out, health = self.simulated(arriving)
         self.note(arriving, out, health)
         self.report_lost(health)
-        if options:
-            # What is remembered is read as that of a layer at rest.
-            self.last_call = None
-            return (out, *end) if return_state else out
         self.remember_call(arriving, out)
         return self.finish(arriving, out)
 
@@ -211,6 +206,10 @@ class ModelLayer(DelayedInput):
             return out
         peak = self.peaks(arriving, out)
         return filled(out, peak.height, peak.time, self.silent_time)
+
+    def cannot_stop(self) -> dict[str, bool]:
+        """Whether the layer has what it cannot stop with in the middle, for `check_stateful`."""
+        return {"silent='peak'": self.silent == "peak"}
 
     @property
     def neuron_axis(self) -> int:
@@ -237,7 +236,8 @@ class ModelLayer(DelayedInput):
         """Spikes, health, and the state if asked for, with room that grows if it may."""
 
         def run() -> Any:
-            return functional.spiking(arriving, **self.arguments(), return_health=True, **options)
+            named = {**self.arguments(), **options}
+            return functional.spiking(arriving, **named, return_health=True)
 
         return with_room(self, run)
 

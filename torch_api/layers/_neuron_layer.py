@@ -12,6 +12,7 @@ from ._health import SpikingLayer
 from ._initialisation import critical_weight
 from ._input_counts import input_counts
 from ._overflow import OnOverflow
+from ._pieces import run_piece
 
 if TYPE_CHECKING:
     from ._connection_list import Connected
@@ -160,23 +161,19 @@ class NeuronLayer(ConnectedLayer, Generic[State]):
         """Spikes of the layer; with ``return_state`` a tuple of them and the state at ``t_max``.
 
         **Arguments:** ``spikes``: the input; ``state``, ``current``, ``return_state``: see
-        `functional.lif`; not with delays of the input, a backend, or ``silent="peak"``.
+        `functional.lif`; with delays of the input a `DelayedState`. Not with dendritic delays, a
+        backend, or ``silent="peak"``.
         """
-        options: dict[str, Any] = {}
         if return_state or state is not None or current is not None:
             self.check_stateful()
-            options = {"current": current, "state": state, "return_state": return_state}
+            return run_piece(self, spikes, state, return_state, current=current)
         observed = self.from_backend(spikes)
         if observed is not None:
             return observed
         arriving = self.delay_input(spikes)
-        out, health, *end = self.simulated(arriving, **options)
+        out, health = self.simulated(arriving)
         self.note(arriving, out, health)
         self.report_lost(health)
-        if options:
-            # What is remembered is read as that of a layer at rest.
-            self.last_call = None
-            return (out, *end) if return_state else out
         self.remember_call(arriving, out)
         return self.finish(arriving, out)
 
@@ -221,13 +218,29 @@ class NeuronLayer(ConnectedLayer, Generic[State]):
         return [DensePart(arriving, self.dense_weight(), output)]
 
 
+_WHY = {
+    "delay='dendritic'": "spikes that such a delay moves beyond t_max are dropped",
+    "delay='synaptic'": "where neurons are connected to each other, spikes on their way to some of "
+    "them cannot be kept; delay='axonal' can be",
+    "recurrent_delay='synaptic'": "spikes on their way to some neurons cannot be kept; "
+    "recurrent_delay='axonal' can be",
+    "backend": "hardware begins each run at rest, and does not say in which state it ends",
+    "silent='peak'": "what a neuron gives for its highest voltage is that of a whole trial, and in "
+    "a piece it may be silent though it spikes in others",
+}
+"""Why layers with something cannot stop and start in the middle."""
+
+
 def check_stateful(
     present: dict[str, bool], options: str = "state, return_state and current"
 ) -> None:
-    """Raise if a layer has something with which it cannot stop and start in the middle."""
+    """Raise if a layer has something with which it cannot stop and start in the middle.
+
+    **Arguments:** ``present``: whether each of the keys of `_WHY` is there.
+    """
     for name, is_there in present.items():
         if is_there:
             raise ValueError(
-                f"{options} are for layers without {name}; leave that out, or run the stream in "
-                f"one piece"
+                f"{options} are for layers without {name}: {_WHY[name]}; leave that out, or run "
+                f"the stream in one piece"
             )

@@ -21,6 +21,7 @@ from ._health import SpikingLayer
 from ._initialisation import critical_weight, spiking_weights_
 from ._neuron_layer import CONSTANTS
 from ._overflow import OnOverflow, report_overflow
+from ._room import Room, room_repr, set_room, with_room
 
 _SHARED = tuple(name for name in CONSTANTS if name != "tau_syn")
 
@@ -117,6 +118,8 @@ class Projections(SpikingLayer, RecordsNumbers):
     v_leak: Constant
     v_reset: Constant
     refractory: Constant
+    max_spikes: int
+    grows: bool = False
 
     def __init__(
         self,
@@ -128,7 +131,7 @@ class Projections(SpikingLayer, RecordsNumbers):
         v_leak: Constant = 0.0,
         v_reset: Constant = 0.0,
         refractory: Constant = 0.0,
-        max_spikes: int = 1,
+        max_spikes: Room = 1,
         t_max: float = math.inf,
         learn: Iterable[str] = (),
         on_overflow: OnOverflow = "error",
@@ -138,14 +141,15 @@ class Projections(SpikingLayer, RecordsNumbers):
     ) -> None:
         super().__init__()
         dtype = check_dtype(dtype)
-        check_settings(max_spikes, t_max, "eventprop", min_slope, on_overflow, refractory)
+        set_room(self, max_spikes, refractory)
+        check_settings(self.max_spikes, t_max, "eventprop", min_slope, on_overflow, refractory)
         if not isinstance(projections, Mapping) or not projections:
             raise TypeError(
                 f"projections must be a dict of snn.Projection by name, such as {{'exc': "
                 f"snn.Projection(80)}}, got {projections!r}"
             )
         self.out_features = check_size(out_features, "out_features")
-        self.max_spikes, self.t_max = max_spikes, float(t_max)
+        self.t_max = float(t_max)
         self.on_overflow: OnOverflow = on_overflow
         self.min_slope = float(min_slope)
         given = locals()
@@ -228,18 +232,22 @@ class Projections(SpikingLayer, RecordsNumbers):
         if "synaptic" in kinds:
             delays = [each.of_connections() for each in synapses.values()]
             connections = SynapticDelays(torch.cat(delays, dim=1))  # pyright: ignore[reportArgumentType]
-        out, health, *end = functional.lif_projections(
-            inputs,
-            **{name: getattr(self, name) for name in _SHARED},
-            max_spikes=self.max_spikes,
-            t_max=self.t_max,
-            min_slope=self.min_slope,
-            connections=connections,
-            current=current,
-            state=state,
-            return_state=return_state,
-            return_health=True,
-        )
+
+        def run() -> Any:
+            return functional.lif_projections(
+                inputs,
+                **{name: getattr(self, name) for name in _SHARED},
+                max_spikes=self.max_spikes,
+                t_max=self.t_max,
+                min_slope=self.min_slope,
+                connections=connections,
+                current=current,
+                state=state,
+                return_state=return_state,
+                return_health=True,
+            )
+
+        out, health, *end = with_room(self, run)
         self.remember(out.shape[:-2].numel(), health)
         if not spikes_once(self.refractory):
             report_overflow(health.overflow, self.on_overflow, self.max_spikes)
@@ -249,5 +257,5 @@ class Projections(SpikingLayer, RecordsNumbers):
         return {**constant_numbers(self, _SHARED), "t_max": self.t_max}
 
     def extra_repr(self) -> str:
-        limits = f"max_spikes={self.max_spikes}, t_max={self.t_max:g}"
+        limits = f"{room_repr(self)}, t_max={self.t_max:g}"
         return ", ".join([str(self.out_features), constants_repr(self, _SHARED), limits])

@@ -207,14 +207,20 @@ class RecurrentLIF(NeuronLayer[RecurrentLIFState]):
         return self.recurrent_weight if sparse is None else sparse.dense(self.recurrent_weight)
 
     def check_stateful(self) -> None:
-        check_stateful({"delay": self.delay is not None, "silent='peak'": self.silent == "peak"})
+        check_stateful(
+            {
+                "delay='synaptic'": self.delay_type == "synaptic",
+                "recurrent_delay='synaptic'": self.recurrent_delay_type == "synaptic",
+                "silent='peak'": self.silent == "peak",
+            }
+        )
 
     def simulated(self, arriving: Tensor | Events, **options: Any) -> tuple[Any, ...]:
         """Spikes, health, and the state if asked for, with room that grows if it may."""
 
         def run() -> tuple[Any, ...]:
-            named = self.arguments()
-            return functional.recurrent_lif(arriving, **named, return_health=True, **options)
+            named = {**self.arguments(), **options}
+            return functional.recurrent_lif(arriving, **named, return_health=True)
 
         return with_room(self, run)
 

@@ -1,5 +1,6 @@
 """Recurrent layers made of a neuron model of ``jax_core``."""
 
+import math
 from typing import Any, Literal
 
 import torch
@@ -13,6 +14,7 @@ from ..functional._spiking_peak import Peak
 from ..spikes._events import events_from_spike_times
 from ._adaptive_lif import AdaptiveLIF
 from ._alpha_lif import AlphaLIF
+from ._connection_list import numbered, one_each, times_of_events
 from ._delay_parameter import delay_repr, nonnegative, register_delay
 from ._delta_lif import DeltaLIF
 from ._health import Health
@@ -28,15 +30,19 @@ class RecurrentModelLayer(ModelLayer):
     """Base of the layers whose neurons are a model, and connected to each other.
 
     A spike of neuron ``i`` arrives at every neuron ``j``, itself included, as an input of weight
-    ``recurrent_weight[j, i]``, at the time of the spike or later by a delay of neuron ``i``.
+    ``recurrent_weight[j, i]``, at the time of the spike or later by a delay of neuron ``i``, or of
+    the connection.
     Neurons that reach their thresholds at the same time all spike before any of these spikes
     arrives. A sample ends where a neuron has more than ``max_spikes`` spikes, as in `RecurrentLIF`.
 
     **Arguments:**
 
     - ``in_features``, ``out_features``: numbers of input neurons and of neurons in the layer.
-    - ``recurrent_delay``: ``None``; ``"axonal"``: each neuron has a learnable delay; or a fixed
-      one, seconds, >= 0, a number or a tensor ``(out_features,)``.
+    - ``recurrent_delay``: ``None``; ``"axonal"``: each neuron has a learnable delay;
+      ``"synaptic"``: each connection within the layer has; or a fixed one, seconds, >= 0, a number
+      or a tensor ``(out_features,)`` or ``(out_features, out_features)``. With delays of
+      connections a spike arrives up to ``out_features`` times, each of which costs a pass over all
+      neurons, and gradients go through empty slots for all of these, too.
     - ``options``: constants and options of the layer of the same name without ``Recurrent``;
       ``delay`` of the input is ``"axonal"`` or fixed.
 
@@ -54,19 +60,19 @@ class RecurrentModelLayer(ModelLayer):
         in_features: int,
         out_features: int,
         *,
-        recurrent_delay: Literal["axonal"] | float | Tensor | None = None,
+        recurrent_delay: Literal["axonal", "synaptic"] | float | Tensor | None = None,
         **options: Any,
     ) -> None:
         super().__init__(in_features, out_features, **options)
         if self.delay_type == "synaptic":
             raise ValueError(
                 "delay must be 'axonal' or one per input in a recurrent layer of this model, not "
-                "'synaptic'; RecurrentLIF has synaptic delays"
+                "'synaptic'; RecurrentLIF has synaptic delays of its input"
             )
         place: dict[str, Any] = {"device": self.weight.device, "dtype": self.weight.dtype}
         shape = self.out_features, self.out_features
         self.recurrent_weight = nn.Parameter(torch.empty(shape, **place))
-        kinds: dict[str, Any] = {"axonal": self.out_features}
+        kinds: dict[str, Any] = {"axonal": self.out_features, "synaptic": shape}
         self.recurrent_delay_type = register_delay(
             self, "recurrent_delay", recurrent_delay, kinds, **place
         )
@@ -130,24 +136,47 @@ class RecurrentModelLayer(ModelLayer):
                 f"same time"
             )
 
+    def cannot_stop(self) -> dict[str, bool]:
+        synaptic = self.recurrent_delay_type == "synaptic"
+        return {**super().cannot_stop(), "recurrent_delay='synaptic'": synaptic}
+
     def peaks(self, arriving: Tensor | Events, out: Tensor) -> Peak:
         self.check_order("the peak of a voltage")
-        heard, weight = self._heard(arriving, out), self._all_weights()
-        return functional.spiking_peak(heard, weight, self.neuron(), t_max=self.t_max)
+        heard = self._heard(arriving, out)
+        return functional.spiking_peak(**heard, neuron=self.neuron(), t_max=self.t_max)
 
     def check_trace(self) -> None:
         self.check_order("trace")
 
     def look(self, arriving: Tensor | Events, **named: Any) -> Tensor:
-        heard, weight = self._heard(arriving, named["output"]), self._all_weights()
-        return functional.spiking_trace(heard, weight, self.neuron(), **named)
+        heard = self._heard(arriving, named["output"])
+        return functional.spiking_trace(**heard, neuron=self.neuron(), **named)
 
-    def _all_weights(self) -> Tensor:
-        return torch.cat([self.dense_weight(), self.recurrent_weight], dim=1)
-
-    def _heard(self, arriving: Tensor | Events, out: Tensor) -> Events:
-        """All that arrives at the neurons, in order: input, and as further inputs their spikes."""
+    def _heard(self, arriving: Tensor | Events, out: Tensor) -> dict[str, Any]:
+        """All that arrives at the neurons: input, and as further inputs their spikes; with the
+        weights of both, and connections, as `functional.spiking` takes them."""
+        weight = torch.cat([self.dense_weight(), self.recurrent_weight], dim=1)
         later = self.later()
+        if later is None or later.ndim == 1:
+            return {"spikes": self._in_order(arriving, out, later), "weight": weight}
+        if isinstance(arriving, Events):
+            arriving = times_of_events(arriving, self.in_features, self.t_max)
+        shape = *arriving.shape[:-2], self.out_features, *arriving.shape[-2:]
+        of_input = arriving.unsqueeze(-3).expand(shape)
+        of_layer = out.unsqueeze(-3) + later[..., None]
+        room = max(arriving.shape[-1], out.shape[-1])
+        each = [
+            nn.functional.pad(x, (0, room - x.shape[-1]), value=math.inf)
+            for x in (of_input, of_layer)
+        ]
+        return {
+            "spikes": torch.cat(each, dim=-2).flatten(-3, -2),
+            "weight": weight.flatten(),
+            "connections": one_each(numbered(weight), weight.numel()),
+        }
+
+    def _in_order(self, arriving: Tensor | Events, out: Tensor, later: Tensor | None) -> Events:
+        """The same where each neuron hears a spike at one time."""
         own = events_from_spike_times(out if later is None else functional.delay(out, later))
         given = arriving if isinstance(arriving, Events) else events_from_spike_times(arriving)
         behind = torch.where(own.index < 0, own.index, own.index + self.in_features)

@@ -18,6 +18,7 @@ class LayerWeights(NamedTuple):
     weight: nn.Parameter
     sparse: Connected | None
     is_recurrent: bool
+    is_delayed: bool
 
     @classmethod
     def of(cls, layer: Any, name: str) -> "LayerWeights":
@@ -42,7 +43,7 @@ class LayerWeights(NamedTuple):
                 f"connection, or is noticed, at a time of its own; choose {delay}='axonal'"
             )
         sparse = getattr(layer, "recurrent_sparse" if is_recurrent else "sparse")
-        return cls(layer, getattr(layer, name), sparse, is_recurrent)
+        return cls(layer, getattr(layer, name), sparse, is_recurrent, kind is not None)
 
     def dense(self) -> Tensor:
         return self.weight if self.sparse is None else self.sparse.dense(self.weight)

@@ -105,7 +105,7 @@ class TensorRule(Rule):
         - ``weight``: ``"weight"``; or ``"recurrent_weight"``, where ``pre`` is as ``post`` what the
           layer gave. Simultaneous spikes count as potentiation there, too.
         - ``t_max``: ``None`` for that of the layer.
-        - others: as in a call of the rule.
+        - others: as in a call of the rule; ``state``, ``return_state``: for spikes without delays.
 
         **Returns:** the state, with ``return_state``; else ``None``.
         """
@@ -115,6 +115,12 @@ class TensorRule(Rule):
             raise ValueError(
                 "reduction must be 'mean' or 'sum' for one layer, got 'none'; rule(weight, pre, "
                 "post, reduction='none') returns the changes by each sample"
+            )
+        if weights.is_delayed and (return_state or state is not None):
+            raise ValueError(
+                "state and return_state of update_ are for layers without delays of these spikes: "
+                "those on their way at the end of a piece would be lost; call the rule with pre as "
+                "it arrives, and give what arrives later to the next piece"
             )
         options: dict[str, Any] = {"reduction": reduction, "t_max": end, "state": state, **signals}
         given = weights.dense(), weights.arriving(pre), post
