@@ -47,6 +47,7 @@ TABLES = {
     "fuse": _measured("fuse.py"),
     "processes": _measured("processes.py"),
     "soak": _measured("soak.py"),
+    "parting": _measured("parting.py"),
     "bridge": _measured("bridge.py"),
     "worker": _measured("worker.py"),
     "hardware": _measured("hardware.py"),
