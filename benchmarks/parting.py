@@ -13,6 +13,7 @@ import argparse
 import statistics
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -61,6 +62,14 @@ def state_of(own: Training, name: str) -> list[Tensor]:
     return [own.optimizer.state[p][name] for p in own.model.parameters()]
 
 
+def copy(to: Training, source: Training) -> None:
+    """Give one training the weights and the optimiser's state of another, in place."""
+    parts = [partial(state_of, name=name) for name in ("exp_avg", "exp_avg_sq", "step")]
+    for part in (weights_of, *parts):
+        for target, value in zip(part(to), part(source), strict=True):
+            target.copy_(value)
+
+
 def one_step(way: str, seed: int, dtype: torch.dtype, steps: int) -> dict[str, list[float]]:
     """How far losses, weights and moments are from the loop's after steps that begin where the loop
     is, or with the next weights."""
@@ -71,9 +80,7 @@ def one_step(way: str, seed: int, dtype: torch.dtype, steps: int) -> dict[str, l
         found["loss"].append(distance(ones, others))
         found["weights"].append(distance(weights_of(loop), weights_of(other)))
         found["moments"].append(distance(state_of(loop, "exp_avg"), state_of(other, "exp_avg")))
-        for name in ("exp_avg", "exp_avg_sq", "step"):
-            torch._foreach_copy_(state_of(other, name), state_of(loop, name))
-        torch._foreach_copy_(weights_of(other), weights_of(loop))
+        copy(other, loop)
         if way == "moved":
             move(other)
     return found

@@ -49,6 +49,7 @@ TABLES = {
     "soak": _measured("soak.py"),
     "parting": _measured("parting.py"),
     "bridge": _measured("bridge.py"),
+    "call_overhead": _measured("call_overhead.py"),
     "worker": _measured("worker.py"),
     "hardware": _measured("hardware.py"),
     "yinyang": _measured("yinyang.py", "yinyang_accuracy"),
