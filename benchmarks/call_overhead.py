@@ -157,7 +157,7 @@ def main() -> None:
         "",
         f"Written by `{' '.join(['python benchmarks/call_overhead.py', *sys.argv[1:]])}`; torch",
         "has one thread. A ratio is that of medians to the first row of a kind. Two that take",
-        "turns take longer than both alone: their code comes into the processor's caches anew.",
+        "turns take longer than both alone, as after anything else that fills the caches.",
         f"Load averages before {before}, after {load()}. {described()}.",
     ]
     own.out.write_text("\n".join([*head, *text]) + "\n")
