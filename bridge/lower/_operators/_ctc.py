@@ -50,7 +50,7 @@ def _(log_probs: torch.Tensor, *others: Any) -> torch.Tensor:
 
 @jax.custom_jvp
 def _only_slope(x: Any, slope: Any) -> Any:
-    """Zero for each sample, with this derivative by ``x``."""
+    """Zero for each sample, with this derivative by ``x``, which may be differentiated again."""
     return jnp.zeros(x.shape[1], x.dtype)
 
 
@@ -127,7 +127,7 @@ def _run(
     inside = (jnp.arange(log_probs.shape[0])[:, None] < steps)[..., None]
     other = 0 if zero_infinity else jnp.nan
     own = jnp.where(possible[:, None], jnp.exp(log_probs), other)
-    found = found + _only_slope(log_probs, lax.stop_gradient(jnp.where(inside, own, 0)))
+    found = found + _only_slope(log_probs, jnp.where(inside, own, 0))
     fits = (steps <= log_probs.shape[0]) & (lengths <= longest)
     found = jnp.where(fits, found, jnp.nan)
     return found[0] if single else found

@@ -123,6 +123,17 @@ class Of(nn.Module):
         return self.fn(*args)
 
 
+def test_a_ctc_gradient_has_the_derivative_that_torch_lacks(x64):
+    fn, params = bridge.as_jax_function(Of(F.ctc_loss), lowering="native")
+    targets, lengths = np.array([[1, 2]]), (np.array([3]), np.array([2]))
+    gradient = jax.jit(jax.grad(lambda x: fn(params, x, targets, *lengths)))
+    x, step = np.linspace(-1.0, -0.1, 9).reshape(3, 1, 3), 1e-5
+    direction = np.sin(np.arange(9.0)).reshape(x.shape)
+    _, found = jax.jvp(gradient, (x,), (direction,))
+    ends = [gradient(x + sign * step * direction) for sign in (1, -1)]
+    np.testing.assert_allclose(found, (ends[0] - ends[1]) / (2 * step), rtol=1e-6, atol=1e-8)
+
+
 def test_what_torch_refuses_is_nan_or_named():
     log_probs = np.log(np.full((5, 3, 4), 0.25, np.float32))
     fn, params = bridge.as_jax_function(Of(lambda *a: F.ctc_loss(*a, reduction="none")))
