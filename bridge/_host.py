@@ -66,20 +66,21 @@ class _Callback:
         self.in_types = tuple(in_types)
         self.in_dtypes = tuple(in_dtypes)
         self.out_types = tuple(out_types)
+        self._ranks = [*([1] if random else []), *(len(t.shape) for t in in_types)]
 
-    def __call__(self, seed: Any, *arrays: Any) -> list[np.ndarray]:
-        """The callback; ``arrays`` may have more axes in front, from vmap."""
-        operands = [np.asarray(seed), *map(np.asarray, arrays)]
-        ranks = [1, *(len(t.shape) for t in self.in_types)]
-        batch = np.broadcast_shapes(
-            *(a.shape[: a.ndim - rank] for a, rank in zip(operands, ranks, strict=True))
-        )
+    def __call__(self, *given: Any) -> list[np.ndarray]:
+        """The callback of the seed, if it is random, and arrays, which may have more axes in front,
+        from vmap."""
+        operands = [np.asarray(array) for array in given]
         with inside_callback(), _lock:
-            if not batch:
+            if [a.ndim for a in operands] == self._ranks:
                 return self._run(operands)
+            batch = np.broadcast_shapes(
+                *(a.shape[: a.ndim - rank] for a, rank in zip(operands, self._ranks, strict=True))
+            )
             spread = [
                 np.broadcast_to(a, batch + a.shape[a.ndim - rank :])
-                for a, rank in zip(operands, ranks, strict=True)
+                for a, rank in zip(operands, self._ranks, strict=True)
             ]
             rows = [self._run([a[index] for a in spread]) for index in np.ndindex(*batch)]
         return [
@@ -90,12 +91,12 @@ class _Callback:
         ]
 
     def _run(self, operands: Sequence[np.ndarray]) -> list[np.ndarray]:
-        seed, *arrays = operands
+        seed, *arrays = operands if self.random else (None, *operands)
         # Copies, because torch may write to its inputs.
         tensors = [
             tensor_copy("an input", a).to(d) for a, d in zip(arrays, self.in_dtypes, strict=True)
         ]
-        with _seeded(seed) if self.random else _never_random():
+        with _never_random() if seed is None else _seeded(seed):
             results = self.fn(tensors)
         return [_result(r, t) for r, t in zip(results, self.out_types, strict=True)]
 
@@ -106,7 +107,9 @@ def _is_inexact(array: Any) -> bool:
 
 def _in_jax(callback: _Callback, seed: Any, *arrays: Any) -> list[jax.Array]:
     out_types = list(callback.out_types)
-    return list(jax.pure_callback(callback, out_types, seed, *arrays, vmap_method="expand_dims"))
+    # JAX takes its time to hand over each array: no seed that nobody draws from.
+    operands = (seed, *arrays) if callback.random else arrays
+    return list(jax.pure_callback(callback, out_types, *operands, vmap_method="expand_dims"))
 
 
 class HostFunction:

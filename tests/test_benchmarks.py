@@ -95,6 +95,23 @@ def test_a_soak_notices_what_a_fresh_process_finds_otherwise(
     assert table[-1].startswith("From step 2 to 4: ")
 
 
+def test_parting_compares_steps_from_the_same_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    parting: Any = importlib.import_module("parting")
+    found = parting.one_step("compiled", 0, torch.float32, 3)
+    assert max(found["loss"]) < 1e-6 > max(found["weights"])
+    losses = {"loop": [1.0, 2.0], "moved": [1.5, 1.0], "compiled": [3.0, 1.0], "both": [1.0, 0.9]}
+    monkeypatch.setattr(parting, "last_loss", lambda way, seed, steps: losses[way][seed])
+    *rows, one, other, between = parting.loss_table(2, 1)
+    assert rows[3:5] == [
+        "| 1 | 2.0000 | 1.0000 | 1.0000 | 0.9000 |",
+        "| median | 1.5000 | 1.2500 | 2.0000 | 0.9500 |",
+    ]
+    assert "in 1 of 2 seeds; the median difference, without its sign, is 1.500" in one
+    assert "in 0 of 2 seeds" in other
+    assert "in 1 of 2 seeds" in between
+
+
 @nest_needed
 def test_simulators_find_the_spikes_of_the_same_network(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -16,6 +16,7 @@ FOLDER = Path(__file__).parent.parent / "examples" / "ecosystem"
 NEEDS = {
     "_classifier": "torch",
     "compiled_hybrid": "sklearn",
+    "ddp": "torch",
     "event_loader": "torch",
     "lightning_trainer": "lightning",
     "metrics": "torchmetrics",
@@ -91,6 +92,40 @@ def test_lightning_trains_with_two_processes(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "test accuracy" in done.stdout
+
+
+def test_a_process_of_several_trains_its_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ddp = example("ddp")
+    monkeypatch.setattr(ddp, "keep_to_own_cores", lambda *_: None)
+    ddp.train(0, 1, 1, tmp_path / "store", tmp_path)
+    printed = capsys.readouterr().out
+    assert printed.count("epoch 1: loss") == printed.count("test accuracy") == 1
+    state = torch.load(tmp_path / "model.pt", weights_only=True)
+    torch.manual_seed(0)
+    for name, value in ddp.build_model().named_parameters():
+        assert state[name].isfinite().all()
+        assert not torch.equal(state[name], value)
+    for options, status in (["--help"], 0), (["--processes", "0"], 2):
+        monkeypatch.setattr(sys, "argv", ["ddp.py", *options])
+        with pytest.raises(SystemExit, match=str(status)):
+            ddp.main()
+
+
+@pytest.mark.thorough
+def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
+    example("ddp")
+    printed = []
+    for processes in "1", "2":
+        command = [sys.executable, FOLDER / "ddp.py", "--processes", processes, "--epochs", "2"]
+        done = subprocess.run(
+            [*command, "--out", tmp_path], capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
+        printed.append(done.stdout)
+    assert printed[0] == printed[1]
+    assert printed[0].count("loss") == 2
 
 
 def test_workers_read_events_for_a_layer() -> None:

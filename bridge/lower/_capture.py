@@ -20,9 +20,10 @@ from .._torch_internals import (
 )
 from .._watch import capturing
 from ._custom_function import Application
+from ._functions import BlindFunctions
 from ._gradient_mode import GradientMode, detached, make_leaf
 from ._inner_gradient import InnerGradients
-from ._operators._table import TABLE
+from ._operators._table import RULES, TABLE
 from ._recurrent_layers import RecurrentLayers
 
 Flat = Callable[[Sequence[torch.Tensor]], tuple[list[Any], Any]]
@@ -62,9 +63,8 @@ class _CustomFunctions:
 
 @functools.cache
 def _rules() -> dict[Any, Any]:
-    return {
-        operator: rule for operator, rule in simpler_operators().items() if operator not in TABLE
-    }
+    own = {op: rule for op, rule in simpler_operators().items() if op not in TABLE}
+    return own | RULES
 
 
 def constants(graph: torch.fx.GraphModule) -> list[torch.Tensor]:
@@ -90,7 +90,7 @@ def capture(
 
     def forward(*tensors: torch.Tensor) -> list[torch.Tensor]:
         nonlocal tree, paths
-        with GradientMode(), RecurrentLayers(), InnerGradients(make_leaf):
+        with GradientMode(), RecurrentLayers(), BlindFunctions(), InnerGradients(make_leaf):
             leaves, tree = fn(tensors)
         paths = output_paths(leaves, tree, name)
         leaves = [detached(leaf) for leaf in leaves]

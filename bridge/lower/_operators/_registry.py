@@ -37,6 +37,10 @@ class Operator(NamedTuple):
 TABLE: dict[Any, Operator] = {}
 """By overload of the operator."""
 
+RULES: dict[Any, Callable[..., Any]] = {}
+"""By overload: functions of torch that compute an operator by simpler ones, where the shapes of its
+outputs depend on values or torch has no such rule."""
+
 NAMES: dict[str, str] = {}
 """All names, also of overloads that this version of torch lacks, with the module that they are
 implemented in."""
@@ -59,5 +63,19 @@ def lowers(*names: str, needs: Needs = Needs.NOTHING) -> Callable[[Callable[...,
             if overload is not None:
                 TABLE[overload] = Operator(run, needs)
         return run
+
+    return enter
+
+
+def simplifies(*names: str) -> Callable[[Callable[..., Any]], Any]:
+    """Enter the decorated rule for these overloads."""
+
+    def enter(rule: Callable[..., Any]) -> Callable[..., Any]:
+        for name in names:
+            NAMES[name] = rule.__module__.rpartition(".")[2]
+            overload = find_overload(name)
+            if overload is not None:
+                RULES[overload] = rule
+        return rule
 
     return enter

@@ -53,7 +53,7 @@ def _expand(out: Any, x: Any, size: Any, *, implicit: bool = False) -> Any:
     return jnp.broadcast_to(x, out.shape)
 
 
-@lowers("permute")
+@lowers("permute", "permute_copy")
 def _permute(x: Any, dims: Sequence[int]) -> Any:
     return jnp.transpose(x, dims)
 
@@ -102,7 +102,7 @@ def _split(x: Any, size: int, dim: int = 0) -> Any:
     return [lax.slice_in_dim(x, start, min(start + size, total), axis=dim) for start in starts]
 
 
-@lowers("unbind.int")
+@lowers("unbind.int", "unbind_copy.int")
 def _unbind(x: Any, dim: int = 0) -> Any:
     return [lax.index_in_dim(x, i, dim, keepdims=False) for i in range(x.shape[dim])]
 

@@ -61,6 +61,22 @@ def _median_dim(x: Any, dim: int = -1, keepdim: bool = False) -> Any:
     return taken(x, found, dim, keepdim)
 
 
+@lowers("nanmedian.dim")
+def _nanmedian_dim(x: Any, dim: int = -1, keepdim: bool = False) -> Any:
+    if not x.ndim:
+        return x, jnp.zeros((), jnp.int32)
+    fixed = lax.stop_gradient(x)
+    # NaN comes last.
+    order = _order(fixed, dim, False)
+    count = jnp.sum(~jnp.isnan(fixed), dim, keepdims=True)
+    return taken(x, jnp.take_along_axis(order, jnp.maximum(count - 1, 0) // 2, dim), dim, keepdim)
+
+
+@lowers("nanmedian")
+def _nanmedian(x: Any) -> Any:
+    return _nanmedian_dim(x.reshape(-1), 0)[0]
+
+
 @lowers("median")
 def _median(x: Any) -> Any:
     return _median_dim(x.reshape(-1), 0)[0]
