@@ -43,6 +43,57 @@ def test_cross_entropy_is_the_formula(scale, penalty, smoothing):
     assert gradcheck(lambda v: loss(v, TARGET), voltages.requires_grad_())
 
 
+@pytest.mark.parametrize("level", [0.0, 2.0, 5.0])
+def test_maxima_that_sink_are_raised_and_others_left_alone(level):
+    above = volts(4, 3).abs().requires_grad_()
+    v = above.detach().numpy()
+    spread = np.sqrt(np.mean((v - v.mean(axis=1, keepdims=True)) ** 2))
+    sunk = np.maximum(level - v.mean(axis=1) / spread, 0)
+    assert (sunk > 0).any() or level == 0
+    loss = snn.VoltageCrossEntropyLoss(level=level, reduction="none")(above, TARGET)
+    wanted = expected(above.detach(), TARGET, 1, 0, 0) + torch.from_numpy(0.1 * sunk**2)
+    torch.testing.assert_close(loss, wanted, rtol=1e-12, atol=1e-15)
+    loss.sum().backward()
+    # The cross-entropy moves no mean.
+    of_mean = gradient(above).sum(dim=1).numpy()
+    np.testing.assert_allclose(of_mean, -0.2 * sunk / spread, rtol=1e-10, atol=1e-14)
+
+    below = above.detach().clone()
+    below[0, 0] = -1e-6
+    losses = [
+        snn.VoltageCrossEntropyLoss(level=each)(v, TARGET)
+        for v in (below, torch.full((4, 3), 0.1))
+        for each in (0.0, level)
+    ]
+    assert losses[0] == losses[1]
+    assert losses[2] == losses[3]
+
+
+def test_readouts_do_not_sink_to_where_they_have_no_gradient():
+    """The mean falls, as noise in weights makes it, but for the term."""
+    torch.manual_seed(0)
+    spikes = torch.rand(64, 20, 1) * 20e-3
+    target = (spikes[:, :2, 0].argmin(dim=1)).long()
+
+    def train(level: float) -> torch.Tensor:
+        torch.manual_seed(1)
+        layer = snn.LI(20, 2)
+        snn.initialise_(layer, spikes)
+        loss_function = snn.VoltageCrossEntropyLoss(level=level)
+        optimizer = torch.optim.Adam(layer.parameters(), lr=0.02)
+        for _ in range(100):
+            optimizer.zero_grad()
+            # What lowers voltages, as noise does in deeper networks.
+            voltages = layer(spikes)
+            (loss_function(voltages, target) + 0.05 * voltages.mean()).backward()
+            optimizer.step()
+        return layer(spikes).detach()
+
+    sunk, held = train(0.0), train(2.0)
+    assert (held == 0).double().mean() < (sunk == 0).double().mean()
+    assert held.mean() > sunk.mean()
+
+
 @pytest.mark.parametrize("batch", [(), (4,), (2, 2), (0,), (3, 0)])
 def test_reductions_and_leading_shapes(batch):
     voltages = volts(*batch, 3).requires_grad_()
@@ -138,6 +189,7 @@ def test_bad_input(scale, voltages, target, error, message):
         ({"scale": "mean"}, ValueError),
         ({"scale": None}, TypeError),
         ({"penalty": -1.0}, ValueError),
+        ({"level": -1.0}, ValueError),
         ({"label_smoothing": 1.1}, ValueError),
         ({"reduction": "average"}, ValueError),
     ],

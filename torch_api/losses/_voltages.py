@@ -19,6 +19,7 @@ class VoltageCrossEntropyLoss(nn.Module):
     With the read-outs ``v_n`` of a sample and its correct output ``*``,
 
         loss = log sum_n exp(scale (v_n - v_*)) + penalty mean_n v_n^2
+               + 0.1 max(0, level - mean_n v_n / spread)^2
 
     The logits ``scale v_n`` should differ by about 1 to begin with: with much smaller ones all
     classes stay equally likely for long, with much larger ones a wrong sample counts far more than
@@ -26,6 +27,14 @@ class VoltageCrossEntropyLoss(nn.Module):
     by ``"integral"`` are volt seconds: one potential of weight ``w`` has ``tau_syn w``, at a peak
     of ``w / 4`` if ``tau_mem`` is ``2 tau_syn``, so that ``scale = 1 / (4 tau_syn)`` makes the two
     comparable; with ``tau_weight`` times ``(1 + tau_mem / tau_weight) (1 + tau_syn / tau_weight)``.
+
+    The cross-entropy itself leaves open where the mean of a sample's read-outs is, and noise in
+    training lets it sink, since lower voltages vary less. Maxima (``LI(readout="max")``) cannot
+    sink below ``v_leak``, and have no gradient there: a network whose read-outs have got that far
+    forgets what it has learned. The last term keeps the mean at ``level`` times the ``spread``, the
+    root mean square of the batch's read-outs about each sample's mean, which counts as a constant.
+    It is there only for batches without a negative read-out, as those of maxima are with ``v_leak``
+    at 0; so it leaves alone read-outs of either sign, which have no such floor.
 
     ``scale="auto"`` looks instead of assuming: it is one over the spread of the read-outs, their
     root mean square about each sample's mean, in the first batch in which they differ, and constant
@@ -37,6 +46,7 @@ class VoltageCrossEntropyLoss(nn.Module):
 
     - ``scale``: per volt or per volt second, > 0; or ``"auto"``.
     - ``penalty``: weight of the squared read-outs, unscaled, which keeps maxima from growing.
+    - ``level``: where the mean of read-outs that are all >= 0 is kept, in spreads; 0 for anywhere.
     - ``label_smoothing``: share of the target, in [0, 1], that is spread over all classes.
     - ``reduction``: ``"mean"`` (0 for an empty batch) or ``"sum"`` over the samples, or ``"none"``.
 
@@ -54,6 +64,7 @@ class VoltageCrossEntropyLoss(nn.Module):
         scale: float | Literal["auto"] = 1.0,
         *,
         penalty: float = 0.0,
+        level: float = 2.0,
         label_smoothing: float = 0.0,
         reduction: Reduction = "mean",
     ) -> None:
@@ -62,9 +73,9 @@ class VoltageCrossEntropyLoss(nn.Module):
             raise ValueError(f"scale must be a number or 'auto', got {scale!r}")
         if not isinstance(scale, str):
             check_number(scale, "scale", positive=True)
-        check_voltage_settings(penalty, label_smoothing, reduction)
+        check_voltage_settings(penalty, level, label_smoothing, reduction)
         self.scale: float | Literal["auto"] = scale
-        self.penalty, self.label_smoothing = penalty, label_smoothing
+        self.penalty, self.level, self.label_smoothing = penalty, level, label_smoothing
         self.reduction: Reduction = reduction
         self.register_buffer("found_scale", torch.tensor(math.nan) if scale == "auto" else None)
 
@@ -75,6 +86,7 @@ class VoltageCrossEntropyLoss(nn.Module):
             target,
             scale=self._find(voltages) if isinstance(scale, str) else scale,
             penalty=self.penalty,
+            level=self.level,
             label_smoothing=self.label_smoothing,
             reduction=self.reduction,
         )
@@ -101,6 +113,6 @@ class VoltageCrossEntropyLoss(nn.Module):
 
     def extra_repr(self) -> str:
         return (
-            f"scale={self.scale!r}, penalty={self.penalty}, "
+            f"scale={self.scale!r}, penalty={self.penalty}, level={self.level}, "
             f"label_smoothing={self.label_smoothing}, reduction={self.reduction!r}"
         )
