@@ -141,11 +141,25 @@ def test_what_torch_refuses_is_nan_or_named():
     loss = fn(params, log_probs, targets, np.array([5, 6, 5]), np.array([2, 2, 3]))
     assert fn.lowering == "native"
     assert np.isnan(loss).all()
+    in_a_row, times = np.array([1, 2, 1, 2]), np.array([5, 5, 5])
+    for labels, lengths in (in_a_row, [1, 1, 1]), (targets[[1, 1, 1]] - 2, [2, 2, 2]):
+        assert np.isnan(fn(params, log_probs, labels, times, np.array(lengths))).all()
+    named, given = bridge.as_jax_function(Of(F.ctc_loss), lowering="native")
+    for labels, lengths, message in (
+        (targets[:1], [2, 2, 2], "`targets` must have shape"),
+        (targets, [2], "`target_lengths` must have one length for each of 3"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            named(given, log_probs, labels, times, np.array(lengths))
+    named, given = bridge.as_jax_function(nn.CTCLoss(blank=-1), lowering="native")
+    with pytest.raises(ValueError, match="`blank` must be one of the 4 classes"):
+        named(given, log_probs, targets, times, np.array([2, 2, 2]))
     ones = np.ones((2, 3), np.float32)
     fn, params = bridge.as_jax_function(nn.GaussianNLLLoss(reduction="none"))
-    loss = fn(params, ones, ones, np.array([1, -1], np.float32))
+    loss = fn(params, ones, ones, np.array([np.inf, -1], np.float32))
     assert fn.lowering == "native"
-    assert (np.isnan(loss) == [[False], [True]]).all()
+    assert np.isposinf(loss[0]).all()
+    assert np.isnan(loss[1]).all()
     fn, params = bridge.as_jax_function(nn.GaussianNLLLoss(), lowering="native")
     with pytest.raises(ValueError, match=r"`var` has shape \(4,\)"):
         fn(params, ones, ones, np.ones(4, np.float32))
