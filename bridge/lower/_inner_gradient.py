@@ -4,6 +4,7 @@ the graph, and differentiated by JAX."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,9 @@ from torch.overrides import TorchFunctionMode
 from ._reasons import NotLowered
 
 _REQUIRES: Any = torch.Tensor.requires_grad.__set__  # pyright: ignore[reportAttributeAccessIssue]
+_ASKS: Any = torch.Tensor.requires_grad.__get__  # pyright: ignore[reportAttributeAccessIssue]
+# They take what requires no gradients, as nothing does while code is captured, for constant.
+_TRANSFORMS = "torch._functorch.eager_transforms", "torch.autograd.functional"
 
 
 class InnerGradients(TorchFunctionMode):
@@ -34,6 +38,11 @@ class InnerGradients(TorchFunctionMode):
             return _recorded(*args, **kwargs)
         if func in (torch.Tensor.backward, torch.autograd.backward):
             raise NotLowered("it calls backward inside; torch.autograd.grad becomes JAX")
+        if func == _ASKS and sys._getframe(1).f_globals.get("__name__") in _TRANSFORMS:
+            raise NotLowered(
+                "it computes gradients inside with torch.func or torch.autograd.functional; "
+                "torch.autograd.grad, and torch.func.jvp and jacfwd, become JAX"
+            )
         if func in (torch.Tensor.requires_grad_, _REQUIRES):
             wanted = args[1] if len(args) > 1 else kwargs.get("requires_grad", True)
             if wanted and torch.is_grad_enabled():

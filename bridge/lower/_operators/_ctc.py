@@ -25,24 +25,20 @@ def _by_lengths(
         torch.as_tensor(given, dtype=torch.int64, device=targets.device)
         for given in (input_lengths, target_lengths)
     ]
-    _check(log_probs, targets, *lengths, blank)
+    _check(log_probs, targets, lengths, blank)
     loss = torch.ops.evtorch.ctc_loss(log_probs, targets, *lengths, blank, zero_infinity)
     # What torch keeps for its backward pass.
     return loss, log_probs.new_empty(0)
 
 
 def _check(
-    log_probs: torch.Tensor,
-    targets: torch.Tensor,
-    input_lengths: torch.Tensor,
-    target_lengths: torch.Tensor,
-    blank: int,
+    log_probs: torch.Tensor, targets: torch.Tensor, lengths: list[torch.Tensor], blank: int
 ) -> None:
     """What torch checks when it computes the loss, of all that is known without values."""
     batch, classes = log_probs.shape[1] if log_probs.ndim == 3 else 1, log_probs.shape[-1]
     if not 0 <= blank < classes:
         raise ValueError(f"`blank` must be one of the {classes} classes of log_probs, got {blank}")
-    for name, given in {"input": input_lengths, "target": target_lengths}.items():
+    for name, given in zip(("input", "target"), lengths, strict=True):
         if given.numel() != batch:
             raise ValueError(
                 f"`{name}_lengths` must have one length for each of {batch} samples, got "

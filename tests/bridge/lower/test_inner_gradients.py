@@ -140,9 +140,19 @@ def of_a_chain(x):
     return torch.autograd.grad((y**2).sum(), [x, y])[0]
 
 
+def by_transformation(x):
+    return torch.func.vmap(torch.func.grad(lambda row: (row**3).sum()))(x)
+
+
+def by_functional(x):
+    return torch.autograd.functional.jacobian(torch.sin, x)
+
+
 @pytest.mark.parametrize(
     ("function", "reason"),
     [
+        (by_transformation, "inside with torch.func or torch.autograd.functional"),
+        (by_functional, "inside with torch.func or torch.autograd.functional"),
         (by_backward, "calls backward inside"),
         (of_another, "with is_grads_batched or allow_unused"),
         (through_noise, "computes gradients through random numbers"),

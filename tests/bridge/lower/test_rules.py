@@ -83,6 +83,8 @@ def other_cases(dtype):
     x = x.masked_fill(x > 1, torch.nan)
     yield lambda x: torch.nanmedian(x, 1), x
     yield torch.nanmedian, x
+    yield torch.nanmedian, x[:0]
+    yield torch.median, x[:0]
     variance = y[:, :1] ** 2
     yield lambda *a: F.gaussian_nll_loss(*a, full=True, eps=0.1), x.nan_to_num(), y, variance
 
@@ -166,4 +168,9 @@ def test_what_torch_refuses_is_nan_or_named():
     squares = Of(lambda a, b: torch.linalg.lstsq(a, b, driver="gelsd"))
     fn, params = bridge.as_jax_function(squares, lowering="native")
     with pytest.raises(bridge.BridgeError, match="driver='gelsd' returns residuals or none"):
+        fn(params, ones.T, ones.T)
+    fn, params = bridge.as_jax_function(
+        Of(lambda a, b: torch.linalg.lstsq(a, b, driver="qr")), lowering="native"
+    )
+    with pytest.raises(ValueError, match="`driver` must be 'gelsy'"):
         fn(params, ones.T, ones.T)
