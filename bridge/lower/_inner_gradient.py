@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import torch
 from torch.overrides import TorchFunctionMode
 
+from .._torch_internals import forward_mode_active, functorch_active
 from ._reasons import NotLowered
 
 _REQUIRES: Any = torch.Tensor.requires_grad.__set__  # pyright: ignore[reportAttributeAccessIssue]
@@ -71,6 +72,8 @@ def _recorded(
     for output, weight in zip(outputs, weights, strict=True):
         if weight is None and output.numel() != 1:
             raise RuntimeError("grad can be implicitly created only for scalar outputs")
+    if functorch_active() or forward_mode_active():
+        raise NotLowered("it computes gradients inside of another transformation, as of torch.func")
     if is_grads_batched or allow_unused:
         raise NotLowered("it computes gradients inside with is_grads_batched or allow_unused")
     weights = [

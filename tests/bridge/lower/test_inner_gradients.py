@@ -167,3 +167,10 @@ def test_other_ways_run_in_torch_and_say_why(function, reason):
     assert reason in fn.lowering_reason
     if function is not through_noise:
         np.testing.assert_allclose(found, function(torch.tensor(x)).detach(), rtol=1e-6)
+
+
+def test_those_within_transformations_are_refused():
+    """As in torch, which names `requires_grad_`."""
+    fn, params = bridge.as_jax_function(torch.func.vmap(hessian), lowering="native")
+    with pytest.raises(bridge.BridgeError, match="inside of another transformation"):
+        fn(params, X)
