@@ -63,7 +63,7 @@ def _gaussian_nll_loss(
         raise ValueError(
             f"`var` has shape {tuple(var.shape)}, which fits no input of {tuple(input.shape)}"
         )
-    bounded = var + (var.clamp(min=eps) - var).detach()
+    bounded = torch.where(var < eps, var + (eps - var).detach(), var)
     bounded = bounded.masked_fill(var < 0, math.nan)
     loss = 0.5 * (bounded.log() + (input - target) ** 2 / bounded)
     loss = loss + (0.5 * math.log(2 * math.pi) if full else 0.0)

@@ -4,6 +4,7 @@ the graph, and differentiated by JAX."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,9 +13,13 @@ import jax.numpy as jnp
 import torch
 from torch.overrides import TorchFunctionMode
 
+from .._torch_internals import forward_mode_active, functorch_active
 from ._reasons import NotLowered
 
 _REQUIRES: Any = torch.Tensor.requires_grad.__set__  # pyright: ignore[reportAttributeAccessIssue]
+_ASKS: Any = torch.Tensor.requires_grad.__get__  # pyright: ignore[reportAttributeAccessIssue]
+# They take what requires no gradients, as nothing does while code is captured, for constant.
+_TRANSFORMS = "torch._functorch.eager_transforms", "torch.autograd.functional"
 
 
 class InnerGradients(TorchFunctionMode):
@@ -34,6 +39,11 @@ class InnerGradients(TorchFunctionMode):
             return _recorded(*args, **kwargs)
         if func in (torch.Tensor.backward, torch.autograd.backward):
             raise NotLowered("it calls backward inside; torch.autograd.grad becomes JAX")
+        if func == _ASKS and sys._getframe(1).f_globals.get("__name__") in _TRANSFORMS:
+            raise NotLowered(
+                "it computes gradients inside with torch.func or torch.autograd.functional; "
+                "torch.autograd.grad, and torch.func.jvp and jacfwd, become JAX"
+            )
         if func in (torch.Tensor.requires_grad_, _REQUIRES):
             wanted = args[1] if len(args) > 1 else kwargs.get("requires_grad", True)
             if wanted and torch.is_grad_enabled():
@@ -62,6 +72,8 @@ def _recorded(
     for output, weight in zip(outputs, weights, strict=True):
         if weight is None and output.numel() != 1:
             raise RuntimeError("grad can be implicitly created only for scalar outputs")
+    if functorch_active() or forward_mode_active():
+        raise NotLowered("it computes gradients inside of another transformation, as of torch.func")
     if is_grads_batched or allow_unused:
         raise NotLowered("it computes gradients inside with is_grads_batched or allow_unused")
     weights = [

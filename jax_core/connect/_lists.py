@@ -141,9 +141,9 @@ def check_nothing_lost(connections: Connections | None, return_state: bool) -> N
     if return_state and getattr(connections, "delay", None) is not None:
         raise ValueError(
             "return_state=True does not go with delays of connections: spikes on their way at "
-            "t_max would be lost. Layers of torch_api keep them; elsewhere, add the delays to the "
-            "spikes, with one input for each connection, and give those that arrive after t_max to "
-            "the next piece"
+            "t_max would be lost. LIF and the like of torch_api keep them; elsewhere, add the "
+            "delays to the spikes, with one input for each connection, and give those that arrive "
+            "after t_max to the next piece"
         )
 
 

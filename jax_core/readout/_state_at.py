@@ -78,8 +78,11 @@ def _chunks(time: Array, pre: Array, shape: tuple[int, ...]) -> _Chunk:
     length = min(count, _CHUNK, max(_LEAST_CHUNK, _LARGEST_CHUNK // max(1, math.prod(shape))))
     others = -(-count // length) - 1
     missing = (1 + others + -others % _group(others)) * length - count
-    # Absent ones act on nobody, at a time that makes no infinite ones.
-    time = jnp.where(jnp.isinf(time), 0, time)
+    # Absent ones act on nobody, at a time that makes no exponentials infinite, as going back would:
+    # these would be NaN in gradients, times zero.
+    fixed = lax.stop_gradient(time)
+    last = jnp.max(fixed, axis=-1, keepdims=True, initial=0, where=fixed < jnp.inf)
+    time = jnp.where(jnp.isinf(time), last, time)
     fixed = lax.stop_gradient(time)
     before = jnp.concatenate([fixed[:, :1], fixed[:, :-1]], axis=-1)
     position = lax.broadcasted_iota(jnp.int32, (len(time), count + missing), 1)

@@ -53,3 +53,16 @@ def test_states_and_gradients_are_those_of_a_sum_over_events(slots, present, x64
 
     for one, other in zip(both(state_at), both(summed), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-11)
+
+
+def test_absent_events_leave_gradients_finite():
+    """Also where the way from the last event back to time 0 is a hundred time constants long."""
+    time, pre = jnp.array([[0.9, jnp.inf]], jnp.float32), jnp.zeros((1, 2), jnp.int32)
+
+    def total(time, weight, *taus):
+        v, i = state_at(jnp.ones((1, 1)), jnp.zeros((1, 1), jnp.int32), time, pre, weight, *taus)
+        return jnp.sum(v + i)
+
+    taus = jnp.float32(2e-2), jnp.float32(5e-3)
+    for gradient in jax.grad(total, range(4))(time, jnp.ones((1, 1), jnp.float32), *taus):
+        assert jnp.all(jnp.isfinite(gradient))

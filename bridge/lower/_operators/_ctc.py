@@ -25,9 +25,30 @@ def _by_lengths(
         torch.as_tensor(given, dtype=torch.int64, device=targets.device)
         for given in (input_lengths, target_lengths)
     ]
+    _check(log_probs, targets, lengths, blank)
     loss = torch.ops.evtorch.ctc_loss(log_probs, targets, *lengths, blank, zero_infinity)
     # What torch keeps for its backward pass.
     return loss, log_probs.new_empty(0)
+
+
+def _check(
+    log_probs: torch.Tensor, targets: torch.Tensor, lengths: list[torch.Tensor], blank: int
+) -> None:
+    """What torch checks when it computes the loss, of all that is known without values."""
+    batch, classes = log_probs.shape[1] if log_probs.ndim == 3 else 1, log_probs.shape[-1]
+    if not 0 <= blank < classes:
+        raise ValueError(f"`blank` must be one of the {classes} classes of log_probs, got {blank}")
+    for name, given in zip(("input", "target"), lengths, strict=True):
+        if given.numel() != batch:
+            raise ValueError(
+                f"`{name}_lengths` must have one length for each of {batch} samples, got "
+                f"{given.numel()}"
+            )
+    if targets.ndim not in (1, 2) or (targets.ndim == 2 and len(targets) != batch):
+        raise ValueError(
+            f"`targets` must have shape (batch, longest), with {batch} samples, or have all labels "
+            f"in a row, got shape {tuple(targets.shape)}"
+        )
 
 
 @torch.library.custom_op("evtorch::ctc_loss", mutates_args=())
@@ -113,7 +134,7 @@ def _run(
     blank: int,
     zero_infinity: bool,
 ) -> Any:
-    single = log_probs.ndim == 2
+    single, in_a_row = log_probs.ndim == 2, targets.ndim == 1
     if single:
         log_probs, targets = log_probs[:, None], targets.reshape(1, -1)
     steps, lengths = jnp.reshape(input_lengths, -1), jnp.reshape(target_lengths, -1)
@@ -128,7 +149,11 @@ def _run(
     other = 0 if zero_infinity else jnp.nan
     own = jnp.where(possible[:, None], jnp.exp(log_probs), other)
     found = found + _only_slope(log_probs, jnp.where(inside, own, 0))
-    fits = (steps <= log_probs.shape[0]) & (lengths <= longest)
+    fits = (steps >= 0) & (steps <= log_probs.shape[0]) & (lengths >= 0) & (lengths <= longest)
+    # Read as they are, negative labels would count from the last class.
+    fits &= jnp.all(labels >= 0, 1)
+    if in_a_row:
+        fits &= jnp.sum(lengths) == longest
     found = jnp.where(fits, found, jnp.nan)
     return found[0] if single else found
 

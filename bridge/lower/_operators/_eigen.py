@@ -46,6 +46,8 @@ def _eigenvalues(x: Any) -> Any:
 def _lstsq(
     a: torch.Tensor, b: torch.Tensor, rcond: float | None = None, *, driver: str | None = None
 ) -> Any:
+    if driver not in (None, "gelsy", "gels", "gelsd", "gelss"):
+        raise ValueError(f"`driver` must be 'gelsy', 'gels', 'gelsd' or 'gelss', got {driver!r}")
     rows, columns = a.shape[-2:]
     if driver in ("gelss", "gelsd") and rows > columns:
         # There are residuals if the rank is full.

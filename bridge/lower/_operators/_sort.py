@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -74,9 +75,15 @@ def _nanmedian_dim(x: Any, dim: int = -1, keepdim: bool = False) -> Any:
 
 @lowers("nanmedian")
 def _nanmedian(x: Any) -> Any:
-    return _nanmedian_dim(x.reshape(-1), 0)[0]
+    return _of_all(_nanmedian_dim, x)
 
 
 @lowers("median")
 def _median(x: Any) -> Any:
-    return _median_dim(x.reshape(-1), 0)[0]
+    return _of_all(_median_dim, x)
+
+
+def _of_all(along: Callable[..., Any], x: Any) -> Any:
+    if x.size == 0 and is_float(x):
+        return jnp.full((), jnp.nan, x.dtype)
+    return along(x.reshape(-1), 0)[0]

@@ -140,9 +140,19 @@ def of_a_chain(x):
     return torch.autograd.grad((y**2).sum(), [x, y])[0]
 
 
+def by_transformation(x):
+    return torch.func.vmap(torch.func.grad(lambda row: (row**3).sum()))(x)
+
+
+def by_functional(x):
+    return torch.autograd.functional.jacobian(torch.sin, x)
+
+
 @pytest.mark.parametrize(
     ("function", "reason"),
     [
+        (by_transformation, "inside with torch.func or torch.autograd.functional"),
+        (by_functional, "inside with torch.func or torch.autograd.functional"),
         (by_backward, "calls backward inside"),
         (of_another, "with is_grads_batched or allow_unused"),
         (through_noise, "computes gradients through random numbers"),
@@ -157,3 +167,14 @@ def test_other_ways_run_in_torch_and_say_why(function, reason):
     assert reason in fn.lowering_reason
     if function is not through_noise:
         np.testing.assert_allclose(found, function(torch.tensor(x)).detach(), rtol=1e-6)
+
+
+def test_those_within_transformations_are_refused():
+    """As in torch, which names `requires_grad_`."""
+
+    def of_rows(x):
+        return torch.func.vmap(hessian)(x)
+
+    fn, params = bridge.as_jax_function(of_rows, lowering="native")
+    with pytest.raises(bridge.BridgeError, match="inside of another transformation"):
+        fn(params, X.astype(np.float32))

@@ -83,6 +83,8 @@ def other_cases(dtype):
     x = x.masked_fill(x > 1, torch.nan)
     yield lambda x: torch.nanmedian(x, 1), x
     yield torch.nanmedian, x
+    yield torch.nanmedian, x[:0]
+    yield torch.median, x[:0]
     variance = y[:, :1] ** 2
     yield lambda *a: F.gaussian_nll_loss(*a, full=True, eps=0.1), x.nan_to_num(), y, variance
 
@@ -141,15 +143,34 @@ def test_what_torch_refuses_is_nan_or_named():
     loss = fn(params, log_probs, targets, np.array([5, 6, 5]), np.array([2, 2, 3]))
     assert fn.lowering == "native"
     assert np.isnan(loss).all()
+    in_a_row, times = np.array([1, 2, 1, 2]), np.array([5, 5, 5])
+    for labels, lengths in (in_a_row, [1, 1, 1]), (targets[[1, 1, 1]] - 2, [2, 2, 2]):
+        assert np.isnan(fn(params, log_probs, labels, times, np.array(lengths))).all()
+    named, given = bridge.as_jax_function(Of(F.ctc_loss), lowering="native")
+    for labels, lengths, message in (
+        (targets[:1], [2, 2, 2], "`targets` must have shape"),
+        (targets, [2], "`target_lengths` must have one length for each of 3"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            named(given, log_probs, labels, times, np.array(lengths))
+    named, given = bridge.as_jax_function(nn.CTCLoss(blank=-1), lowering="native")
+    with pytest.raises(ValueError, match="`blank` must be one of the 4 classes"):
+        named(given, log_probs, targets, times, np.array([2, 2, 2]))
     ones = np.ones((2, 3), np.float32)
     fn, params = bridge.as_jax_function(nn.GaussianNLLLoss(reduction="none"))
-    loss = fn(params, ones, ones, np.array([1, -1], np.float32))
+    loss = fn(params, ones, ones, np.array([np.inf, -1], np.float32))
     assert fn.lowering == "native"
-    assert (np.isnan(loss) == [[False], [True]]).all()
+    assert np.isposinf(loss[0]).all()
+    assert np.isnan(loss[1]).all()
     fn, params = bridge.as_jax_function(nn.GaussianNLLLoss(), lowering="native")
     with pytest.raises(ValueError, match=r"`var` has shape \(4,\)"):
         fn(params, ones, ones, np.ones(4, np.float32))
     squares = Of(lambda a, b: torch.linalg.lstsq(a, b, driver="gelsd"))
     fn, params = bridge.as_jax_function(squares, lowering="native")
     with pytest.raises(bridge.BridgeError, match="driver='gelsd' returns residuals or none"):
+        fn(params, ones.T, ones.T)
+    fn, params = bridge.as_jax_function(
+        Of(lambda a, b: torch.linalg.lstsq(a, b, driver="qr")), lowering="native"
+    )
+    with pytest.raises(ValueError, match="`driver` must be 'gelsy'"):
         fn(params, ones.T, ones.T)
