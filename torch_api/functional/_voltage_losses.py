@@ -15,7 +15,7 @@ from ._loss_checks import (
 from ._reduction import Reduction, check_reduction, reduce_loss
 
 # Enough to hold the mean against noise, little beside a cross-entropy.
-_WEIGHT_OF_LEVEL = 0.1
+_WEIGHT_OF_LEVEL = 0.5
 
 
 def voltage_cross_entropy(

@@ -19,7 +19,7 @@ class VoltageCrossEntropyLoss(nn.Module):
     With the read-outs ``v_n`` of a sample and its correct output ``*``,
 
         loss = log sum_n exp(scale (v_n - v_*)) + penalty mean_n v_n^2
-               + 0.1 max(0, level - mean_n v_n / spread)^2
+               + 0.5 max(0, level - mean_n v_n / spread)^2
 
     The logits ``scale v_n`` should differ by about 1 to begin with: with much smaller ones all
     classes stay equally likely for long, with much larger ones a wrong sample counts far more than
