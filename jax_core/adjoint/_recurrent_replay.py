@@ -5,6 +5,7 @@ input event, a spike, or a spike's arrival, at all neurons or, with a delay for 
 one of them. A spike arrives at the time that it has, as a function of all that came before.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -73,7 +74,7 @@ def _merge(events: Array, own: Array, order: Order, delay: Array | None) -> Arra
     Spikes and arrivals are in the order that the simulation found; an input comes before what
     happens at its time.
     """
-    batch, width = events.shape
+    width = events.shape[1]
     count = own.shape[1] * own.shape[2]
     happened = jnp.isfinite(own)
     apart = delay is not None and delay.ndim == 2
@@ -83,11 +84,11 @@ def _merge(events: Array, own: Array, order: Order, delay: Array | None) -> Arra
         jnp.where(happened, 2 * order.emitted, NEVER),
         jnp.where(arrives, 2 * order.heard + 1, NEVER),
     )
-    moment = jnp.concatenate([x.reshape(batch, -1) for x in moments], axis=1)
+    moment = jnp.concatenate([_by_sample(x) for x in moments], axis=1)
     later = own
     if delay is not None:
         later = own[..., None] + delay.T[:, None] if apart else own + delay[..., None]
-    time = jnp.concatenate([x.reshape(batch, -1) for x in (own, later)], axis=1)
+    time = jnp.concatenate([_by_sample(x) for x in (own, later)], axis=1)
     by_moment = jnp.argsort(moment, axis=1, stable=True)
     moment, time = (jnp.take_along_axis(x, by_moment, axis=1) for x in (moment, time))
     time = jnp.where(moment == NEVER, jnp.inf, time)
@@ -100,6 +101,10 @@ def _merge(events: Array, own: Array, order: Order, delay: Array | None) -> Arra
     by_time = jnp.argsort(jnp.concatenate([events, time], axis=1), axis=1, stable=True)
     assert merged.shape[1] == width + count * (1 + (own.shape[1] if apart else 1))
     return jnp.take_along_axis(merged, by_time, axis=1).T
+
+
+def _by_sample(x: Array) -> Array:
+    return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
 
 @dataclass(frozen=True, eq=False)
