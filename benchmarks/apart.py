@@ -1,5 +1,6 @@
 """Rows of a benchmark that are measured in a process of their own, on one core."""
 
+import argparse
 import json
 import os
 import resource
@@ -9,7 +10,23 @@ import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
+
+
+def options(
+    description: str | None, results: str, probe: tuple[str, str], quick: str
+) -> argparse.Namespace:
+    """Of such a benchmark: ``quick``, ``out``, and what `in_process` passes on as ``probe``."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--quick", action="store_true", help=quick)
+    out = Path(__file__).parent / "results" / results
+    add("--out", type=Path, default=out, help="(%(default)s)")
+    add("--probe", nargs=2, metavar=probe, help="one row, as JSON")
+    return parser.parse_args()
 
 
 def installed(package: str) -> bool:

@@ -7,14 +7,12 @@ writes `results/connections.md`. Both have the same connections, weights and eve
 spikes. Every row is a process of its own on one core.
 """
 
-import argparse
 import json
 import sys
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from apart import in_process, median_seconds, pin
+from apart import in_process, median_seconds, options, pin
 from timing import described, load
 from tqdm import tqdm
 
@@ -47,15 +45,7 @@ FORMS = "matrix", "list"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--quick", action="store_true", help="a tiny layer")
-    results = Path(__file__).parent / "results"
-    add("--out", type=Path, default=results / "connections.md", help="(%(default)s)")
-    add("--probe", nargs=2, metavar=("CASE", "FORM"), help="one row, as JSON")
-    own = parser.parse_args()
+    own = options(__doc__, "connections.md", ("CASE", "FORM"), "a tiny layer")
     if own.probe:
         case, form = own.probe
         print(json.dumps(probe(Case(*json.loads(case)), form)))

@@ -8,18 +8,16 @@ what no simulation can do without: a plain walk of voltages and currents through
 without threshold, timed in the same process.
 """
 
-import argparse
 import json
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from apart import in_process, median_seconds, pin
+from apart import in_process, median_seconds, options, pin
 from jax import Array, lax
 from timing import described, load
 from tqdm import tqdm
@@ -76,15 +74,7 @@ KINDS = {"several": "", "own": ", taus of their own", "once": ", once", "recurre
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--quick", action="store_true", help="a few small rows")
-    results = Path(__file__).parent / "results"
-    add("--out", type=Path, default=results / "scale.md", help="(%(default)s)")
-    add("--probe", nargs=2, metavar=("CASE", "SOLVER"), help="one row, as JSON")
-    own = parser.parse_args()
+    own = options(__doc__, "scale.md", ("CASE", "SOLVER"), "a few small rows")
     if own.probe:
         case, solver = own.probe
         print(json.dumps(probe(Case(*json.loads(case)), solver)))

@@ -8,16 +8,14 @@ writes `results/scale_conv.md`. All get the same events and weights; every row i
 own on one core; libraries that are not installed are left out, and named.
 """
 
-import argparse
 import json
 import math
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from apart import in_process, installed, median_seconds, peak_memory, pin, seconds_of
+from apart import in_process, installed, median_seconds, options, peak_memory, pin, seconds_of
 from timing import described, load
 from torch import Tensor
 from tqdm import tqdm
@@ -144,15 +142,7 @@ NETWORKS = {"evtorch": evtorch, "norse": norse, "snntorch": snntorch}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--quick", action="store_true", help="a few events")
-    results = Path(__file__).parent / "results"
-    add("--out", type=Path, default=results / "scale_conv.md", help="(%(default)s)")
-    add("--probe", nargs=2, metavar=("LIBRARY", "CASE"), help="one row, as JSON")
-    own = parser.parse_args()
+    own = options(__doc__, "scale_conv.md", ("LIBRARY", "CASE"), "a few events")
     if own.probe:
         library, case = own.probe
         print(json.dumps(probe(library, Case(*json.loads(case)))))

@@ -8,17 +8,15 @@ writes `results/scale_peers.md`. All get the same events and weights; every row 
 own on one core; libraries that are not installed are left out, and named.
 """
 
-import argparse
 import json
 import math
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from apart import in_process, installed, median_seconds, peak_memory, pin, seconds_of
+from apart import in_process, installed, median_seconds, options, peak_memory, pin, seconds_of
 from scale import DURATION, INPUTS, TAU_MEM, TAU_SYN, Case, drawn
 from timing import described, load
 from torch import Tensor
@@ -166,15 +164,7 @@ NOT_BUILT = {("spikingjelly", "recurrent")}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--quick", action="store_true", help="tiny layers")
-    results = Path(__file__).parent / "results"
-    add("--out", type=Path, default=results / "scale_peers.md", help="(%(default)s)")
-    add("--probe", nargs=2, metavar=("LIBRARY", "CASE"), help="one row, as JSON")
-    own = parser.parse_args()
+    own = options(__doc__, "scale_peers.md", ("LIBRARY", "CASE"), "tiny layers")
     if own.probe:
         library, case = own.probe
         print(json.dumps(probe(library, Case(*json.loads(case)))))

@@ -70,12 +70,17 @@ class _Piece(NamedTuple):
 
     turn: Array
     """The turning point in it, or its end."""
+    at_turn: VWI
     stop: Array
     """Its end."""
-    there: VWI
-    """The state there."""
+    at_stop: VWI
     falls: Array
     """Whether the voltage falls there."""
+
+    @property
+    def points(self) -> tuple[tuple[Array, VWI], ...]:
+        """Where the voltage may be highest, with the states there."""
+        return (self.turn, self.at_turn), (self.stop, self.at_stop)
 
 
 @partial(
@@ -182,10 +187,7 @@ class AdaptiveLIF(Leaking[VWI]):
             piece = self._piece(
                 state, pieces.begin, falls, jnp.clip(part, pieces.begin, end), running
             )
-            for point, there in (
-                (piece.turn, self._at(state, piece.turn)),
-                (piece.stop, piece.there),
-            ):
+            for point, there in piece.points:
                 pieces = look_at_piece(pieces, point, there.v, end, self.threshold)
             following = part + period
             # Oscillations that the dtype does not resolve have no next one.
@@ -202,14 +204,11 @@ class AdaptiveLIF(Leaking[VWI]):
         def look(search: _Summit) -> _Summit:
             begin, falls, part, at, most, running = search
             piece = self._piece(state, begin, falls, jnp.clip(part, begin, end), running)
-            for point, there in (
-                (piece.turn, self._at(state, piece.turn)),
-                (piece.stop, piece.there),
-            ):
+            for point, there in piece.points:
                 at = jnp.where(there.v > most, point, at)
                 most = jnp.maximum(there.v, most)
             following = part + period
-            running &= (piece.stop < end) & (following > part) & (self._most(piece.there) > most)
+            running &= (piece.stop < end) & (following > part) & (self._most(piece.at_stop) > most)
             return _Summit(piece.stop, piece.falls, following, at, most, running)
 
         zero = jnp.zeros_like(end)
@@ -232,7 +231,7 @@ class AdaptiveLIF(Leaking[VWI]):
         falls_there = self._falls(there)
         turns = wanted & (falls != falls_there)
         turn = root_between(partial(self._rise_at, state), begin, stop, turns, rises=falls)
-        return _Piece(turn, stop, there, falls_there)
+        return _Piece(turn, self._at(state, turn), stop, there, falls_there)
 
     def _falls(self, state: VWI) -> Array:
         return self._rise(state) < 0
