@@ -1,6 +1,6 @@
 """Layers with few of all connections: what lists of them cost beside a matrix with zeros.
 
-    python benchmarks/connections.py           # five minutes
+    python benchmarks/connections.py           # ten minutes
     python benchmarks/connections.py --quick   # a tiny layer, to see that it runs
 
 writes `results/connections.md`. Both have the same connections, weights and events, so the same
@@ -39,6 +39,7 @@ CASES = [
     Case("feed-forward", 1000, 4000),
     Case("feed-forward", 1000, 40_000),
     Case("recurrent", 1000, 4000),
+    Case("recurrent", 4000, 4000),
 ]
 QUICK = [Case("feed-forward", 100, 200), Case("recurrent", 100, 200)]
 FORMS = "matrix", "list"
@@ -89,10 +90,11 @@ def layer(case: Case, form: str) -> Any:
     masks: dict[str, Any] = {"mask": drawn(size)}
     if case.kind == "recurrent":
         masks["recurrent_mask"] = drawn(size)
-    # As many spikes with more events.
-    mean = 10.0 * size / case.events
+    # As many spikes with more events or connections.
+    of_each = size * SHARE
+    mean = 100.0 * size / case.events / of_each
     weights = {"mask": torch.randn(size, size) * mean**0.5 + mean}
-    weights["recurrent_mask"] = torch.randn(size, size) * 0.3
+    weights["recurrent_mask"] = torch.randn(size, size) * (0.9 / of_each) ** 0.5
     kind: Any = snn.RecurrentLIF if case.kind == "recurrent" else snn.LIF
     made = kind(size, size, **options, **(masks if form == "list" else {}))
     with torch.no_grad():

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from ..bridge._torch_internals import values_are_unknown
-from ..jax_core import Connections, Events
+from ..jax_core import Connections, Events, Sparse
 from ..jax_core import _validate as rules
+from ..jax_core.layer._recurrent_lists import check_own
 from ._setting import Setting
 
 _DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
@@ -191,19 +192,28 @@ def check_connected(spikes: Any, weight: Any, connections: Connections) -> int:
     return form.neurons(shape)
 
 
-def check_recurrent_weight(recurrent_weight: Any, weight: Tensor, neurons: int) -> None:
-    """Check recurrent weights: shape ``(out, out)``, finite, dtype and device of ``weight``."""
+def check_recurrent_weight(
+    recurrent_weight: Any, weight: Tensor, neurons: int, connections: Sparse | None = None
+) -> None:
+    """Check recurrent weights, ``(out, out)`` or of ``connections``: finite, dtype and device of
+    ``weight``."""
     name = "recurrent_weight"
-    check_tensor(recurrent_weight, name, "a tensor of shape (out, out)")
+    form = "(out, out)" if connections is None else "(connections,)"
+    check_tensor(recurrent_weight, name, f"a tensor of shape {form}")
     check_like(recurrent_weight, weight, name, "weight")
-    check_weight(recurrent_weight, name)
     shapes = stand_in(recurrent_weight), stand_in(weight)
-    rules.check_recurrent_weight(*shapes, neurons, values=False)
+    if connections is None:
+        check_weight(recurrent_weight, name)
+        rules.check_recurrent_weight(*shapes, neurons, values=False)
+        return
+    check_own(connections, *shapes, neurons, values=False)
+    if values_are_checked() and not math.isfinite(recurrent_weight.detach().sum().item()):
+        rules.check_weight_values(as_array(recurrent_weight), shapes[0].dtype, name)
 
 
-def check_recurrent_delay(delay: Any, recurrent_weight: Tensor) -> None:
+def check_recurrent_delay(delay: Any, recurrent_weight: Tensor, neurons: int) -> None:
     """Check delays within a layer: a number, or a tensor ``()``, ``(out,)`` or ``(out, out)``."""
-    name, neurons = "recurrent_delay", recurrent_weight.shape[0]
+    name = "recurrent_delay"
     if not isinstance(delay, Tensor):
         check_constant_values({name: delay}, neurons)
         return
@@ -211,10 +221,10 @@ def check_recurrent_delay(delay: Any, recurrent_weight: Tensor) -> None:
     if torch.compiler.is_compiling():
         # jax_core checks them likewise, where this would break the compiler's graph.
         return
-    weight = stand_in(recurrent_weight)
-    rules.check_recurrent_delay(stand_in(delay), weight, values=False)
+    matrix = jax.ShapeDtypeStruct((neurons, neurons), stand_in(recurrent_weight).dtype)
+    rules.check_recurrent_delay(stand_in(delay), matrix, values=False)
     if values_are_checked() and not bool(((delay >= 0) & (delay < math.inf)).all()):
-        rules.check_recurrent_delay(as_array(delay), weight)
+        rules.check_recurrent_delay(as_array(delay), matrix)
 
 
 def check_constants(constants: dict[str, Any], spikes: Tensor, neurons: int) -> None:

@@ -7,7 +7,7 @@ is known of later ones.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -34,10 +34,9 @@ class Total(NamedTuple):
 class _State(NamedTuple):
     back: Array
     """How many spikes lie behind."""
-    v: Array
-    """``lv`` just before the spikes that lie behind, ``(batch, out, K)``."""
-    i: Array
-    """``li`` at them."""
+    adjoint: Array
+    """``lv`` just before the spikes that lie behind, and ``li`` at them, ``(batch, out, K, 2)``. In
+    one array, as XLA would copy all of ``li`` in each step: it is known before ``lv``."""
     total: Array
     weight: Array
     """Gradients by neuron that sends, as ``delay``."""
@@ -45,7 +44,7 @@ class _State(NamedTuple):
     tau: tuple[Array, Array]
 
 
-class _Spike(NamedTuple):
+class Spike(NamedTuple):
     """One spike of each sample, ``(batch,)``."""
 
     happens: Array
@@ -81,28 +80,17 @@ def total_gradients_by_connection(
 
     **Arguments:** ``moment``: when spikes happened, as `Order.emitted`; ``delay``: ``(out, out)``.
     """
-    batch, out, room = spikes.time.shape
-    fired = jnp.isfinite(spikes.time)
-    outside = jnp.where(fired, gradient, 0)
-    weight, delay = recurrent_weight.T, delay.T
-    tau = jnp.zeros_like(constants.tau_mem), jnp.zeros_like(constants.tau_syn)
-    none = jnp.zeros_like(outside)
-    start = _State(
-        jnp.int32(0), none, none, outside, jnp.zeros_like(weight), jnp.zeros_like(delay), tau
-    )
-    if out > 0:
-        order = jnp.where(fired, moment, -1).reshape(batch, out * room)
-        order = jnp.argsort(order, axis=1, stable=True).astype(jnp.int32)
-        floor = slope_floor(constants, min_slope)
-        layer = _Layer(spikes, fired, moment, order, weight, delay, constants, floor, is_refractory)
-        count = jnp.max(jnp.sum(fired, axis=(1, 2), dtype=jnp.int32), initial=0)
-        start = go_back(layer.walk, count, out * room, start)
-    return Total(start.total, start.weight.T, start.delay.T, start.tau)
+    given = recurrent_weight.T, delay.T, constants, min_slope, is_refractory
+    total = ByConnection.of(spikes, moment, *given).total(gradient, go_back)
+    return total._replace(weight=total.weight.T, delay=total.delay.T)
 
 
 @dataclass(frozen=True, eq=False)
-class _Layer:
-    """A layer and what it did, with the steps of the way back through its spikes."""
+class ByConnection:
+    """A layer and what it did, with the steps of the way back through its spikes.
+
+    Here each neuron is heard by all.
+    """
 
     spikes: Spikes
     fired: Array
@@ -110,11 +98,43 @@ class _Layer:
     order: Array
     """Places of all spikes, ``(batch, out * K)``, first to last; absent ones come first."""
     weight: Array
-    """From neuron ``i`` to ``j`` at ``[i, j]``, as ``delay``."""
+    """From neuron ``i`` to those that hear it at ``[i]``, as ``delay``."""
     delay: Array
     constants: Constants
     floor: Array
     is_refractory: bool
+
+    @classmethod
+    def of(
+        cls,
+        spikes: Spikes,
+        moment: Array,
+        weight: Array,
+        delay: Array,
+        constants: Constants,
+        min_slope: Array | float,
+        is_refractory: bool,
+        **others: Array,
+    ) -> Self:
+        fired, (batch, out, room) = jnp.isfinite(spikes.time), spikes.time.shape
+        order = jnp.where(fired, moment, -1).reshape(batch, out * room)
+        order = jnp.argsort(order, axis=1, stable=True).astype(jnp.int32)
+        floor = slope_floor(constants, min_slope)
+        did = spikes, fired, moment, order
+        return cls(*did, weight, delay, constants, floor, is_refractory, **others)
+
+    def total(self, gradient: Array, go_back: GoBack) -> Total:
+        """Gradients of weights and delays in the form in which these are here."""
+        fired, c = self.fired, self.constants
+        outside = jnp.where(fired, gradient, 0)
+        none = jnp.zeros((*outside.shape, 2), outside.dtype)
+        weight = jnp.zeros_like(self.weight)
+        tau = jnp.zeros_like(c.tau_mem), jnp.zeros_like(c.tau_syn)
+        state = _State(jnp.int32(0), none, outside, weight, weight, tau)
+        if len(weight) > 0:
+            count = jnp.max(jnp.sum(fired, axis=(1, 2), dtype=jnp.int32), initial=0)
+            state = go_back(self.walk, count, self.order.shape[1], state)
+        return Total(state.total, state.weight, state.delay, state.tau)
 
     @property
     def samples(self) -> Array:
@@ -122,28 +142,37 @@ class _Layer:
 
     def walk(self, state: _State) -> _State:
         """Go back to the spike before."""
-        spike, c = self.spike(state.back), self.constants
+        spike = self.spike(state.back)
         n, at = spike.neuron, (self.samples, spike.neuron, spike.number)
-        follows = self.follows(state, spike)
+        c, follows = self.constants_of(n), self.follows(state, spike)
         v, i = step_back(follows.v, follows.i, follows.u, c.tau_mem, c.tau_syn)
         weight = self.weight[n]
         through = weight * (v - i)
         influence = jnp.where(spike.happens, jnp.sum(through, axis=1), 0)
-        total = state.total.at[at].add(influence)
-        v_own, i_own = self.at_spike(state, spike, total[at])
+        total = state.total[at] + influence
+        own = jnp.stack(self.at_spike(state, spike, total), axis=-1)
         u, to_v, to_i = (x[..., None] for x in follows)
         tau = sensitivity(jnp.zeros_like(u), weight[..., None], u, to_v, to_i, c)
         return _State(
             back=state.back + 1,
-            v=state.v.at[at].set(jnp.where(spike.happens, v_own, state.v[at])),
-            i=state.i.at[at].set(jnp.where(spike.happens, i_own, state.i[at])),
-            total=total,
+            adjoint=state.adjoint.at[at].set(jnp.where(spike.happens[:, None], own, 0)),
+            total=state.total.at[at].set(total),
             weight=state.weight.at[n].add(-c.tau_syn * i),
             delay=state.delay.at[n].add(through),
-            tau=jax.tree.map(jnp.add, state.tau, tau),
+            tau=self.add_up(state.tau, tau, n),
         )
 
-    def spike(self, back: Array) -> _Spike:
+    def constants_of(self, n: Array) -> Constants:
+        """Those of the neurons that hear neuron ``n``."""
+        return self.constants
+
+    def add_up(
+        self, tau: tuple[Array, Array], found: tuple[Array, Array], n: Array
+    ) -> tuple[Array, Array]:
+        """Gradients of time constants with those that neurons found that hear ``n``."""
+        return jax.tree.map(jnp.add, tau, found)
+
+    def spike(self, back: Array) -> Spike:
         """The spike of each sample with so many later ones."""
         place = column(self.order, self.order.shape[1] - 1 - back)
         room = self.fired.shape[2]
@@ -151,24 +180,21 @@ class _Layer:
         at = self.samples, n, k
         happens = self.fired[at]
         time = jnp.where(happens, self.spikes.time[at], 0)
-        return _Spike(happens, n, k, self.moment[at], time)
+        return Spike(happens, n, k, self.moment[at], time)
 
-    def follows(self, state: _State, spike: _Spike) -> _Followed:
+    def follows(self, state: _State, spike: Spike) -> _Followed:
         """What follows a spike's arrivals, zeros where nothing does."""
-        c, time = self.constants, spike.time[:, None]
-        arrival = time + self.delay[spike.neuron]
-        # In its own moment a spike arrives after all others.
-        earlier = self.spikes.time < arrival[..., None]
-        same = self.moment <= spike.moment[:, None, None]
-        earlier = jnp.where((arrival == time)[..., None], same, earlier)
-        count = jnp.sum(earlier, axis=2, dtype=jnp.int32)
-        following = self.at(self.spikes.time, count, jnp.inf)
+        c, n = self.constants_of(spike.neuron), spike.neuron
+        arrival = spike.time[:, None] + self.delay[n]
+        count = self.earlier(spike, arrival)
+        following = self.at(self.spikes.time, n, count, jnp.inf)
         follows = spike.happens[:, None] & jnp.isfinite(following)
         release = arrival
         if self.is_refractory:
-            before = self.at(self.spikes.time, count - 1, 0) + c.refractory
+            before = self.at(self.spikes.time, n, count - 1, 0) + c.refractory
             release = jnp.where(count > 0, jnp.maximum(before, arrival), arrival)
-        v, i = (jnp.where(follows, self.at(x, count, 0), 0) for x in (state.v, state.i))
+        after = self.at(state.adjoint, n, count, 0)
+        v, i = (jnp.where(follows, after[..., k], 0) for k in (0, 1))
         u = jnp.maximum(jnp.where(follows, following - release, 0), 0)
         if not self.is_refractory:
             return _Followed(u, v, i)
@@ -179,12 +205,25 @@ class _Layer:
             jnp.where(held, rest, u), jnp.where(held, 0, v), jnp.where(held, i_release, i)
         )
 
-    def at(self, x: Array, count: Array, absent: float) -> Array:
-        """Of each neuron the value at the spike that so many others precede."""
-        found = jnp.take_along_axis(x, count[..., None], axis=2, mode="clip")[..., 0]
-        return jnp.where((count >= 0) & (count < x.shape[2]), found, absent)
+    def earlier(self, spike: Spike, arrival: Array) -> Array:
+        """How many spikes of each neuron that hears a spike precede its arrival."""
+        time = spike.time[:, None]
+        earlier = self.spikes.time < arrival[..., None]
+        # In its own moment a spike arrives after all others.
+        same = self.moment <= spike.moment[:, None, None]
+        earlier = jnp.where((arrival == time)[..., None], same, earlier)
+        return jnp.sum(earlier, axis=2, dtype=jnp.int32)
 
-    def at_spike(self, state: _State, spike: _Spike, gradient: Array) -> tuple[Array, Array]:
+    def at(self, x: Array, n: Array, count: Array, absent: float) -> Array:
+        """Of each neuron that hears ``n`` what ``x``, ``(batch, out, K, ...)``, has for the spike
+        that so many others precede."""
+        more = (1,) * (x.ndim - 2)
+        place = count.reshape(*count.shape, *more)
+        found = jnp.take_along_axis(x, place, axis=2, mode="clip")[:, :, 0]
+        there = (count >= 0) & (count < x.shape[2])
+        return jnp.where(there.reshape(*count.shape, *more[1:]), found, absent)
+
+    def at_spike(self, state: _State, spike: Spike, gradient: Array) -> tuple[Array, Array]:
         """``lv`` just before a spike, and ``li`` at it, given its total gradient."""
         n, k, room = spike.neuron, spike.number, self.fired.shape[2]
         at, following = (self.samples, n, k), (self.samples, n, jnp.minimum(k + 1, room - 1))
@@ -192,7 +231,8 @@ class _Layer:
         follows = spike.happens & (k + 1 < room) & self.fired[following]
         release = spike.time + c.refractory
         u = jnp.maximum(jnp.where(follows, self.spikes.time[following] - release, 0), 0)
-        v, i = (jnp.where(follows, x[following], 0) for x in (state.v, state.i))
+        after = state.adjoint[following]
+        v, i = (jnp.where(follows, after[:, k], 0) for k in (0, 1))
         v, i = step_back(v, i, u, c.tau_mem, c.tau_syn)
         slopes = self.spikes.current[at] - c.threshold, self.spikes.release_current[at] - c.reset
         v = before_spike(v, gradient, *slopes, one_of(self.floor, n))

@@ -18,7 +18,7 @@ from ._protocol import Connections
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["pre", "place", "delay"],
+    data_fields=["pre", "place", "delay", "post", "post_place"],
     meta_fields=["inputs", "connections"],
 )
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +37,10 @@ class Sparse:
     """Seconds, >= 0, shape ``(connections,)``."""
     inputs: int
     connections: int
+    post: Array | np.ndarray | None = None
+    """Neurons that hear each input, int32 ``(in, longest of these)``; ``out`` for none."""
+    post_place: Array | np.ndarray | None = None
+    """Which connections these are, as ``place``. `recurrent_lif` alone looks at these two."""
 
     @classmethod
     def of(
@@ -59,15 +63,10 @@ class Sparse:
         check_integer(outputs, "outputs", 0)
         pairs = _checked_pairs(np.asarray(connections), inputs, outputs)
         post, source = pairs.T
-        count = np.bincount(post, minlength=outputs)
-        order = np.argsort(post, kind="stable")
-        begin = np.cumsum(count) - count
-        rank = np.arange(len(pairs)) - begin[post[order]]
-        shape = outputs, int(count.max(initial=0))
-        pre, place = np.zeros(shape, np.int32), np.full(shape, len(pairs), np.int32)
-        pre[post[order], rank] = source[order]
-        place[post[order], rank] = order
-        return cls(pre, place, None if delay is None else jnp.asarray(delay), inputs, len(pairs))
+        pre, place = _lists(post, source, outputs, absent=0)
+        hearers = _lists(source, post, inputs, absent=outputs)
+        later = None if delay is None else jnp.asarray(delay)
+        return cls(pre, place, later, inputs, len(pairs), *hearers)
 
     @property
     def axes(self) -> int:
@@ -93,18 +92,18 @@ class Sparse:
         absent = self.place >= self.connections
         found = spikes[:, self.pre]
         if self.delay is not None:
-            found = found + _at(self.delay, self.place)[..., None]
+            found = found + at_place(self.delay, self.place)[..., None]
         found = jnp.where(absent[..., None], jnp.inf, found)
         return jnp.moveaxis(found, 1, 0)
 
     def rows(self, weight: Array) -> Array:
-        return _at(weight, self.place)[:, None]
+        return at_place(weight, self.place)[:, None]
 
     def dense(self, weight: Array) -> Array:
         """The weights as a matrix ``(out, in)``, 0 where there is no connection."""
         matrix = jnp.zeros((self.pre.shape[0], self.inputs), weight.dtype)
         rows = jnp.arange(self.pre.shape[0])[:, None]
-        return matrix.at[rows, self.pre].add(_at(weight, self.place))
+        return matrix.at[rows, self.pre].add(at_place(weight, self.place))
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["delay"], meta_fields=[])
@@ -147,7 +146,22 @@ def check_nothing_lost(connections: Connections | None, return_state: bool) -> N
         )
 
 
-def _at(values: Array, place: Array | np.ndarray) -> Array:
+def _lists(
+    owner: np.ndarray, other: np.ndarray, owners: int, absent: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Connections as a list for each at one end: the other ends, and which connections."""
+    count = np.bincount(owner, minlength=owners)
+    order = np.argsort(owner, kind="stable")
+    begin = np.cumsum(count) - count
+    rank = np.arange(len(owner)) - begin[owner[order]]
+    shape = owners, int(count.max(initial=0))
+    ends, place = np.full(shape, absent, np.int32), np.full(shape, len(owner), np.int32)
+    ends[owner[order], rank] = other[order]
+    place[owner[order], rank] = order
+    return ends, place
+
+
+def at_place(values: Array, place: Array | np.ndarray) -> Array:
     """``values[place]``, and 0 beyond their end."""
     return values.at[place].get(mode="fill", fill_value=0)
 

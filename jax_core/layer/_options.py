@@ -6,9 +6,10 @@ from typing import Any, TypedDict
 from jax import Array
 
 from .._overflow import OnOverflow
+from ..connect._lists import Sparse
 from ..connect._protocol import Connections
 from ..neuron._constants import Constant, Form
-from ..simulate._solver import Solver
+from ..simulate._solver import RecurrentSolver, Solver
 from ._differentiable import Gradient
 from ._lif_state import LIFState
 from ._recurrent_lif_state import RecurrentLIFState
@@ -27,6 +28,7 @@ DEFAULTS: dict[str, Any] = {
     "on_overflow": "error",
     "solver": "auto",
     "connections": None,
+    "recurrent_connections": None,
     "current": None,
     "state": None,
     "return_state": False,
@@ -46,7 +48,6 @@ class NeuronOptions(TypedDict, total=False):
     refractory: Constant
     t_max: float | Array
     min_slope: float | Array
-    solver: Solver
     form: Form | None
     samples: int | Array | None
     validate: bool
@@ -58,7 +59,9 @@ class RecurrentOptions(NeuronOptions, total=False):
     recurrent_delay: Constant | None
     max_spikes: int
     on_overflow: OnOverflow
+    solver: RecurrentSolver
     connections: Connections | None
+    recurrent_connections: Sparse | None
     current: Constant | None
     state: RecurrentLIFState | None
 
@@ -69,6 +72,7 @@ class LIFOptions(NeuronOptions, total=False):
     max_spikes: int
     gradient: Gradient
     on_overflow: OnOverflow
+    solver: Solver
     connections: Connections | None
     current: Constant | None
     state: LIFState | None
@@ -78,5 +82,6 @@ class ObservedOptions(NeuronOptions, total=False):
     """Those of `lif_observed`."""
 
     gradient: Gradient
+    solver: Solver
     count_missing: bool
     connections: Connections | None

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, Protocol, TypeVar, get_args
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ from .._validate import (
 )
 from ..connect._protocol import Connections
 from ..neuron._constants import Constant, Constants, Form, as_array, checked_form
-from ..simulate._solver import Solver
+from ..simulate._solver import Solver, check_solver
 from ..spikes._resolution import warn_if_late
 from ._differentiable import Gradient, Health, Settings
 
@@ -215,8 +215,7 @@ def check_settings(
             'gradient="fast_and_deep" covers first spikes only: set max_spikes=1 or '
             'refractory=inf, or use gradient="eventprop"'
         )
-    if solver not in get_args(Solver):
-        raise ValueError(f'solver must be "auto", "lockstep" or "chunked", got {solver!r}')
+    check_solver(solver)
     return Settings(
         t_max, min_slope, int(max_spikes), gradient, form, solver, counted_samples(samples)
     )

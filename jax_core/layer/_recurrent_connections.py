@@ -122,7 +122,7 @@ def _pull_back(
     total = total_gradients_by_connection(
         *given, settings.min_slope, settings.form.pauses, go_back=go_back
     )
-    of_layer = of_input if weight.ndim == 2 else partial(_neuron_by_neuron, of_input)
+    of_layer = of_input if weight.ndim == 2 else partial(neuron_by_neuron, of_input)
     inputs = settings, events, weight, constants, spikes
     time, of_weight, of_constants = of_layer(inputs, total.spikes)
     of_constants = of_constants._replace(
@@ -131,7 +131,7 @@ def _pull_back(
     return time, of_weight, total.weight, total.delay, of_constants
 
 
-def _neuron_by_neuron(of_input: Callable[..., Any], residuals: tuple, total: Array) -> tuple:
+def neuron_by_neuron(of_input: Callable[..., Any], residuals: tuple, total: Array) -> tuple:
     """The gradients of a layer of which each neuron has its own input."""
     settings, events, weight, constants, spikes = residuals
 

@@ -18,18 +18,20 @@ from ..adjoint._directions import adjoint, pull_back_all
 from ..adjoint._linear_map import linear_map
 from ..adjoint._recurrent import go_back, go_back_to_start, time_constant_gradients, total_gradients
 from ..adjoint._through_chunks import tau_through_chunks
+from ..connect._lists import Sparse
 from ..connect._protocol import Connections
 from ..neuron._constants import Constant, Constants, Form
 from ..simulate._events import Spikes, sort_input
 from ..simulate._recurrent import Simulation, simulate_recurrent
 from ..simulate._recurrent_chunked import HurriedSimulation
 from ..simulate._recurrent_state import Order
-from ..simulate._solver import Solver, goes_in_chunks
+from ..simulate._solver import RecurrentSolver, check_solver, goes_in_chunks
 from ._differentiable import Health, Settings, count, pad_slots, without_derivative
 from ._options import RecurrentOptions
-from ._prepared import Given, Layer, check_settings
+from ._prepared import Given, Layer, check_settings, prepare
 from ._recurrent_connections import constants_together, prepare_recurrent, run_connections
 from ._recurrent_lif_state import RecurrentLIFState, run_recurrent_with_state
+from ._recurrent_lists import check_own, found_lists, run_lists
 from ._spiking import chosen
 
 
@@ -89,9 +91,10 @@ def recurrent_lif(
     t_max: float | Array = math.inf,
     min_slope: float | Array = 1e-3,
     on_overflow: OnOverflow = "error",
-    solver: Solver = "auto",
+    solver: RecurrentSolver = "auto",
     form: Form | None = None,
     connections: Connections | None = None,
+    recurrent_connections: Sparse | None = None,
     current: Constant | None = None,
     state: RecurrentLIFState | None = None,
     return_state: bool = False,
@@ -126,8 +129,11 @@ def recurrent_lif(
       scalar or shape ``(out,)``, or on each connection, ``(out, out)``, as recurrent weights;
       ``None``, no time at all, is faster than 0.
     - ``connections``: as in `lif`, of the input: `Sparse`, `SynapticDelays`, or others that give
-      each neuron a list of inputs of its own. `Sparse` without delays costs what a matrix does.
-
+      each neuron a list of inputs of its own.
+    - ``recurrent_connections``: those within the layer, `Sparse` without delays, from ``out``
+      neurons to ``out``; ``recurrent_weight`` is ``(connections,)`` then. Lists cost what a matrix
+      does, unless input and layer have them, both without delays of connections: large layers
+      with short lists (``solver="lists"``: any) then move only the neurons that hear something.
     - ``state``: a `RecurrentLIFState`, with the spikes that are on their way; not with delays of
       connections.
 
@@ -144,16 +150,29 @@ def recurrent_lif(
     **References:** Wunderlich & Pehle 2021, doi:10.1038/s41598-021-91786-z.
     """
     check_policy(on_overflow)
+    check_solver(solver, RecurrentSolver)
     given = Given(tau_mem, tau_syn, v_threshold, v_leak, v_reset, refractory)
+    is_stateful = not (current is None and state is None and not return_state)
+    kinds = (None if is_stateful else connections), recurrent_connections
+    lists = found_lists(solver, *kinds, getattr(recurrent_delay, "ndim", 0) == 2)
+    solver = "lockstep" if solver == "lists" else solver
     settings = check_settings(
         given, max_spikes, t_max, "eventprop", min_slope, form, solver, samples
     )
-    layer = prepare_recurrent(spikes, weight, given, validate, connections)
+    if lists is None:
+        layer = prepare_recurrent(spikes, weight, given, validate, connections)
+    else:
+        layer = prepare(spikes, weight, given, validate, connections)
     recurrent, delay = prepare_recurrence(
-        recurrent_weight, recurrent_delay, weight, layer.neurons, validate
+        recurrent_weight, recurrent_delay, weight, layer.neurons, validate, recurrent_connections
     )
     end = None
-    if current is None and state is None and not return_state:
+    if recurrent_connections is not None and lists is None:
+        recurrent = recurrent_connections.dense(recurrent)
+    if lists is not None:
+        out, health = run_lists(settings, layer, spikes, weight, recurrent, lists, delay)
+        out = out.reshape(*layer.leading, *out.shape[1:])
+    elif not is_stateful:
         out, health = run_layer(settings, layer, recurrent, delay)
         out = out.reshape(*layer.leading, *out.shape[1:])
     else:
@@ -180,16 +199,22 @@ def prepare_recurrence(
     weight: Array | np.ndarray,
     neurons: int,
     validate: bool,
+    connections: Sparse | None = None,
 ) -> tuple[Array, Array | None]:
     """Check the connections within a layer; **returns** them and their delay, if any, as arrays.
 
-    **Arguments:** ``weight``: that of the input, as it was given.
+    **Arguments:** ``weight``: that of the input, as it was given; ``connections``: within the
+    layer, if weights are those of a list.
     """
-    check_recurrent_weight(recurrent_weight, weight, neurons, values=validate)
+    if connections is None:
+        check_recurrent_weight(recurrent_weight, weight, neurons, values=validate)
+    else:
+        check_own(connections, recurrent_weight, weight, neurons, values=validate)
     recurrent = jnp.asarray(recurrent_weight)
     if recurrent_delay is None:
         return recurrent, None
-    check_recurrent_delay(recurrent_delay, recurrent, values=validate)
+    matrix = jax.ShapeDtypeStruct((neurons, neurons), recurrent.dtype)
+    check_recurrent_delay(recurrent_delay, matrix, values=validate)
     return recurrent, jnp.asarray(recurrent_delay, recurrent.dtype)
 
 

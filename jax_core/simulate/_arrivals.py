@@ -98,6 +98,16 @@ class Arrivals:
             spikes=state.spikes._replace(heard=heard.set(state.step, mode="drop")),
         )
 
+    def place(self, state: Any, n: Array) -> Array:
+        """Where the next spike of neuron ``n`` is to be written down, ``(batch,)``."""
+        at = self.samples, n
+        place = n * self.max_spikes + state.fired[at]
+        if state.way is None:
+            return place
+        # Times have been looked up for ``due``. Where XLA does not see that these come first, it
+        # copies all of them in each step.
+        return jnp.where(jnp.isnan(state.way.due[at]), self.nowhere, place)
+
     def send(self, state: S, spiking: Array, now: Array) -> S:
         """Let spikes set out, if they take time; ``now``: the clock, ``(batch, 1)``."""
         if self.delay is None or state.way is None:

@@ -138,7 +138,7 @@ class Simulation(Arrivals):
         n = jnp.argmax(waiting, axis=1).astype(jnp.int32)
         at = self.samples, n
         is_spike = jnp.any(waiting, axis=1)
-        slot = n * self.max_spikes + state.fired[at]
+        slot = self.place(state, n)
 
         def note(store: Array, slot: Array, value: Array) -> Array:
             slot = jnp.where(is_spike, slot, self.nowhere)

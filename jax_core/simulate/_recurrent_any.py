@@ -142,7 +142,7 @@ class _Simulation(Arrivals):
         n = jnp.argmax(waiting, axis=1).astype(jnp.int32)
         at = self.samples, n
         is_spike = jnp.any(waiting, axis=1)
-        slot = jnp.where(is_spike, n * self.max_spikes + state.fired[at], self.nowhere)
+        slot = jnp.where(is_spike, self.place(state, n), self.nowhere)
 
         def note(store: Array, value: Array) -> Array:
             return store.at[self.samples, slot].set(value, mode="drop")

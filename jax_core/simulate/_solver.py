@@ -1,6 +1,6 @@
 """Which of two solvers a layer is simulated with: in lockstep, or in chunks of events."""
 
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from ..neuron._constants import Form
 
@@ -11,6 +11,14 @@ _LEAST_SLOTS, _SLOTS_PER_SPIKE = 64, 8
 _LEAST_PAIRS, _LEAST_PAIRS_ONCE = 1 << 17, 1 << 21
 
 Solver = Literal["auto", "lockstep", "chunked"]
+RecurrentSolver = Literal["auto", "lockstep", "chunked", "lists"]
+
+
+def check_solver(solver: str, kind: Any = Solver) -> None:
+    """Check the name of a solver; ``kind``: one of the types above."""
+    *names, last = (f'"{name}"' for name in get_args(kind))
+    if solver not in get_args(kind):
+        raise ValueError(f"solver must be {', '.join(names)} or {last}, got {solver!r}")
 
 
 def goes_in_chunks(solver: Solver, slots: int, lanes: int, room: int) -> bool:

@@ -261,3 +261,68 @@ def test_what_does_not_go_together_is_refused():
             snn.RecurrentLIF(3, 3, **given)
     with pytest.raises(ValueError, match="mask has no connection in row 1"):
         snn.RecurrentLIF(3, 3, mask=AMONG, delay="synaptic")
+
+
+@pytest.mark.parametrize("delay", [None, "axonal"])
+def test_lists_give_what_matrices_give(delay):
+    kinds = {"recurrent_delay": delay, "delay": delay, **MASKS}
+    layer, matrices = make(solver="lists", **kinds), make(solver="lockstep", **kinds)
+    other = make(solver="lists", **{**kinds, "mask": MASK.flip(0), "recurrent_mask": AMONG.flip(0)})
+    times = inputs()
+    gradients = []
+    for each in (layer, matrices):
+        out = each(times)
+        finite(out).square().sum().backward()
+        gradients.append([gradient(p) for p in each.parameters()])
+        assert (out[..., 1] < INF).any()
+        torch.testing.assert_close(out, matrices(times), rtol=1e-11, atol=0)
+    for ours, theirs in zip(*gradients, strict=True):
+        assert theirs.abs().max() > 0
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+    # Whatever the connections were, those of the checkpoint count.
+    expected = layer(times)
+    assert not torch.equal(other(times), expected)
+    other.load_state_dict(layer.state_dict())
+    assert not any("hearers" in name for name in layer.state_dict())
+    for same in (other, copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert torch.equal(same(times), expected)
+    events = snn.events_from_spike_times(times)
+    torch.testing.assert_close(layer(events), expected, rtol=1e-12, atol=0)
+    looks = torch.linspace(0, 3, 7, dtype=torch.float64)
+    traces = layer.trace(times, looks), matrices.trace(times, looks)
+    torch.testing.assert_close(*traces, rtol=1e-11, atol=1e-12)
+
+
+def test_lists_are_asked_for_where_there_are_none():
+    match = 'solver="lists" is for layers whose connections and recurrent_connections'
+    for given in ({}, {"mask": MASK}, {**MASKS, "recurrent_delay": "synaptic"}):
+        with pytest.raises(ValueError, match=match):
+            make(solver="lists", **given)
+    layer = make(solver="lists", **MASKS)
+    with pytest.raises(ValueError, match=match):
+        layer(inputs(), return_state=True)
+    with pytest.raises(ValueError, match="or \"chunked\", got 'lists'"):
+        snn.LIF(INPUTS, NEURONS, solver="lists")  # pyright: ignore[reportArgumentType]
+
+
+def test_functions_take_lists_within_the_layer():
+    own = jax_core.Sparse.of(AMONG.nonzero().numpy(), NEURONS, NEURONS)
+    given = {"weight": torch.full((NEURONS, INPUTS), 5.0, dtype=torch.float64), **UNIT}
+    given |= {"recurrent_connections": own}
+    del given["dtype"]
+    weights = torch.ones(int(AMONG.sum()), dtype=torch.float64)
+    matrix = torch.zeros(NEURONS, NEURONS, dtype=torch.float64)
+    matrix[AMONG] = weights
+    found = snn.functional.recurrent_lif(inputs(), recurrent_weight=weights, **given)
+    given["recurrent_connections"] = None
+    expected = snn.functional.recurrent_lif(inputs(), recurrent_weight=matrix, **given)
+    assert torch.equal(found, expected)
+    given["recurrent_connections"] = own
+    bad = {
+        r"recurrent_weight must have one value per connection, shape \(4,\)": weights[1:],
+        "recurrent_weight must be finite": weights * torch.nan,
+        "recurrent_weight": weights.float(),
+    }
+    for message, values in bad.items():
+        with pytest.raises((ValueError, TypeError), match=message):
+            snn.functional.recurrent_lif(inputs(), recurrent_weight=values, **given)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...jax_core import IF, QIF, AdaptiveLIF, AlphaLIF, Conv, DeltaLIF, Sparse, SynapticDelays
 
-OBJECTS = ("connections", "neuron")
+OBJECTS = ("connections", "recurrent_connections", "neuron")
 """Arguments that are dataclasses; of their tensors' names these are in front."""
 # By name, as torch.compile hands on no types.
 _KINDS: dict[str, type[Any]] = {

@@ -1,7 +1,7 @@
 """The LIF layer as a function of tensors."""
 
 import math
-from typing import Any, Literal, Unpack, get_args, overload
+from typing import Any, Literal, Unpack, overload
 
 from torch import Tensor
 
@@ -9,7 +9,9 @@ from ... import jax_core
 from ...jax_core import Connections, Events
 from ...jax_core._validate import check_duration, check_integer
 from ...jax_core.layer._differentiable import Gradient as Gradient
+from ...jax_core.simulate._solver import RecurrentSolver as RecurrentSolver
 from ...jax_core.simulate._solver import Solver as Solver
+from ...jax_core.simulate._solver import check_solver
 from ...jax_core.walk._walk import Quantity
 from ..layers._constants import Constant
 from ..layers._health import Health
@@ -245,15 +247,15 @@ def check_settings(
     min_slope: float,
     on_overflow: str,
     refractory: Constant,
-    solver: Solver = "auto",
+    solver: RecurrentSolver = "auto",
+    solvers: Any = Solver,
 ) -> None:
-    """Check the settings of a layer."""
+    """Check the settings of a layer, whose solver is one of ``solvers``."""
     check_integer(max_spikes, "max_spikes", 1)
     check_duration(t_max, "t_max", positive=True)
     check_duration(min_slope, "min_slope", infinite=False)
     check_policy(on_overflow)
-    if solver not in get_args(Solver):
-        raise ValueError(f"solver must be 'auto', 'lockstep' or 'chunked', got {solver!r}")
+    check_solver(solver, solvers)
     if gradient not in ("eventprop", "fast_and_deep") and not callable(gradient):
         raise ValueError(
             f"gradient must be 'eventprop' or 'fast_and_deep', or a function, got {gradient!r}"

@@ -2,9 +2,9 @@
 
 from typing import TypedDict
 
-from ...jax_core import Connections
+from ...jax_core import Connections, Sparse
 from ...jax_core.layer._differentiable import Gradient
-from ...jax_core.simulate._solver import Solver
+from ...jax_core.simulate._solver import RecurrentSolver, Solver
 from ..layers._constants import Constant
 from ..layers._overflow import OnOverflow
 from ..layers._room import Room
@@ -24,7 +24,6 @@ class CommonOptions(TypedDict, total=False):
     t_max: float
     min_slope: float
     on_overflow: OnOverflow
-    solver: Solver
 
 
 class NeuronOptions(CommonOptions, total=False):
@@ -37,6 +36,7 @@ class LIFOptions(NeuronOptions, total=False):
     """The options of `lif`."""
 
     gradient: Gradient
+    solver: Solver
     connections: Connections | None
     current: Constant | None
     state: LIFState | None
@@ -46,6 +46,8 @@ class RecurrentOptions(NeuronOptions, total=False):
     """Those of `recurrent_lif`."""
 
     recurrent_delay: Constant | None
+    solver: RecurrentSolver
     connections: Connections | None
+    recurrent_connections: Sparse | None
     current: Constant | None
     state: RecurrentLIFState | None

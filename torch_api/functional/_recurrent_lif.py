@@ -6,7 +6,7 @@ from typing import Any, Literal, Unpack, overload
 from torch import Tensor
 
 from ... import jax_core
-from ...jax_core import Connections, Events
+from ...jax_core import Connections, Events, Sparse
 from ...jax_core.walk._walk import Quantity
 from .._validate import check_recurrent_delay, check_recurrent_weight
 from ..layers._constants import Constant
@@ -15,7 +15,7 @@ from ..layers._overflow import OnOverflow, report_overflow
 from ..layers._room import Room
 from ._growing import grown
 from ._layer import call, call_with_health, check_layer, check_output, check_trace
-from ._lif import Solver, check_settings, spikes_once
+from ._lif import RecurrentSolver, check_settings, spikes_once
 from ._options import RecurrentOptions
 from ._recurrent_lif_state import RecurrentLIFState, recurrent_lif_with_state
 
@@ -76,8 +76,9 @@ def recurrent_lif(
     t_max: float = math.inf,
     min_slope: float = 1e-3,
     on_overflow: OnOverflow = "error",
-    solver: Solver = "auto",
+    solver: RecurrentSolver = "auto",
     connections: Connections | None = None,
+    recurrent_connections: Sparse | None = None,
     current: Constant | None = None,
     state: RecurrentLIFState | None = None,
     return_state: bool = False,
@@ -97,6 +98,10 @@ def recurrent_lif(
       one for each connection, which costs more; ``None`` for no delay.
     - ``connections``: as in `lif`, of the input, but ``jax_core.Sparse`` and ``SynapticDelays``
       only.
+    - ``recurrent_connections``: those within the layer, ``jax_core.Sparse`` without delays;
+      ``recurrent_weight`` is ``(connections,)`` then.
+    - ``solver``: as in `lif`, or ``"lists"``, for lists of both kinds of connections, which large
+      layers with short lists choose by themselves.
     - ``state``: a `RecurrentLIFState`, with the spikes that are on their way. Like ``current`` not
       with delays of connections.
 
@@ -108,7 +113,8 @@ def recurrent_lif(
     """
     if isinstance(max_spikes, str):
         return grown(recurrent_lif, locals())
-    check_settings(max_spikes, t_max, "eventprop", min_slope, on_overflow, refractory, solver)
+    settings = "eventprop", min_slope, on_overflow, refractory, solver
+    check_settings(max_spikes, t_max, *settings, RecurrentSolver)
     constants = {
         "tau_mem": tau_mem,
         "tau_syn": tau_syn,
@@ -118,7 +124,8 @@ def recurrent_lif(
         "refractory": refractory,
     }
     check_layer(spikes, weight, constants, connections)
-    delays = check_recurrence(weight, recurrent_weight, recurrent_delay, connections)
+    own = recurrent_connections
+    delays = check_recurrence(weight, recurrent_weight, recurrent_delay, connections, own)
     options = {
         **delays,
         **constants,
@@ -127,6 +134,7 @@ def recurrent_lif(
         "min_slope": min_slope,
         "solver": solver,
         "connections": connections,
+        "recurrent_connections": own,
     }
     end = None
     if current is None and state is None and not return_state:
@@ -196,13 +204,20 @@ def recurrent_lif_trace(
 
 
 def check_recurrence(
-    weight: Tensor, recurrent_weight: Tensor, delay: Any, connections: Connections | None
+    weight: Tensor,
+    recurrent_weight: Tensor,
+    delay: Any,
+    connections: Connections | None,
+    own: Sparse | None = None,
 ) -> dict[str, Any]:
-    """Check the connections within a layer; **returns** their delay, if any, by name."""
+    """Check the connections within a layer; **returns** their delay, if any, by name.
+
+    **Arguments:** ``connections``: of the input; ``own``: within the layer.
+    """
     of_input: Any = connections
     neurons = weight.shape[0] if connections is None else of_input.neurons(weight)
-    check_recurrent_weight(recurrent_weight, weight, neurons)
+    check_recurrent_weight(recurrent_weight, weight, neurons, own)
     if delay is None:
         return {}
-    check_recurrent_delay(delay, recurrent_weight)
+    check_recurrent_delay(delay, recurrent_weight, neurons)
     return {"recurrent_delay": delay}

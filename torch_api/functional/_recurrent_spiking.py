@@ -57,7 +57,7 @@ def recurrent_spiking(
     check_recurrent_weight(recurrent_weight, weight, weight.shape[0])
     given: dict[str, Any] = {}
     if recurrent_delay is not None:
-        check_recurrent_delay(recurrent_delay, recurrent_weight)
+        check_recurrent_delay(recurrent_delay, recurrent_weight, weight.shape[0])
         given["recurrent_delay"] = recurrent_delay
     named: dict[str, Any] = {"neuron": neuron, **given, **limits}
     end = None

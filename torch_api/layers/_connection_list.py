@@ -1,5 +1,6 @@
 """Connections that are fixed one by one, as buffers of a layer."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,8 @@ class Connected(nn.Module):
     pre: Tensor
     place: Tensor
     source: Tensor
+    hearers: Tensor
+    hearers_place: Tensor
 
     def __init__(
         self,
@@ -84,6 +87,15 @@ class Connected(nn.Module):
         }.items():
             self.register_buffer(name, torch.as_tensor(values, device=device))
         self.outputs = outputs
+        self._set_hearers(lists)
+        # Connections of a checkpoint have others.
+        self.register_load_state_dict_post_hook(_find_hearers)
+
+    def _set_hearers(self, lists: Sparse) -> None:
+        found = {"hearers": lists.post, "hearers_place": lists.post_place}
+        for name, values in found.items():
+            values = torch.as_tensor(values, device=self.post.device)
+            self.register_buffer(name, values, persistent=False)
 
     @property
     def fan_in(self) -> float:
@@ -116,6 +128,16 @@ class Connected(nn.Module):
         """Connections for ``jax_core``, later by ``delay``, ``(connections,)``."""
         arrays: dict[str, Any] = {"pre": self.pre, "place": self.place, "delay": delay}
         return Sparse(**arrays, inputs=self.inputs, connections=len(self.post))
+
+    def both_ways(self) -> Sparse:
+        """The same without delays, and with lists of those that hear each input."""
+        arrays: dict[str, Any] = {"post": self.hearers, "post_place": self.hearers_place}
+        return dataclasses.replace(self.with_delay(None), **arrays)
+
+
+def _find_hearers(connected: Connected, _: Any) -> None:
+    pairs = torch.stack([connected.post, connected.source], dim=1).cpu().numpy()
+    connected._set_hearers(Sparse.of(pairs, connected.inputs, connected.outputs))
 
 
 def numbered(weight: Tensor) -> Tensor:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from ...jax_core import Connections, Events, SynapticDelays
+from ...jax_core.layer._recurrent_lists import found_lists
 from .. import functional
 from .._validate import check_dtype, check_size
-from ..functional._lif import Quantity, Solver, check_settings, spikes_once
+from ..functional._lif import Quantity, RecurrentSolver, check_settings, spikes_once
 from ..functional._recurrent_lif_state import RecurrentLIFState
 from ..spikes._events import events_from_spike_times
 from ._connection_list import Connected, connection_list, times_of_events
@@ -51,8 +52,9 @@ class RecurrentLIF(NeuronLayer[RecurrentLIFState]):
       events, where it is one otherwise, and each of them costs a pass over all neurons.
     - ``recurrent_mask``, ``recurrent_connections``: as ``mask`` and ``connections``, of shape
       ``(out_features, out_features)`` and from neuron to neuron of the layer, of which some may
-      hear none. There are weights, and synaptic delays, of these connections only; the cost is
-      that of all.
+      hear none. There are weights, and synaptic delays, of these connections only. The cost is that
+      of all, unless the input has a list too, and lists are short in a layer of hundreds of
+      neurons; or with ``solver="lists"``: then only the neurons that hear something move.
     - All others as in `LIF`, which also has those that are not available here: ``gradient``,
       ``backend`` and dendritic delays.
 
@@ -73,7 +75,7 @@ class RecurrentLIF(NeuronLayer[RecurrentLIFState]):
     delay: Tensor | None
     recurrent_delay: Tensor | None
     # Modules saved as a whole before there was a choice have none of their own.
-    solver: Solver = "auto"
+    solver: RecurrentSolver = "auto"
 
     def __init__(
         self,
@@ -97,7 +99,7 @@ class RecurrentLIF(NeuronLayer[RecurrentLIFState]):
         learn: Iterable[str] = (),
         on_overflow: OnOverflow = "error",
         min_slope: float = 1e-3,
-        solver: Solver = "auto",
+        solver: RecurrentSolver = "auto",
         silent: Silent = "inf",
         silent_time: float | None = None,
         device: torch.device | str | None = None,
@@ -107,7 +109,7 @@ class RecurrentLIF(NeuronLayer[RecurrentLIFState]):
         dtype = check_dtype(dtype)
         set_room(self, max_spikes, refractory)
         settings = t_max, "eventprop", min_slope, on_overflow, refractory, solver
-        check_settings(self.max_spikes, *settings)
+        check_settings(self.max_spikes, *settings, RecurrentSolver)
         self.in_features = check_size(in_features, "in_features")
         self.out_features = check_size(out_features, "out_features")
         self.t_max = float(t_max)
@@ -142,6 +144,7 @@ class RecurrentLIF(NeuronLayer[RecurrentLIFState]):
         return {"axonal": senders, "synaptic": (self.out_features, senders)}
 
     def _check_combinations(self) -> None:
+        self.lists()
         kinds = {"delay": self.delay_type, "recurrent_delay": self.recurrent_delay_type}
         for name, kind in kinds.items():
             if self.silent == "peak" and kind == "synaptic":
@@ -218,11 +221,25 @@ class RecurrentLIF(NeuronLayer[RecurrentLIFState]):
     def simulated(self, arriving: Tensor | Events, **options: Any) -> tuple[Any, ...]:
         """Spikes, health, and the state if asked for, with room that grows if it may."""
 
+        lists = {} if options else self.lists()
+        if lists and isinstance(arriving, Events):
+            arriving = times_of_events(arriving, self.in_features, self.t_max)
+
         def run() -> tuple[Any, ...]:
-            named = {**self.arguments(), **options}
+            named = {**self.arguments(), **lists, **options}
             return functional.recurrent_lif(arriving, **named, return_health=True)
 
         return with_room(self, run)
+
+    def lists(self) -> dict[str, Any]:
+        """Weights and connections by name, if the layer is to be simulated by lists of them."""
+        both = self.sparse, self.recurrent_sparse
+        of_input, own = (None if each is None else each.both_ways() for each in both)
+        is_each_delayed = "synaptic" in (self.delay_type, self.recurrent_delay_type)
+        if found_lists(self.solver, of_input, own, is_each_delayed) is None:
+            return {}
+        weights = {"weight": self.weight, "recurrent_weight": self.recurrent_weight}
+        return {**weights, "connections": of_input, "recurrent_connections": own}
 
     def note(self, arriving: Tensor | Events, out: Tensor, health: Health) -> None:
         self.remember(out.shape[:-2].numel(), health)
