@@ -50,20 +50,34 @@ def build(network: Mapping[str, np.ndarray]) -> tuple[tuple[Any, ...], dict[str,
     dtype = np.dtype(str(network["dtype"]))
     names = ("tau_mem", "tau_syn", "v_threshold", "v_leak", "v_reset", "refractory")
     inputs, size = int(network["inputs"]), len(network["tau_mem"])
-    weight = np.zeros((size, inputs + size))
-    weight[network["post"], network["pre"]] = network["weight"]
     of_input = network["pre"] < inputs
+    weights, settings = [], {name: network[name].astype(dtype) for name in names}
+    for name, some, sources in [
+        ("connections", of_input, inputs),
+        ("recurrent_connections", ~of_input, size),
+    ]:
+        pre = network["pre"][some] - (0 if some is of_input else inputs)
+        pairs = np.stack([network["post"][some], pre], axis=1)
+        settings[name] = jax_core.Sparse.of(pairs, sources, size)
+        weights.append(network["weight"][some].astype(dtype))
     delay = np.zeros(size)
     delay[network["pre"][~of_input] - inputs] = network["delay"][~of_input]
     arrival = network["input_time"] + network["delay"][of_input][0]
-    events = jax_core.Events(
-        jax.numpy.asarray(arrival, dtype), jax.numpy.asarray(network["input_index"], np.int32)
-    )
-    arguments = events, weight[:, :inputs].astype(dtype), weight[:, inputs:].astype(dtype)
-    settings = {name: network[name].astype(dtype) for name in names}
+    spikes = spike_times(arrival, network["input_index"], inputs).astype(dtype)
     settings["recurrent_delay"] = delay.astype(dtype)
     room = int(network["max_spikes"])
-    return arguments, {**settings, "t_max": float(network["t_max"]), "max_spikes": room}
+    settings |= {"t_max": float(network["t_max"]), "max_spikes": room}
+    return (spikes, *weights), settings
+
+
+def spike_times(time: np.ndarray, index: np.ndarray, inputs: int) -> np.ndarray:
+    """Events, which ascend, as ``(inputs, most of one input)``."""
+    count = np.bincount(index, minlength=inputs)
+    order = np.argsort(index, kind="stable")
+    slot = np.arange(len(index)) - np.repeat(count.cumsum() - count, count)
+    spikes = np.full((inputs, count.max(initial=1)), np.inf)
+    spikes[index[order], slot] = time[order]
+    return spikes
 
 
 if __name__ == "__main__":

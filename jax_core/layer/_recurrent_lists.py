@@ -29,7 +29,7 @@ from ._recurrent_connections import constants_together, neuron_by_neuron
 
 # Lists are faster where each is at most one in so many neurons, in layers with at least so many
 # (benchmarks/results/connections.md).
-_ONE_IN, _LEAST_NEURONS = 8, 500
+_ONE_IN, _LEAST_NEURONS = 5, 500
 
 
 class Network(NamedTuple):
