@@ -222,6 +222,34 @@ def test_learning_rates_are_relative(make):
     assert sum(len(g["params"]) for g in groups.values()) == len(list(model.parameters()))
 
 
+def test_neurons_of_all_kinds_and_projections_have_relative_rates_and_bounds():
+    model = nn.Sequential(
+        snn.AdaptiveLIF(5, 4, v_threshold=50.0, learn=("a", "b", "tau_w"), delay="axonal"),
+        snn.RecurrentQIF(4, 3, learn=("current",), max_spikes=4, t_max=0.05),
+        snn.Projections(
+            {"exc": snn.Projection(3, delay="axonal", learn=True)}, 2, learn=("v_leak",)
+        ),
+    )
+    groups = {g["name"]: g["lr"] for g in snn.parameter_groups(model, 0.1)}
+    sizes = {
+        "0.a": 1.0,
+        "0.b": 50.0,
+        "0.tau_w": 0.1,
+        "0.delay": 1e-2,
+        "1.current": 1.0,
+        "2.v_leak": 1.0,
+        "2.of.exc.delay": 1e-2,
+        "2.of.exc.tau_syn": 1e-2,
+    }
+    for name, parameter in model.named_parameters():
+        if name.endswith("weight"):
+            sizes[name] = parameter.square().mean().sqrt().item()
+    assert groups == pytest.approx({name: 0.1 * size for name, size in sizes.items()})
+    weight = model[2].of["exc"].weight
+    weight.grad = torch.tensor([[1.0] * 3, [100.0] * 3])
+    assert snn.clip_grad_(model, 1.0) == 1
+
+
 def test_rates_without_a_size_are_refused():
     layer = snn.LI(3, 2)
     nn.init.zeros_(layer.weight)
