@@ -94,7 +94,8 @@ def test_the_term_is_that_of_the_voltages_on_a_grid():
     silent = out[..., 0].isinf().numpy()
     counted = silent & (silent.mean(0) > 0.5)
     assert 0 < counted.sum() < silent.sum()
-    assert value == pytest.approx(np.where(counted, deficit, 0).mean(), abs=1e-6)
+    expected = np.where(counted, deficit, 0).mean() * 7**0.5  # Of seven neurons.
+    assert value == pytest.approx(expected, abs=1e-6)
 
 
 def test_silent_neurons_learn_to_spike():

@@ -30,8 +30,13 @@ def silent_loss(model: nn.Module, *, max_silent: float = 0.1) -> Tensor:
     gradient, ``d = 1 + q`` with the summed weights of the pair's input spikes ``-q``, in units of
     the weight with which one spike reaches the threshold. Of an `LI` read out by its maximum,
     pairs that never rise count likewise, with ``d = q``. The term is the mean of ``d`` over all
-    pairs of a layer, 0 for pairs that spike, summed over the layers. Its gradient is exact, for
-    weights, input times, delays and constants; the unit of ``q`` counts as a constant.
+    pairs of a layer, 0 for pairs that spike, times the root of its number of neurons, summed over
+    the layers. Its gradient is exact, for weights, input times, delays and constants; the unit of
+    ``q`` counts as a constant.
+
+    The root is there because of what the term has to hold against: one of ``n`` neurons whose
+    contributions to a read-out add up by chance has the share ``1 / sqrt(n)`` in it, and in a
+    loss's gradient, but only ``1 / n`` in a mean. So a mean is the weaker the larger a layer is.
 
     Call it after a forward in training mode, and add it to the loss; where that is a cross-entropy,
     with the factor 1:
@@ -48,7 +53,7 @@ def silent_loss(model: nn.Module, *, max_silent: float = 0.1) -> Tensor:
     - ``max_silent``: fraction of the samples in which a neuron may be silent, in [0, 1).
 
     **Returns:** a scalar, 0 if no neuron is silent too often. Of a convolution, positions count as
-    samples of its channels.
+    samples of its channels, which are its neurons.
 
     A LIF neuron with ``v_leak >= v_threshold`` spikes without input, so it adds nothing. In layers
     of other models, ``v_leak`` above stands for the voltage at time 0, which is ``v_reset`` of such
@@ -86,11 +91,15 @@ def _term(layer: NeuronLayer | ModelLayer | LI, name: str, max_silent: float) ->
             f"enabled; call silent_loss(model) after model(inputs), and model.train() before that, "
             f"where neither torch.compile nor torch.func is at work"
         )
+    return layer.out_features**0.5 * _mean(layer, call, max_silent)
+
+
+def _mean(layer: NeuronLayer | ModelLayer | LI, call: Call, max_silent: float) -> Tensor:
     if isinstance(layer, LI):
-        return _term_of_readout(layer, call, max_silent)
+        return _mean_of_readout(layer, call, max_silent)
     if isinstance(layer, ModelLayer):
-        return _term_of_model(layer, call, max_silent)
-    parts = [_term_of_part(layer, part, max_silent) for part in layer.dense_parts(*call)]
+        return _mean_of_model(layer, call, max_silent)
+    parts = [_mean_of_part(layer, part, max_silent) for part in layer.dense_parts(*call)]
     return torch.stack(parts).mean()
 
 
@@ -100,7 +109,7 @@ def _too_silent(silent: Tensor, max_silent: float) -> Tensor:
     return (share > max_silent).nonzero().squeeze(-1)
 
 
-def _term_of_readout(layer: LI, call: Call, max_silent: float) -> Tensor:
+def _mean_of_readout(layer: LI, call: Call, max_silent: float) -> Tensor:
     silent = call.output.detach() == layer.v_leak
     neurons = _too_silent(silent, max_silent)
     if neurons.numel() == 0:
@@ -110,7 +119,7 @@ def _term_of_readout(layer: LI, call: Call, max_silent: float) -> Tensor:
     return torch.where(silent[..., neurons], deficit, 0).sum() / silent.numel()
 
 
-def _term_of_model(layer: ModelLayer, call: Call, max_silent: float) -> Tensor:
+def _mean_of_model(layer: ModelLayer, call: Call, max_silent: float) -> Tensor:
     axis = layer.neuron_axis
     silent = call.output.detach()[..., 0].isinf().movedim(axis, -1)
     neurons = _too_silent(silent, max_silent)
@@ -122,7 +131,7 @@ def _term_of_model(layer: ModelLayer, call: Call, max_silent: float) -> Tensor:
     return torch.where(silent[..., neurons], deficit, 0).sum() / silent.numel()
 
 
-def _term_of_part(layer: NeuronLayer, part: DensePart, max_silent: float) -> Tensor:
+def _mean_of_part(layer: NeuronLayer, part: DensePart, max_silent: float) -> Tensor:
     silent = part.output.detach()[..., 0].isinf()
     neurons = _too_silent(silent, max_silent)
     if neurons.numel() == 0:
