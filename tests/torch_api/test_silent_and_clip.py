@@ -98,6 +98,20 @@ def test_the_term_is_that_of_the_voltages_on_a_grid():
     assert value == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize("kind", usual(("LIF",), ("LIF", "IF")))
+def test_neurons_that_a_lack_of_room_keeps_from_spiking_are_high_enough(kind):
+    make = {"LIF": snn.RecurrentLIF, "IF": snn.RecurrentIF}[kind]
+    layer = make(5, 7, max_spikes=1, t_max=0.05, on_overflow="truncate")
+    with torch.no_grad():
+        layer.weight.fill_(1.0)[0] = 20.0  # Spikes twice before the others spike at all.
+    out = layer(SPIKES)
+    assert out[:, 0].isfinite().all()
+    assert out[:, 1:].isinf().all()
+    loss = snn.silent_loss(layer)
+    assert loss == 0
+    assert not torch.autograd.grad(loss, layer.weight)[0].any()
+
+
 def test_silent_neurons_learn_to_spike():
     layer = weakened(snn.LIF(5, 7, refractory=math.inf))
     with torch.no_grad():
@@ -246,7 +260,7 @@ def test_neurons_of_all_kinds_and_projections_have_relative_rates_and_bounds():
         if name.endswith("weight"):
             sizes[name] = parameter.square().mean().sqrt().item()
     assert groups == pytest.approx({name: 0.1 * size for name, size in sizes.items()})
-    weight = model[2].of["exc"].weight
+    weight = model.get_parameter("2.of.exc.weight")
     weight.grad = torch.tensor([[1.0] * 3, [100.0] * 3])
     assert snn.clip_grad_(model, 1.0) == 1
 

@@ -55,6 +55,9 @@ def silent_loss(model: nn.Module, *, max_silent: float = 0.1) -> Tensor:
     **Returns:** a scalar, 0 if no neuron is silent too often. Of a convolution, positions count as
     samples of its channels, which are its neurons.
 
+    Of a recurrent layer whose sample has ended for want of room (``on_overflow``), neurons may be
+    silent that would have spiked later: peaks above the threshold count 0.
+
     A LIF neuron with ``v_leak >= v_threshold`` spikes without input, so it adds nothing. In layers
     of other models, ``v_leak`` above stands for the voltage at time 0, which is ``v_reset`` of such
     neurons; they need a finite ``t_max``, and go through all of their events once more. Of a layer
@@ -127,7 +130,7 @@ def _mean_of_model(layer: ModelLayer, call: Call, max_silent: float) -> Tensor:
         return call.output.new_zeros(())
     peak = layer.peaks(*call)
     height, drive = (x.movedim(axis, -1)[..., neurons] for x in (peak.height, peak.drive))
-    deficit = 1 - torch.where(height > 0, height, drive / _unit(layer, neurons))
+    deficit = 1 - torch.where(height > 0, height.clamp(max=1), drive / _unit(layer, neurons))
     return torch.where(silent[..., neurons], deficit, 0).sum() / silent.numel()
 
 
@@ -156,7 +159,7 @@ def _below_threshold(layer: NeuronLayer, part: DensePart, neurons: Tensor) -> Te
         for x in (layer.v_leak, layer.v_threshold)
     )
     rests = leak < threshold
-    rising = (threshold - peak) / torch.where(rests, threshold - leak, 1)
+    rising = (threshold - peak).clamp(min=0) / torch.where(rests, threshold - leak, 1)
     falling = 1 - _drive(spikes, weight, layer.t_max) / _unit(layer, of_layer)
     return torch.where(rests, torch.where(peak > leak, rising, falling), 0)
 
