@@ -94,7 +94,22 @@ def test_the_term_is_that_of_the_voltages_on_a_grid():
     silent = out[..., 0].isinf().numpy()
     counted = silent & (silent.mean(0) > 0.5)
     assert 0 < counted.sum() < silent.sum()
-    assert value == pytest.approx(np.where(counted, deficit, 0).mean(), abs=1e-6)
+    expected = np.where(counted, deficit, 0).mean() * 7**0.5  # Of seven neurons.
+    assert value == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", usual(("LIF",), ("LIF", "IF")))
+def test_neurons_that_a_lack_of_room_keeps_from_spiking_are_high_enough(kind):
+    make = {"LIF": snn.RecurrentLIF, "IF": snn.RecurrentIF}[kind]
+    layer = make(5, 7, max_spikes=1, t_max=0.05, on_overflow="truncate")
+    with torch.no_grad():
+        layer.weight.fill_(1.0)[0] = 20.0  # Spikes twice before the others spike at all.
+    out = layer(SPIKES)
+    assert out[:, 0].isfinite().all()
+    assert out[:, 1:].isinf().all()
+    loss = snn.silent_loss(layer)
+    assert loss == 0
+    assert not torch.autograd.grad(loss, layer.weight)[0].any()
 
 
 def test_silent_neurons_learn_to_spike():
@@ -220,6 +235,34 @@ def test_learning_rates_are_relative(make):
     ):
         assert groups[name]["lr"] == pytest.approx(lr)
     assert sum(len(g["params"]) for g in groups.values()) == len(list(model.parameters()))
+
+
+def test_neurons_of_all_kinds_and_projections_have_relative_rates_and_bounds():
+    model = nn.Sequential(
+        snn.AdaptiveLIF(5, 4, v_threshold=50.0, learn=("a", "b", "tau_w"), delay="axonal"),
+        snn.RecurrentQIF(4, 3, learn=("current",), max_spikes=4, t_max=0.05),
+        snn.Projections(
+            {"exc": snn.Projection(3, delay="axonal", learn=True)}, 2, learn=("v_leak",)
+        ),
+    )
+    groups = {g["name"]: g["lr"] for g in snn.parameter_groups(model, 0.1)}
+    sizes = {
+        "0.a": 1.0,
+        "0.b": 50.0,
+        "0.tau_w": 0.1,
+        "0.delay": 1e-2,
+        "1.current": 1.0,
+        "2.v_leak": 1.0,
+        "2.of.exc.delay": 1e-2,
+        "2.of.exc.tau_syn": 1e-2,
+    }
+    for name, parameter in model.named_parameters():
+        if name.endswith("weight"):
+            sizes[name] = parameter.square().mean().sqrt().item()
+    assert groups == pytest.approx({name: 0.1 * size for name, size in sizes.items()})
+    weight = model.get_parameter("2.of.exc.weight")
+    weight.grad = torch.tensor([[1.0] * 3, [100.0] * 3])
+    assert snn.clip_grad_(model, 1.0) == 1
 
 
 def test_rates_without_a_size_are_refused():

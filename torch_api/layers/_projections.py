@@ -42,7 +42,7 @@ class Projection:
     learn: bool = False
 
 
-class _Synapses(RecordsNumbers):
+class Synapses(RecordsNumbers):
     """Weights, delays and time constant of one projection."""
 
     tau_syn: Constant
@@ -157,7 +157,7 @@ class Projections(SpikingLayer, RecordsNumbers):
         register_constants(self, constants, learn, out_features, device=device, dtype=dtype)
         self.of = nn.ModuleDict(
             {
-                name: _Synapses(name, each, self.out_features, device, dtype)
+                name: Synapses(name, each, self.out_features, device, dtype)
                 for name, each in projections.items()
             }
         )

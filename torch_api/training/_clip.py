@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from ..functional._loss_checks import check_number
 from ..layers._health import SpikingLayer
+from ..layers._projections import Synapses
 
 
 @torch.no_grad()
@@ -32,7 +33,7 @@ def clip_grad_(model: nn.Module, factor: float = 3.0) -> int:
     clipped = [
         _clip(parameter.grad, factor)
         for layer in model.modules()
-        if isinstance(layer, SpikingLayer)
+        if isinstance(layer, SpikingLayer | Synapses)
         for parameter in layer.parameters(recurse=False)
         if parameter.grad is not None
     ]

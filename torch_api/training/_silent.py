@@ -30,8 +30,13 @@ def silent_loss(model: nn.Module, *, max_silent: float = 0.1) -> Tensor:
     gradient, ``d = 1 + q`` with the summed weights of the pair's input spikes ``-q``, in units of
     the weight with which one spike reaches the threshold. Of an `LI` read out by its maximum,
     pairs that never rise count likewise, with ``d = q``. The term is the mean of ``d`` over all
-    pairs of a layer, 0 for pairs that spike, summed over the layers. Its gradient is exact, for
-    weights, input times, delays and constants; the unit of ``q`` counts as a constant.
+    pairs of a layer, 0 for pairs that spike, times the root of its number of neurons, summed over
+    the layers. Its gradient is exact, for weights, input times, delays and constants; the unit of
+    ``q`` counts as a constant.
+
+    The root is there because of what the term has to hold against: one of ``n`` neurons whose
+    contributions to a read-out add up by chance has the share ``1 / sqrt(n)`` in it, and in a
+    loss's gradient, but only ``1 / n`` in a mean. So a mean is the weaker the larger a layer is.
 
     Call it after a forward in training mode, and add it to the loss; where that is a cross-entropy,
     with the factor 1:
@@ -48,7 +53,10 @@ def silent_loss(model: nn.Module, *, max_silent: float = 0.1) -> Tensor:
     - ``max_silent``: fraction of the samples in which a neuron may be silent, in [0, 1).
 
     **Returns:** a scalar, 0 if no neuron is silent too often. Of a convolution, positions count as
-    samples of its channels.
+    samples of its channels, which are its neurons.
+
+    Of a recurrent layer whose sample has ended for want of room (``on_overflow``), neurons may be
+    silent that would have spiked later: peaks above the threshold count 0.
 
     A LIF neuron with ``v_leak >= v_threshold`` spikes without input, so it adds nothing. In layers
     of other models, ``v_leak`` above stands for the voltage at time 0, which is ``v_reset`` of such
@@ -86,11 +94,15 @@ def _term(layer: NeuronLayer | ModelLayer | LI, name: str, max_silent: float) ->
             f"enabled; call silent_loss(model) after model(inputs), and model.train() before that, "
             f"where neither torch.compile nor torch.func is at work"
         )
+    return layer.out_features**0.5 * _mean(layer, call, max_silent)
+
+
+def _mean(layer: NeuronLayer | ModelLayer | LI, call: Call, max_silent: float) -> Tensor:
     if isinstance(layer, LI):
-        return _term_of_readout(layer, call, max_silent)
+        return _mean_of_readout(layer, call, max_silent)
     if isinstance(layer, ModelLayer):
-        return _term_of_model(layer, call, max_silent)
-    parts = [_term_of_part(layer, part, max_silent) for part in layer.dense_parts(*call)]
+        return _mean_of_model(layer, call, max_silent)
+    parts = [_mean_of_part(layer, part, max_silent) for part in layer.dense_parts(*call)]
     return torch.stack(parts).mean()
 
 
@@ -100,7 +112,7 @@ def _too_silent(silent: Tensor, max_silent: float) -> Tensor:
     return (share > max_silent).nonzero().squeeze(-1)
 
 
-def _term_of_readout(layer: LI, call: Call, max_silent: float) -> Tensor:
+def _mean_of_readout(layer: LI, call: Call, max_silent: float) -> Tensor:
     silent = call.output.detach() == layer.v_leak
     neurons = _too_silent(silent, max_silent)
     if neurons.numel() == 0:
@@ -110,7 +122,7 @@ def _term_of_readout(layer: LI, call: Call, max_silent: float) -> Tensor:
     return torch.where(silent[..., neurons], deficit, 0).sum() / silent.numel()
 
 
-def _term_of_model(layer: ModelLayer, call: Call, max_silent: float) -> Tensor:
+def _mean_of_model(layer: ModelLayer, call: Call, max_silent: float) -> Tensor:
     axis = layer.neuron_axis
     silent = call.output.detach()[..., 0].isinf().movedim(axis, -1)
     neurons = _too_silent(silent, max_silent)
@@ -118,11 +130,11 @@ def _term_of_model(layer: ModelLayer, call: Call, max_silent: float) -> Tensor:
         return call.output.new_zeros(())
     peak = layer.peaks(*call)
     height, drive = (x.movedim(axis, -1)[..., neurons] for x in (peak.height, peak.drive))
-    deficit = 1 - torch.where(height > 0, height, drive / _unit(layer, neurons))
+    deficit = 1 - torch.where(height > 0, height.clamp(max=1), drive / _unit(layer, neurons))
     return torch.where(silent[..., neurons], deficit, 0).sum() / silent.numel()
 
 
-def _term_of_part(layer: NeuronLayer, part: DensePart, max_silent: float) -> Tensor:
+def _mean_of_part(layer: NeuronLayer, part: DensePart, max_silent: float) -> Tensor:
     silent = part.output.detach()[..., 0].isinf()
     neurons = _too_silent(silent, max_silent)
     if neurons.numel() == 0:
@@ -147,7 +159,7 @@ def _below_threshold(layer: NeuronLayer, part: DensePart, neurons: Tensor) -> Te
         for x in (layer.v_leak, layer.v_threshold)
     )
     rests = leak < threshold
-    rising = (threshold - peak) / torch.where(rests, threshold - leak, 1)
+    rising = (threshold - peak).clamp(min=0) / torch.where(rests, threshold - leak, 1)
     falling = 1 - _drive(spikes, weight, layer.t_max) / _unit(layer, of_layer)
     return torch.where(rests, torch.where(peak > leak, rising, falling), 0)
 
