@@ -24,6 +24,7 @@ from rounding_networks import (
     NEURONS,
     ROOM,
     T_MAX,
+    TOGETHER_WITHIN,
     Kind,
     draw,
     simulated,
@@ -128,7 +129,9 @@ def report(rows: list[Found], seed: int, seconds: float) -> str:
         "units of rounding: of what the voltage and the threshold are sums of, and of what the",
         "voltage does while time goes on by its own rounding. A difference is *explained* if it is",
         f"{LIMIT:g} at most for the spikes of both precisions: each are then the exact spikes of",
-        "neurons whose threshold is off by no more than rounding.",
+        "neurons whose threshold is off by no more than rounding. A recurrent neuron that spikes",
+        f"in the moment of another one may be early by {TOGETHER_WITHIN} more: by the rules of the",
+        "simulation, what rounding of that size cannot tell apart is one moment.",
         f"Load averages at the end {load()}. {described()}.",
         "",
         "| networks | number | spikes | differ | explained | apart: median | 99.9 % | largest "

@@ -16,6 +16,8 @@ class Lanes(NamedTuple):
     weight: np.ndarray
     own: np.ndarray
     """When the neuron spikes."""
+    slack: np.ndarray
+    """By how many units of rounding it may be early, in the shape of ``own``."""
     constants: dict[str, np.ndarray]
     t_max: float
 
@@ -79,7 +81,7 @@ def _walk(lanes: Lanes, eps: float) -> tuple[np.ndarray, np.ndarray]:
     begin = np.where(threshold > 0, 0, reset)
     state, now, hold = _State(begin, zero, np.abs(begin), zero), zero, zero
     worst, peak = zero, begin
-    for time, weight, spikes in zip(*_events(lanes), strict=True):
+    for time, weight, spikes, slack in zip(*_events(lanes), strict=True):
         is_held, length = hold > now, time - now
         after = taus.after(state, length)
         top = taus.after(state, np.minimum(taus.turn(state), length))
@@ -89,8 +91,8 @@ def _walk(lanes: Lanes, eps: float) -> tuple[np.ndarray, np.ndarray]:
             error = (at.v - threshold) / rounding
             worst = np.where(is_held, worst, np.maximum(worst, error))
             peak = np.where(is_held, peak, np.maximum(peak, at.v))
-        # A spike out of the refractory period has no excuse.
-        low = np.where(is_held, np.inf, -error)
+        # For a spike in the refractory period there is no excuse.
+        low = np.where(is_held, np.inf, -error - slack)
         worst = np.where(spikes, np.maximum(worst, low), worst)
         v, size_v = (
             np.where(is_held, x, y) for x, y in ((state.v, after.v), (state.size_v, after.size_v))
@@ -101,17 +103,19 @@ def _walk(lanes: Lanes, eps: float) -> tuple[np.ndarray, np.ndarray]:
     return worst, peak + c["v_leak"]
 
 
-def _events(lanes: Lanes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Times, weights and whether the neuron spikes, one row for each event, the end the last."""
-    own, rest = lanes.own, lanes.constants["refractory"][:, None]
-    count = len(own)
-    time = np.concatenate([lanes.time, own, own + rest, np.full((count, 1), lanes.t_max)], axis=1)
-    weight = np.zeros(time.shape)
-    weight[:, : lanes.weight.shape[1]] = lanes.weight
-    spikes = np.zeros(time.shape, bool)
-    spikes[:, lanes.time.shape[1] : lanes.time.shape[1] + own.shape[1]] = np.isfinite(own)
+def _events(lanes: Lanes) -> list[np.ndarray]:
+    """Times, weights, whether the neuron spikes and its slack, one row for each event, the end the
+    last."""
+    own, end = lanes.own, np.full((len(lanes.own), 1), lanes.t_max)
+    release = own + lanes.constants["refractory"][:, None]
+    time = np.concatenate([lanes.time, own, release, end], axis=1)
+    arrivals, others = lanes.time.shape[1], own.shape[1] + 1
     counts = time <= lanes.t_max
-    time, weight = np.where(counts, time, lanes.t_max), np.where(counts, weight, 0)
-    order = np.argsort(time, axis=1, kind="stable")
-    rows = (np.take_along_axis(x, order, axis=1).T for x in (time, weight, spikes & counts))
-    return tuple(rows)  # pyright: ignore[reportReturnType]
+    rows = [
+        np.where(counts, time, lanes.t_max),
+        counts * np.pad(lanes.weight, ((0, 0), (0, own.shape[1] + others))),
+        counts & np.pad(np.isfinite(own), ((0, 0), (arrivals, others))),
+        np.pad(lanes.slack, ((0, 0), (arrivals, others))),
+    ]
+    order = np.argsort(rows[0], axis=1, kind="stable")
+    return [np.take_along_axis(x, order, axis=1).T for x in rows]

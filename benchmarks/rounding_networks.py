@@ -16,8 +16,11 @@ from rounding_check import Lanes, highest
 from evtorch import jax_core
 
 INPUTS, INPUT_SPIKES, NEURONS, ROOM, T_MAX = 6, 2, 4, 32, 10.0
-TOGETHER = 2500
+AT_ONCE = 2500
 """So many networks are simulated in one call."""
+TOGETHER_WITHIN = 16
+"""Neurons of a network whose voltages are so many units of rounding below their thresholds spike in
+the moment of another one (`jax_core/simulate/_earliest.py`)."""
 
 Rest = Literal["none", "some", "for ever"]
 Recurrence = Literal["none", "at once", "delays of neurons", "delays of connections"]
@@ -84,13 +87,20 @@ class Networks(NamedTuple):
             weight = np.broadcast_to(net.recurrent[..., None], arrive.shape)
             time, drive = [*time, arrive.reshape(shape)], [*drive, weight.reshape(shape)]
         constants = {name: value.ravel() for name, value in net.constants.items()}
-        return Lanes(_flat(time), _flat(drive), _flat([own]), constants, T_MAX)
+        slack = TOGETHER_WITHIN * _together(own) * (net.recurrent is not None)
+        return Lanes(_flat(time), _flat(drive), _flat([own]), _flat([slack]), constants, T_MAX)
 
 
 def _flat(parts: list[np.ndarray]) -> np.ndarray:
     """All that happens to each neuron in one row."""
     together = np.concatenate(parts, axis=-1)
     return together.reshape(-1, together.shape[-1])
+
+
+def _together(own: np.ndarray) -> np.ndarray:
+    """Whether another neuron of the network spikes in the same moment."""
+    flat = own.reshape(len(own), -1)
+    return (flat[:, :, None] == flat[:, None]).sum(2).reshape(own.shape) > 1
 
 
 def draw(kind: Kind, seed: int, networks: int) -> Networks:
@@ -169,8 +179,8 @@ def simulated(kind: Kind, net: Networks, dtype: Any) -> tuple[np.ndarray, np.nda
     net, found = net.map(lambda x: x.astype(dtype)), []
     with jax.enable_x64(dtype == np.float64):
         run = _program(kind.rest, kind.ratio, kind.recurrence, kind.solver)
-        for begin in range(0, len(net.spikes), TOGETHER):
-            part = slice(begin, begin + TOGETHER)
+        for begin in range(0, len(net.spikes), AT_ONCE):
+            part = slice(begin, begin + AT_ONCE)
             found.append(jax.tree.map(np.asarray, run(net.map(partial(_take, part=part)))))
     times, overflow = zip(*found, strict=True)
     return np.concatenate(times), np.concatenate(overflow)
