@@ -135,6 +135,19 @@ def test_bad_input_is_named(build: Any, error: Any, message: str) -> None:
         build(network())
 
 
+def test_what_is_not_of_this_step_is_named() -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    step = bridge.compile_step(model, nn.CrossEntropyLoss(), optimizer, accumulate=2)
+    with pytest.raises(ValueError, match="`state_dict` does not come from a compiled step"):
+        step.load_state_dict({"optimizer": optimizer.state_dict()})
+    with pytest.raises(ValueError, match="waits for more gradients than accumulate=2"):
+        step.load_state_dict({**step.state_dict(), "taken": 2})
+    inputs, target = batches(1)[0]
+    with pytest.raises(ValueError, match="is on device 'meta' but the model"):
+        step(inputs.to("meta"), target)
+
+
 def test_a_step_that_fails_changes_nothing() -> None:
     torch.manual_seed(3)
     model = snn.LIF(5, 6, max_spikes=1, t_max=0.04)
