@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from evtorch import bridge
 from evtorch import torch_api as snn
@@ -97,7 +98,63 @@ def test_what_cannot_be_lowered_is_named_and_called_back(function, reason):
     assert fn.lowering_reason
 
 
+class _InPlace(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.mark_dirty(x)
+        return x.add_(1)
+
+
+class _WithNumber(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x + 1, 2
+
+
+class _Noisy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x + torch.rand_like(x)
+
+
+def put_many(x):
+    out = x.clone()
+    out[x > -9] = torch.arange(6.0)
+    return out
+
+
+ROWS = torch.tensor([0, 1])
+
+
+@pytest.mark.filterwarnings("ignore:ComplexHalf support:UserWarning")
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (lambda x: _InPlace.apply(x.clone()), "changes its inputs in place"),
+        (lambda x: _WithNumber.apply(x)[0], "_WithNumber returns what is no tensor"),
+        (_Noisy.apply, "an autograd.Function draws random numbers"),
+        (lambda x: torch.vmap(Pair.apply)(x, x)[0], "inside of another transformation"),
+        (lambda x: x + torch.rand(3, generator=torch.Generator()), "a torch.Generator of its own"),
+        (lambda x: x.t().as_strided((3,), (1,)), "of a tensor that is not contiguous"),
+        (lambda x: x.to(torch.complex32).real.float(), "torch.complex32, which JAX lacks"),
+        (put_many, "several values written at a mask"),
+        (lambda x: functional.embedding(ROWS, x, scale_grad_by_freq=True), "scale_grad_by_freq"),
+        (lambda x: torch.linalg.svd(x)[1], "full singular vectors"),
+    ],
+)
+def test_what_is_not_lowered_says_why(function, reason):
+    fn, params = native(function)
+    with pytest.raises(bridge.BridgeError, match=f"cannot be lowered to JAX: .*{reason}"):
+        fn(params, X)
+
+
 def test_errors_of_the_torch_code_are_its_own():
+    fn, params = native(lambda x: functional.gaussian_nll_loss(x, x, x, reduction="some"))
+    with pytest.raises(ValueError, match="some"):
+        fn(params, X)
+    fn, params = native(lambda x: torch.autograd.grad(x * 2, x)[0])
+    with pytest.raises(RuntimeError, match="implicitly created only for scalar outputs"):
+        fn(params, X)
     fn, params = native(nn.Linear(3, 2))
     with pytest.raises(RuntimeError, match=r"shapes cannot be multiplied|reduction dim"):
         fn(params, np.ones((2, 4), np.float32))
@@ -208,6 +265,8 @@ class Twice(torch.autograd.Function):
 class Pair(torch.autograd.Function):
     """In the newer form."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(x, y):
         return x * y, x + y
@@ -222,12 +281,22 @@ class Pair(torch.autograd.Function):
         return gradients[0] * y * product, gradients[1] * x
 
 
+twice = Twice.apply
+
+
 def with_own_gradients(x):
     first, positive = Twice.apply(x, 2.0, "kind")
     return (*Pair.apply(first, x.exp()), positive)
 
 
-@pytest.mark.parametrize("function", [without_gradients, lambda x: with_own_gradients(x)[:2]])
+@pytest.mark.parametrize(
+    "function",
+    [
+        without_gradients,
+        lambda x: with_own_gradients(x)[:2],
+        lambda x: twice(x, 2.0, "kind")[0],
+    ],
+)
 def test_gradients_stop_where_torch_stops_them(function):
     same_gradient(function)
 
