@@ -90,7 +90,8 @@ else
 	$(PYTEST) $(ARGS)
 endif
 
-# Without ARGS it writes the table, in two runs as `check` has them; with them it prints what these tests run.
+# Without ARGS it writes the table, in two runs as `check` has them, and one with all of torch's operators, of which
+# `check` takes some; with them it prints what these tests run.
 MEASURED := --cov --cov-report=
 
 coverage: venv $(if $(filter yes,$(PYNN)),pynn) ## which lines the tests run, into benchmarks/results, or with ARGS those chosen
@@ -98,6 +99,7 @@ coverage: venv $(if $(filter yes,$(PYNN)),pynn) ## which lines the tests run, in
 ifeq ($(strip $(ARGS)),)
 	$(PYTEST) $(MEASURED) $(WITH_NEWER) $(WITH_NEWER_TOO)
 	$(WITH_OLDER) $(PYTEST) $(MEASURED) --cov-append $(addprefix --ignore=,$(WITH_NEWER)) $(addprefix --deselect=,$(WITH_NEWER_TOO))
+	EVTORCH_OPERATOR_SAMPLES=1 $(WITH_OLDER) $(PYTEST) $(MEASURED) --cov-append tests/bridge/lower/test_operators.py
 	$(BIN)/coverage json --quiet
 	$(BIN)/python benchmarks/coverage_table.py
 else

@@ -50,6 +50,7 @@ TABLES = {
     "processes": _measured("processes.py"),
     "soak": _measured("soak.py"),
     "parting": _measured("parting.py"),
+    "rounding": _measured("rounding.py"),
     "bridge": _measured("bridge.py"),
     "call_overhead": _measured("call_overhead.py"),
     "worker": _measured("worker.py"),

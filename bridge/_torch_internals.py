@@ -157,21 +157,31 @@ def values_are_unknown() -> bool:
 @contextmanager
 def custom_functions(replacement: Callable[..., Any]) -> Iterator[None]:
     """Inside, and in this thread only, ``replacement(kind, *args)`` runs in place of
-    ``kind.apply(*args)`` for each `torch.autograd.Function`."""
-    kind: Any = torch.autograd.Function
-    original = kind.__dict__["apply"]
+    ``kind.apply(*args)`` for each `torch.autograd.Function`.
+
+    What ``apply`` calls is replaced, as code may hold an ``apply`` from before.
+    """
+    module: Any = torch.autograd.function
+    kind, level = module.Function, module._SingleLevelFunction
+    transformed, below = module.custom_function_call, _C._FunctionBase.__dict__["apply"]
     thread = threading.get_ident()
 
     def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        if threading.get_ident() == thread:
+        # torch's own transformations make kinds below `Function`.
+        if threading.get_ident() == thread and issubclass(cls, kind):
             return replacement(cls, *args, **kwargs)
-        return original.__get__(None, cls)(*args, **kwargs)
+        return below.__get__(None, cls)(*args, **kwargs)
 
-    kind.apply = classmethod(apply)
+    def call(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        here = threading.get_ident() == thread
+        return (replacement if here else transformed)(cls, *args, **kwargs)
+
+    level.apply, module.custom_function_call = classmethod(apply), call
     try:
         yield
     finally:
-        kind.apply = original
+        del level.apply
+        module.custom_function_call = transformed
 
 
 def record(

@@ -112,6 +112,25 @@ def test_parting_compares_steps_from_the_same_state(monkeypatch: pytest.MonkeyPa
     assert "in 1 of 2 seeds" in between
 
 
+def test_all_differences_between_precisions_are_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    rounding: Any = importlib.import_module("rounding")
+    kind = next(kind for kind in rounding.KINDS if kind.grazing)
+    found = rounding.compare(kind, 0, 300)
+    assert (~found.same).sum() > 100
+    assert rounding.unexplained([found], 0) == []
+    exact = rounding.simulated
+
+    def late(kind: Any, net: Any, dtype: Any) -> Any:
+        times, overflow = exact(kind, net, dtype)
+        return times + (1e-3 if dtype == np.float32 else 0), overflow
+
+    monkeypatch.setattr(rounding, "simulated", late)
+    wrong = rounding.compare(kind, 0, 300)
+    assert len(rounding.unexplained([wrong], 0)) > 100
+    assert "float32 is wrong by" in rounding.report([wrong], 0, 1.0)
+
+
 @nest_needed
 def test_simulators_find_the_spikes_of_the_same_network(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path

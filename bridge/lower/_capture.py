@@ -14,6 +14,7 @@ from .._shapes import output_paths
 from .._torch_internals import (
     Check,
     custom_functions,
+    functorch_active,
     marked_as_captured,
     record,
     simpler_operators,
@@ -24,6 +25,7 @@ from ._functions import BlindFunctions
 from ._gradient_mode import GradientMode, detached, make_leaf
 from ._inner_gradient import InnerGradients
 from ._operators._table import RULES, TABLE
+from ._reasons import NotLowered
 from ._recurrent_layers import RecurrentLayers
 
 Flat = Callable[[Sequence[torch.Tensor]], tuple[list[Any], Any]]
@@ -51,6 +53,8 @@ class _CustomFunctions:
         self.made: list[Application] = []
 
     def __call__(self, kind: Any, *args: Any) -> Any:
+        if functorch_active():
+            raise NotLowered("an autograd.Function is inside of another transformation, as a vmap")
         application = Application(kind, args)
         self.made.append(application)
         tensors = [t for t in jax.tree_util.tree_leaves(args) if isinstance(t, torch.Tensor)]

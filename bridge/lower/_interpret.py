@@ -198,6 +198,8 @@ def compiled_steps(graph: torch.fx.GraphModule) -> Program:
             inputs.append((position, jax_dtype(node.meta["val"].dtype, x64)))
         elif node.op == "get_attr":
             value = operator.attrgetter(str(node.target))(graph)
+            if isinstance(value, torch.Generator):
+                raise NotLowered("it draws from a torch.Generator of its own")
             if not isinstance(value, torch.Tensor):
                 raise NotLowered(f"it uses {node.target}, which is no tensor")
             constants.append((position, _constant(value, x64, str(node.target))))

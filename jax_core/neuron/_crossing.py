@@ -202,8 +202,11 @@ def solve_crossing(
         slope = i_u - v_u
         newton = u - tau_mem * excess / jnp.where(slope > 0, slope, 1)
         inside = (slope > 0) & (newton >= low) & (newton <= high)
-        following = jnp.where(inside, newton, (low + high) / 2)
-        settled = (jnp.abs(following - u) <= 2 * eps * u) | (inside & (jnp.abs(excess) <= noise))
+        arrived = inside & (jnp.abs(excess) <= noise)
+        # Where the voltage grazes the threshold, its slope is noise and a step may lead anywhere.
+        wild = arrived & ((newton - u) ** 2 > eps * tau_mem * tau_syn)
+        following = jnp.where(wild, u, jnp.where(inside, newton, (low + high) / 2))
+        settled = arrived | (jnp.abs(following - u) <= 2 * eps * u)
         return iteration + 1, jnp.where(running, following, u), low, high, running & ~settled
 
     start = jnp.clip(guess, low, high)

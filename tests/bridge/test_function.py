@@ -1,5 +1,6 @@
 """`as_torch_function`: arguments, outputs, compilation, errors."""
 
+import copy
 from typing import Any, NamedTuple
 
 import jax
@@ -208,6 +209,12 @@ def test_integers():
     with jax.enable_x64(True):
         pick = bridge.as_torch_function(lambda x, i: i)
         assert pick(torch.arange(3.0), torch.tensor(2**33)).item() == 2**33
+
+
+def test_a_function_whose_parameters_python_does_not_tell():
+    f = bridge.as_torch_function(dict)
+    assert copy.copy(f) is f
+    assert f(a=torch.ones(2))["a"].tolist() == [1, 1]
 
 
 @pytest.mark.filterwarnings("ignore:ComplexHalf support:UserWarning")

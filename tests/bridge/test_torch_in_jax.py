@@ -147,6 +147,18 @@ def test_a_mode_set_after_tracing_is_named():
         jax.block_until_ready(jitted(params, X))
 
 
+def test_a_shape_that_is_another_one_later_is_named():
+    lengths = iter((1, 2))
+    converted, params = bridge.as_jax_function(lambda x: x[0, : next(lengths)], lowering="callback")
+    with pytest.raises(Exception, match=r"returned shape \(2,\) where it returned \(1,\) when JAX"):
+        jax.block_until_ready(converted(params, X))
+
+
+def test_outputs_without_a_way_back_have_zero_gradients():
+    converted, params = bridge.as_jax_function(lambda x: (x.detach(), x * 2), lowering="callback")
+    np.testing.assert_array_equal(jax.grad(lambda x: converted(params, x)[0].sum())(X), 0 * X)
+
+
 @pytest.mark.parametrize("differentiated", [False, True])
 def test_the_message_of_a_callback_comes_first(differentiated):
     def checked(x):

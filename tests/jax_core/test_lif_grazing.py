@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from evtorch import jax_core
+from evtorch.jax_core.neuron._crossing import Bracket, find_turn, solve_crossing
 
 from .._thorough import usual
-from ..reference import Neuron, leaky_maximum, random_networks, simulate
+from ..reference import Neuron, leaky_maximum, propagate, random_networks, simulate
 from ._layers import layer, pull_back_all, simulate_all
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -37,6 +38,27 @@ def test_a_crossing_is_never_missed_nor_invented(ratio, numbers):
     # Where the slope is that small the peak's own rounding moves the crossing.
     tolerance = 20 * np.finfo(float).eps * run.condition[0] * ratio
     np.testing.assert_allclose(times[0, 0], run.spikes[0], rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("ratio", [2.0, 3.0])
+def test_a_crossing_that_rounding_cannot_tell_from_the_peak_is_there(ratio, rng):
+    """Where the slope is rounding, a step of Newton's method by it could lead half a tau away."""
+    v, i, tau = (rng.uniform(*limits, 2000) for limits in ((0, 1), (1.5, 6), (0.5, 1.5)))
+    v, i, tau_syn = (x.astype(np.float32) for x in (v, i, tau))
+    taus = tau_syn * np.float32(ratio), tau_syn
+
+    @jax.jit
+    def solve(v, i, taus):
+        turn = find_turn(v, i, *taus)
+        yes = jnp.ones(v.shape, bool)
+        found = Bracket(yes, jnp.zeros_like(v), turn.u, turn.u)
+        return solve_crossing(v, i, found, turn.v, *taus, is_double=ratio == 2), turn.v
+
+    u, threshold = solve(v, i, taus)
+    neurons = (np.asarray(x, float) for x in (v, i, *taus, u, threshold))
+    for v_0, i_0, tau_mem, tau, after, level in zip(*neurons, strict=True):
+        reached, _ = propagate(Neuron(tau_mem=tau_mem, tau_syn=tau), v_0, i_0, after)
+        assert abs(reached - level) <= 8 * np.finfo(np.float32).eps * (abs(v_0) + i_0)
 
 
 @pytest.mark.parametrize("gradient", ["eventprop", "fast_and_deep"])

@@ -128,11 +128,37 @@ class _Clamped(nn.Module):
             RuntimeError,
             "dtypes torch.float64, torch.float32, torch.float64; convert",
         ),
+        (
+            lambda m: bridge.compile_step(
+                m,
+                nn.MSELoss(),
+                torch.optim.SGD([nn.Parameter(torch.ones(2, dtype=torch.complex64))], 0.1),
+            ),
+            TypeError,
+            "`optimizer` holds complex parameters",
+        ),
     ],
 )
 def test_bad_input_is_named(build: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         build(network())
+
+
+def test_what_is_not_of_this_step_is_named() -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    step = bridge.compile_step(model, nn.CrossEntropyLoss(), optimizer, accumulate=2)
+    with pytest.raises(ValueError, match="`state_dict` does not come from a compiled step"):
+        step.load_state_dict({"optimizer": optimizer.state_dict()})
+    with pytest.raises(ValueError, match="waits for more gradients than accumulate=2"):
+        step.load_state_dict({**step.state_dict(), "taken": 2})
+    inputs, target = batches(1)[0]
+    with pytest.raises(ValueError, match="is on device 'meta' but the model"):
+        step(inputs.to("meta"), target)
+    hooked = nn.CrossEntropyLoss()
+    hooked.register_full_backward_hook(lambda *_: None)
+    with pytest.raises(bridge.BridgeError, match="has a backward hook, which runs in torch"):
+        bridge.compile_step(model, hooked, optimizer)(inputs, target)
 
 
 def test_a_step_that_fails_changes_nothing() -> None:
