@@ -316,7 +316,8 @@ def simulate_lists(
     time, current, release_current = (x.reshape(shape) for x in jnp.moveaxis(state.record, 2, 0))
     emitted, heard = (x.reshape(shape) for x in jnp.moveaxis(state.order, 2, 0))
     # What one neuron does, all others may depend on.
-    undefined = jnp.any(undefined_neurons(events, constants, state.neurons[..., 0]), axis=1)
+    state_of_all = state.neurons[..., 0], state.neurons[..., 1]
+    undefined = jnp.any(undefined_neurons(events, constants, state_of_all), axis=1)
     if delay is not None:
         undefined |= jnp.any(jnp.isnan(delay))
     time = jnp.where(undefined[:, None, None], jnp.nan, time)

@@ -85,6 +85,18 @@ def test_lists_and_convolutions():
     assert found.operations == pytest.approx(by_hand(inputs, dense, math.inf) / 4)
     assert found.dense == int(mask.sum())
 
+    among = torch.rand(6, 6) < 0.5
+    options = {"mask": mask, "recurrent_mask": among, "max_spikes": 4, "t_max": 3e-2}
+    recurrent = snn.RecurrentLIF(5, 6, **options, on_overflow="truncate").double()
+    out = recurrent(inputs)
+    own = by_hand(out, recurrent.dense_recurrent_weight(), 3e-2)
+    expected = by_hand(inputs, recurrent.dense_weight(), 3e-2) + own
+    assert own > 0
+    for given in (inputs, snn.events_from_spike_times(inputs)):
+        (found,) = snn.cost(recurrent, given).layers
+        assert found.operations == pytest.approx(expected / 4)
+        assert found.dense == int(mask.sum() + among.sum())
+
     conv = snn.LIFConv2d(2, 3, 3, padding=1, stride=2, refractory=math.inf).double()
     with_holes(conv.weight)
     image = spikes(4, 2, 6, 6, 1)

@@ -286,8 +286,14 @@ def test_lists_give_what_matrices_give(delay):
     assert not any("hearers" in name for name in layer.state_dict())
     for same in (other, copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
         assert torch.equal(same(times), expected)
-    events = snn.events_from_spike_times(times)
-    torch.testing.assert_close(layer(events), expected, rtol=1e-12, atol=0)
+    layer.zero_grad()
+    out = layer(snn.events_from_spike_times(times))
+    torch.testing.assert_close(out, expected, rtol=1e-12, atol=0)
+    finite(out).square().sum().backward()
+    for parameter, theirs in zip(layer.parameters(), gradients[1], strict=True):
+        torch.testing.assert_close(gradient(parameter), theirs, rtol=1e-9, atol=1e-12)
+    fused = snn.fuse(nn.Sequential(layer, snn.LI(NEURONS, 2, dtype=torch.float64)))
+    torch.testing.assert_close(fused(times), fused[1](expected))
     looks = torch.linspace(0, 3, 7, dtype=torch.float64)
     traces = layer.trace(times, looks), matrices.trace(times, looks)
     torch.testing.assert_close(*traces, rtol=1e-11, atol=1e-12)

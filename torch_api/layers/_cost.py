@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ...jax_core import Connections, Events
 from ..functional._layer import call_as_is
 from ..functional._lists import lists_of
+from ._connection_list import times_of_events
 from ._input_counts import input_counts
 from ._li import LI
 from ._model_layer import ModelLayer
@@ -172,6 +173,10 @@ def _of_spikes(layer: Any, given: Any) -> tuple[float, float, float]:
         return inputs, operations, dense
     arriving = layer.delay_input(given)
     connections = layer.connections() if hasattr(layer, "connections") else None
+    if isinstance(layer, RecurrentLIF) and connections is None and layer.sparse is not None:
+        connections = layer.sparse.with_delay(None)
+        if isinstance(arriving, Events):
+            arriving = times_of_events(arriving, layer.in_features, layer.t_max)
     if connections is None:
         return _fully_connected(arriving, layer.weight, layer.t_max)
     inputs = _before(given.time if isinstance(given, Events) else given, layer.t_max).sum()

@@ -191,7 +191,8 @@ def _step(layer: Any, spikes: Tensor | Events, *, behind: bool = False) -> Step:
 
     ``behind``: whether ``spikes`` are not its own, and only give dtype and device.
     """
-    given = layer.arguments()
+    is_recurrent = isinstance(layer, RecurrentLIF)
+    given = layer.arguments_for(spikes) if is_recurrent else layer.arguments()
     connections = given.get("connections")
     if behind:
         assert isinstance(spikes, Tensor)
@@ -209,10 +210,11 @@ def _step(layer: Any, spikes: Tensor | Events, *, behind: bool = False) -> Step:
         layer.on_overflow,
         layer.refractory,
     )
-    if not isinstance(layer, RecurrentLIF):
+    if not is_recurrent:
         return Step(jax_core.lif, given, layer.out_features)
     weights = given["weight"], given["recurrent_weight"]
-    check_recurrence(*weights, given["recurrent_delay"], connections)
+    own = given.get("recurrent_connections")
+    check_recurrence(*weights, given["recurrent_delay"], connections, own)
     return Step(jax_core.recurrent_lif, given, layer.out_features)
 
 

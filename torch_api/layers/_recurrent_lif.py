@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ...jax_core import Connections, Events, SynapticDelays
 from ...jax_core.layer._recurrent_lists import found_lists
 from .. import functional
-from .._validate import check_dtype, check_size
+from .._validate import check_dtype, check_size, values_are_checked
 from ..functional._lif import Quantity, RecurrentSolver, check_settings, spikes_once
 from ..functional._recurrent_lif_state import RecurrentLIFState
 from ..spikes._events import events_from_spike_times
@@ -221,15 +221,16 @@ class RecurrentLIF(NeuronLayer[RecurrentLIFState]):
     def simulated(self, arriving: Tensor | Events, **options: Any) -> tuple[Any, ...]:
         """Spikes, health, and the state if asked for, with room that grows if it may."""
 
-        lists = {} if options else self.lists()
-        if lists and isinstance(arriving, Events):
-            arriving = times_of_events(arriving, self.in_features, self.t_max)
-
         def run() -> tuple[Any, ...]:
-            named = {**self.arguments(), **lists, **options}
-            return functional.recurrent_lif(arriving, **named, return_health=True)
+            given = self.arguments() if options else self.arguments_for(arriving)
+            return functional.recurrent_lif(arriving, **{**given, **options}, return_health=True)
 
         return with_room(self, run)
+
+    def arguments_for(self, arriving: Tensor | Events) -> dict[str, Any]:
+        """`arguments` for one forward, with lists where they are to be simulated."""
+        lists = {} if isinstance(arriving, Events) else self.lists()
+        return {**self.arguments(), **lists}
 
     def lists(self) -> dict[str, Any]:
         """Weights and connections by name, if the layer is to be simulated by lists of them."""
@@ -304,9 +305,11 @@ class RecurrentLIF(NeuronLayer[RecurrentLIFState]):
     def delay_input(self, spikes: Tensor | Events) -> Tensor | Events:
         """Input spikes as they arrive, later by axonal delays, in the form for connections."""
         if self.delay is not None and self.delay_type == "axonal":
-            return functional.delay(spikes, nonnegative(self.delay))
-        if isinstance(spikes, Events) and self.delay_type == "synaptic":
-            return times_of_events(spikes, self.in_features, self.t_max)
+            spikes = functional.delay(spikes, nonnegative(self.delay))
+        if isinstance(spikes, Events):
+            by_lists = bool(self.lists()) and values_are_checked()
+            if by_lists or self.delay_type == "synaptic":
+                return times_of_events(spikes, self.in_features, self.t_max)
         return spikes
 
     def dense_recurrent_delay(self) -> Tensor | None:
