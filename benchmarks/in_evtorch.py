@@ -51,7 +51,8 @@ def build(network: Mapping[str, np.ndarray]) -> tuple[tuple[Any, ...], dict[str,
     names = ("tau_mem", "tau_syn", "v_threshold", "v_leak", "v_reset", "refractory")
     inputs, size = int(network["inputs"]), len(network["tau_mem"])
     of_input = network["pre"] < inputs
-    weights, settings = [], {name: network[name].astype(dtype) for name in names}
+    weights: list[np.ndarray] = []
+    settings: dict[str, Any] = {name: network[name].astype(dtype) for name in names}
     for name, some, sources in [
         ("connections", of_input, inputs),
         ("recurrent_connections", ~of_input, size),
