@@ -59,7 +59,7 @@ def build(network: Mapping[str, np.ndarray]) -> tuple[tuple[Any, ...], dict[str,
     ]:
         pre = network["pre"][some] - (0 if some is of_input else inputs)
         pairs = np.stack([network["post"][some], pre], axis=1)
-        settings[name] = jax_core.Sparse.of(pairs, sources, size)
+        settings[name] = jax_core.Sparse.of(pairs, sources, size, hearers=True)
         weights.append(network["weight"][some].astype(dtype))
     delay = np.zeros(size)
     delay[network["pre"][~of_input] - inputs] = network["delay"][~of_input]

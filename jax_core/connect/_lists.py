@@ -49,6 +49,8 @@ class Sparse:
         inputs: int,
         outputs: int,
         delay: Array | np.ndarray | None = None,
+        *,
+        hearers: bool = False,
     ) -> "Sparse":
         """Connections from their ends.
 
@@ -58,15 +60,17 @@ class Sparse:
           ``np.argwhere`` gives them of a mask ``(out, in)``; none twice.
         - ``inputs``, ``outputs``: how many input neurons and neurons there are.
         - ``delay``: seconds, >= 0, shape ``(connections,)``.
+        - ``hearers``: whether to list those that hear each input, too, by which `recurrent_lif`
+          can simulate a layer.
         """
         check_integer(inputs, "inputs", 0)
         check_integer(outputs, "outputs", 0)
         pairs = _checked_pairs(np.asarray(connections), inputs, outputs)
         post, source = pairs.T
         pre, place = _lists(post, source, outputs, absent=0)
-        hearers = _lists(source, post, inputs, absent=outputs)
         later = None if delay is None else jnp.asarray(delay)
-        return cls(pre, place, later, inputs, len(pairs), *hearers)
+        both = _lists(source, post, inputs, absent=outputs) if hearers else ()
+        return cls(pre, place, later, inputs, len(pairs), *both)
 
     @property
     def axes(self) -> int:

@@ -132,8 +132,9 @@ def recurrent_lif(
       each neuron a list of inputs of its own.
     - ``recurrent_connections``: those within the layer, `Sparse` without delays, from ``out``
       neurons to ``out``; ``recurrent_weight`` is ``(connections,)`` then. Lists cost what a matrix
-      does, unless input and layer have them, both without delays of connections: large layers
-      with short lists (``solver="lists"``: any) then move only the neurons that hear something.
+      does, unless input and layer have them, both with ``hearers`` and without delays of
+      connections: large layers with short lists (``solver="lists"``: any) then move only the
+      neurons that hear something.
     - ``state``: a `RecurrentLIFState`, with the spikes that are on their way; not with delays of
       connections.
 

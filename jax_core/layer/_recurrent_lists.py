@@ -86,7 +86,8 @@ def found_lists(
         if solver == "lists":
             raise ValueError(
                 'solver="lists" is for layers whose connections and recurrent_connections are '
-                "lists without delays of connections, and that neither begin nor end with a state"
+                "lists (Sparse.of with hearers=True, or masks) without delays of connections, and "
+                "that neither begin nor end with a state"
             )
         return None
     longest = max(x.post.shape[1] for x in lists if x.post is not None)

@@ -39,8 +39,10 @@ def drawn(seed: int, delayed: bool = False, **fixed: float) -> Recurrent:
 def by_lists(arguments, **options):
     """The layer with the weights of matrices that are 0 where there is no connection."""
     lists = {
-        "connections": jax_core.Sparse.of(np.argwhere(HEARS), INPUTS, NEURONS),
-        "recurrent_connections": jax_core.Sparse.of(np.argwhere(AMONG)[::-1], NEURONS, NEURONS),
+        "connections": jax_core.Sparse.of(np.argwhere(HEARS), INPUTS, NEURONS, hearers=True),
+        "recurrent_connections": jax_core.Sparse.of(
+            np.argwhere(AMONG)[::-1], NEURONS, NEURONS, hearers=True
+        ),
     }
     weights = {
         "weight": arguments["weight"][HEARS],
@@ -128,7 +130,7 @@ def sparse_network(dtype, neurons=600):
         matrix[mask] = values
         weights[name] = matrix
         of = {"weight": "connections", "recurrent_weight": "recurrent_connections"}[name]
-        lists |= {name: values, of: jax_core.Sparse.of(pairs, neurons, neurons)}
+        lists |= {name: values, of: jax_core.Sparse.of(pairs, neurons, neurons, hearers=True)}
     spikes = np.sort(rng.uniform(0, 0.1, (2, neurons, 2)), axis=-1).astype(dtype)
     constants = {"tau_syn": 5e-3, "refractory": 2e-3, "t_max": 0.1, "max_spikes": 32}
     return {"spikes": spikes, **lists}, {"spikes": spikes, **weights}, constants
@@ -182,12 +184,15 @@ def test_an_overflow_ends_the_sample():
 
 
 def test_nothing_in_nothing_out():
-    nobody, none = jax_core.Sparse.of(np.zeros((0, 2), int), 0, 0), np.zeros(0, np.float32)
+    nobody, none = (
+        jax_core.Sparse.of(np.zeros((0, 2), int), 0, 0, hearers=True),
+        np.zeros(0, np.float32),
+    )
     lists = {"connections": nobody, "recurrent_connections": nobody, "solver": "lists"}
     out = jax_core.recurrent_lif(np.zeros((3, 0, 1), np.float32), none, none, **lists)
     assert out.shape == (3, 0, 1)
-    one_hears = jax_core.Sparse.of(np.array([[0, 0]]), 1, 2)
-    apart = jax_core.Sparse.of(np.zeros((0, 2), int), 2, 2)
+    one_hears = jax_core.Sparse.of(np.array([[0, 0]]), 1, 2, hearers=True)
+    apart = jax_core.Sparse.of(np.zeros((0, 2), int), 2, 2, hearers=True)
     lists = {"connections": one_hears, "recurrent_connections": apart, "solver": "lists"}
     one = np.full(1, 5, np.float32)
     for shape in [(0, 1, 1), (3, 1, 0)]:
@@ -213,7 +218,10 @@ BAD = {
     ),
     "dtype": ({"recurrent_weight": np.ones(2, int)}, "recurrent_weight must be float"),
     "nan": ({"recurrent_weight": np.full(2, np.nan, np.float32)}, "recurrent_weight.*finite"),
-    "lists": ({"solver": "lists"}, 'solver="lists" is for layers'),
+    "lists": (
+        {"solver": "lists", "connections": jax_core.Sparse.of(np.argwhere(np.eye(2)), 2, 2)},
+        'solver="lists" is for layers .*hearers=True',
+    ),
     "solver": ({"solver": "list"}, 'solver must be .*"chunked" or "lists", got \'list\''),
     "lif": ({"function": jax_core.lif, "solver": "lists"}, "or \"chunked\", got 'lists'"),
 }

@@ -75,7 +75,7 @@ class Connected(nn.Module):
         """``all_hear``: whether each neuron must have a connection."""
         super().__init__()
         outputs, self.inputs = shape
-        lists = Sparse.of(pairs, self.inputs, outputs)
+        lists = Sparse.of(pairs, self.inputs, outputs, hearers=True)
         heard = (lists.place < len(pairs)).any(axis=1)
         if all_hear:
             _check_all_hear(np.asarray(heard), "connections has none of neuron")
@@ -137,7 +137,8 @@ class Connected(nn.Module):
 
 def _find_hearers(connected: Connected, _: Any) -> None:
     pairs = torch.stack([connected.post, connected.source], dim=1).cpu().numpy()
-    connected._set_hearers(Sparse.of(pairs, connected.inputs, connected.outputs))
+    shape = connected.inputs, connected.outputs
+    connected._set_hearers(Sparse.of(pairs, *shape, hearers=True))
 
 
 def numbered(weight: Tensor) -> Tensor:
