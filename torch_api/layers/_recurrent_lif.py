@@ -230,7 +230,7 @@ class RecurrentLIF(NeuronLayer[RecurrentLIFState]):
     def arguments_for(self, arriving: Tensor | Events) -> dict[str, Any]:
         """`arguments` for one forward, with lists where they are to be simulated."""
         lists = {} if isinstance(arriving, Events) else self.lists()
-        return {**self.arguments(), **lists}
+        return {**(lists or self._matrices()), **self._options()}
 
     def lists(self) -> dict[str, Any]:
         """Weights and connections by name, if the layer is to be simulated by lists of them."""
@@ -359,12 +359,19 @@ class RecurrentLIF(NeuronLayer[RecurrentLIFState]):
         ]
 
     def arguments(self) -> dict[str, Any]:
+        return {**self._matrices(), **self._options()}
+
+    def _matrices(self) -> dict[str, Any]:
         connections = self.connections()
         return {
             "weight": self.dense_weight() if connections is None else self.weight,
             "recurrent_weight": self.dense_recurrent_weight(),
-            "recurrent_delay": self.dense_recurrent_delay(),
             "connections": connections,
+        }
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "recurrent_delay": self.dense_recurrent_delay(),
             **self.constants(),
             "max_spikes": self.max_spikes,
             "t_max": self.t_max,
